@@ -1,0 +1,63 @@
+"""The Internet checksum (RFC 1071) and its incremental update (RFC 1624), as Linux computes them.
+
+Sums are plain 32/64-bit integers over host-order 16-bit words; one's complement arithmetic does not
+mind the byte order. Which of the two zeros (0x0000, 0xffff) comes out is part of the behaviour.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.headers cimport be16, put16
+
+
+cdef inline uint16_t fold(uint64_t s) noexcept nogil:
+    """One's complement sum folded to 16 bits; 0 only if every addend was 0."""
+    s = (s & 0xFFFFFFFFU) + (s >> 32)
+    s = (s & 0xFFFFFFFFU) + (s >> 32)
+    s = (s & 0xFFFF) + (s >> 16)
+    s = (s & 0xFFFF) + (s >> 16)
+    return <uint16_t>s
+
+
+cdef inline uint64_t sum32(uint32_t v) noexcept nogil:
+    return (v >> 16) + (v & 0xFFFF)
+
+
+cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Sum of `n` bytes as big-endian words, the odd last byte padded with zero."""
+    cdef uint64_t s = 0
+    cdef uint32_t i = 0
+    while i + 1 < n:
+        s += be16(p + i)
+        i += 2
+    if i < n:
+        s += <uint64_t>p[i] << 8
+    return s
+
+
+cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexcept nogil:
+    """RFC 1624 eq. 3, HC' = ~(~HC + ~m + m'), for a 32-bit field.
+
+    Linux sums in 32 bits with the complement of the zero-extended checksum, which adds 0xffff: the
+    result is therefore never 0xffff.
+    """
+    return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new)
+
+
+cdef inline void replace4_at(uint8_t* check, uint32_t old, uint32_t new) noexcept nogil:
+    put16(check, replace4(be16(check), old, new))
+
+
+cdef inline uint16_t decrease_ttl(uint16_t check) noexcept nogil:
+    """Checksum after TTL - 1: the high byte of one word falls by one (RFC 1141, with its 0xffff -> 0)."""
+    cdef uint32_t s = <uint32_t>check + 0x0100
+    s = (s & 0xFFFF) + (s >> 16)
+    return 0 if s == 0xFFFF else <uint16_t>s
+
+
+cdef inline uint64_t pseudo_sum(const uint8_t* ip, uint32_t protocol, uint32_t length) noexcept nogil:
+    return sum_bytes(ip + 12, 8) + protocol + length
+
+
+cdef inline void ip_checksum(uint8_t* ip) noexcept nogil:
+    """Compute and store the header checksum."""
+    ip[10] = 0
+    ip[11] = 0
+    put16(ip + 10, <uint16_t>~fold(sum_bytes(ip, (ip[0] & 15) * 4)))

@@ -1,0 +1,238 @@
+"""nf_conntrack_in and nf_conntrack_confirm, and what may happen to an entry in between.
+
+A packet that holds an unconfirmed entry, or one that was killed while it held it, owns it:
+`conntrack_put` at the end of its way gives it back.
+"""
+from libc.stdint cimport uint8_t, uint32_t
+from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+                              IPPROTO_UDPLITE, ip_dst, ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
+from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED,
+                             IP_CT_UNTRACKED, Packet)
+from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
+                            expired, random32)
+from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, Table,
+                            table_alloc, table_find, table_insert, table_release, table_unlink)
+from natfast.tcp cimport tcp_can_early_drop, tcp_packet
+from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
+                               udp_packet, udplite_packet)
+from natfast.tuples cimport Half, Tuple, invert, parse_tuple
+
+
+cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
+    """Delete a confirmed entry that no packet holds."""
+    table_unlink(&c.table, ei)
+    table_release(&c.table, ei)
+
+
+cdef uint32_t find_live(Conntrack* c, const Half* h, uint32_t proto) noexcept nogil:
+    """Reference of the entry with this tuple; an expired one is deleted on sight."""
+    cdef uint32_t ref = table_find(&c.table, h, proto)
+    if ref != 0 and expired(&c.table.entries[ref >> 1], c.now):
+        kill(c, ref >> 1)
+        c.stats.expired += 1
+        return 0
+    return ref
+
+
+cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
+    """Look at the next `budget` entries and delete those that have expired; returns how many."""
+    cdef Table* t = &c.table
+    cdef Entry* e
+    cdef uint32_t n = 0, i
+    for i in range(budget):
+        if t.sweep >= t.fresh:
+            t.sweep = 1
+            if t.fresh == 1:
+                break
+        e = &t.entries[t.sweep]
+        if (e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and expired(e, c.now):
+            kill(c, t.sweep)
+            n += 1
+        t.sweep += 1
+    c.stats.expired += n
+    return n
+
+
+cdef bint early_drop(Conntrack* c) noexcept nogil:
+    """Make room in a full table: from a random bucket on, delete a bucket's unassured entries.
+
+    At most eight buckets are looked at, as Linux does.
+    """
+    cdef Table* t = &c.table
+    cdef Bucket* b
+    cdef Entry* e
+    cdef uint32_t ref, victims[16]
+    cdef int n = 0, i, k
+    cdef uint32_t at = random32(c)
+    for k in range(8):
+        b = &t.buckets[(at + k) % t.n_buckets]
+        while True:
+            for i in range(10):
+                if b.tag[i] == 0:
+                    continue
+                ref = b.ref[i]
+                e = &t.entries[ref >> 1]
+                if e.status & IPS_ASSURED and not (e.proto == IPPROTO_TCP and tcp_can_early_drop(e)):
+                    continue
+                if ref & 1 == 0 and n < 16:
+                    victims[n] = ref >> 1
+                    n += 1
+            if b.next == 0:
+                break
+            b = &t.spill[b.next]
+        if n:
+            for i in range(n):
+                kill(c, victims[i])
+            c.stats.early_drop += n
+            return True
+    return False
+
+
+cdef int track(Conntrack* c, uint32_t ei, Packet* p, uint32_t off, int dir, bint at_prerouting) noexcept nogil:
+    cdef Entry* e = &c.table.entries[ei]
+    if e.proto == IPPROTO_TCP:
+        return tcp_packet(c, ei, p, off, dir, at_prerouting)
+    if e.proto == IPPROTO_UDP:
+        return udp_packet(c, e, p, off, at_prerouting)
+    if e.proto == IPPROTO_ICMP:
+        return icmp_packet(c, e)
+    if e.proto == IPPROTO_GRE:
+        return gre_packet(c, e)
+    if e.proto == IPPROTO_SCTP:
+        return sctp_packet(c, e, p, off, dir, at_prerouting)
+    if e.proto == IPPROTO_UDPLITE:
+        return udplite_packet(c, e, p, off, at_prerouting)
+    return generic_packet(c, e)
+
+
+cdef int icmp_error(Conntrack* c, Packet* p, uint32_t off, bint at_prerouting) noexcept nogil:
+    """Checks on any ICMP packet; an error is related to the connection it quotes.
+
+    Returns TRACK_INVALID, or TRACK_ACCEPT with `p.ct` set for a related error.
+    """
+    cdef const uint8_t* icmp = p.data + off
+    cdef uint32_t inner, inner_l4, ref
+    cdef Tuple quoted, sent
+    cdef Entry* e
+    cdef int dir
+    if p.len < off + 8 or p.avail < off + 8:
+        return TRACK_INVALID
+    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and not l4_checksum_ok(p, off, IPPROTO_ICMP):
+        return TRACK_INVALID
+    if icmp[0] > 18:
+        return TRACK_INVALID
+    if not icmp_is_error(icmp[0]):
+        return TRACK_ACCEPT
+    inner = off + 8
+    if p.avail < inner + 20 or not parse_tuple(p.data + inner, p.avail - inner, &quoted, &inner_l4):
+        return TRACK_INVALID
+    if not invert(&quoted, &sent):
+        return TRACK_INVALID
+    ref = find_live(c, &sent.h, sent.proto)
+    if ref == 0:
+        return TRACK_INVALID
+    e = &c.table.entries[ref >> 1]
+    dir = ref & 1
+    if ip_dst(p.data) != e.tuple[dir].dst:              # the error must go to who sent the quoted packet
+        return TRACK_INVALID
+    p.ct = ref >> 1
+    p.ctinfo = <unsigned char>(IP_CT_RELATED + (IP_CT_IS_REPLY if dir else 0))
+    return TRACK_ACCEPT
+
+
+cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogil:
+    """PREROUTING and OUTPUT: gives the packet its connection, or none if it is INVALID."""
+    cdef Tuple t, reply
+    cdef uint32_t off, ref, ei
+    cdef Entry* e
+    cdef int verdict, dir
+    if p.ct != 0 or p.ctinfo == IP_CT_UNTRACKED:
+        return CT_ACCEPT                                # seen before: loopback, or on the bridge
+    off = ip_ihl(p.data)
+    if ip_frag(p.data) & IP_OFFSET or off > p.len:
+        c.stats.invalid += 1
+        return CT_ACCEPT
+    if p.data[9] == IPPROTO_ICMP:
+        if icmp_error(c, p, off, at_prerouting) == TRACK_INVALID:
+            c.stats.invalid += 1
+            return CT_ACCEPT
+        if p.ct != 0:
+            return CT_ACCEPT
+    if not parse_tuple(p.data, p.avail, &t, &off):
+        c.stats.invalid += 1
+        return CT_ACCEPT
+    while True:
+        ref = find_live(c, &t.h, t.proto)
+        if ref == 0:
+            if not invert(&t, &reply):
+                c.stats.invalid += 1
+                return CT_ACCEPT
+            if c.sysctl.max != 0 and c.table.count + 1 > c.sysctl.max and not early_drop(c):
+                c.stats.drop += 1
+                c.stats.table_full += 1
+                return CT_DROP
+            ei = table_alloc(&c.table)
+            if ei == 0:
+                c.stats.drop += 1
+                c.stats.table_full += 1
+                return CT_DROP
+            e = &c.table.entries[ei]
+            e.tuple[0] = t.h
+            e.tuple[1] = reply.h
+            e.proto = t.proto
+            dir = 0
+        else:
+            ei = ref >> 1
+            e = &c.table.entries[ei]
+            dir = ref & 1
+            c.stats.found += 1
+        p.ct = ei
+        if dir:
+            p.ctinfo = IP_CT_ESTABLISHED_REPLY
+        elif e.status & IPS_SEEN_REPLY:
+            p.ctinfo = IP_CT_ESTABLISHED
+        else:
+            p.ctinfo = IP_CT_NEW
+        verdict = track(c, ei, p, off, dir, at_prerouting)
+        if verdict == TRACK_ACCEPT:
+            count_packet(e, dir, p.len)
+            if dir:
+                e.status |= IPS_SEEN_REPLY
+            return CT_ACCEPT
+        conntrack_put(c, p)
+        if verdict == TRACK_REPEAT:
+            continue
+        c.stats.invalid += 1
+        if verdict == TRACK_DROP:
+            c.stats.drop += 1
+            return CT_DROP
+        return CT_ACCEPT
+
+
+cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
+    """POSTROUTING and INPUT, last of all: the packet is going through, so its connection exists."""
+    cdef Entry* e
+    if p.ct == 0:
+        return CT_ACCEPT
+    e = &c.table.entries[p.ct]
+    if e.status & (IPS_CONFIRMED | IPS_DYING):
+        return CT_ACCEPT
+    if find_live(c, &e.tuple[0], e.proto) != 0 or find_live(c, &e.tuple[1], e.proto) != 0:
+        # another connection took the tuple: NAT found no free port
+        c.stats.insert_failed += 1
+        c.stats.drop += 1
+        return CT_DROP
+    table_insert(&c.table, p.ct)
+    c.stats.insert += 1
+    return CT_ACCEPT
+
+
+cdef void conntrack_put(Conntrack* c, Packet* p) noexcept nogil:
+    """The packet lets go of its connection."""
+    cdef uint32_t status
+    if p.ct != 0:
+        status = c.table.entries[p.ct].status
+        if not status & IPS_CONFIRMED or status & IPS_DYING:
+            table_release(&c.table, p.ct)
+        p.ct = 0
+    p.ctinfo = 0

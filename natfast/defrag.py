@@ -1,0 +1,194 @@
+"""IPv4 reassembly as Linux does it before PREROUTING (RFC 791, RFC 5722's overlap rule).
+
+Fragments are rare and this is not the hot path, so it is plain Python over `bytes`.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MF, DF, OFFSET = 0x2000, 0x4000, 0x1FFF
+
+
+@dataclass
+class Datagram:
+    """A reassembled IPv4 packet and what refragmentation needs to know."""
+
+    data: bytes
+    max_size: int
+    """Size of the largest fragment with its header: no larger ones are sent on."""
+    df: bool
+    """Whether DF is set anew on what is sent on (the largest fragment had it)."""
+
+
+@dataclass
+class _Queue:
+    expires: float
+    where: int
+    pieces: list[tuple[int, bytes]] = field(default_factory=list)
+    length: int = 0
+    meat: int = 0
+    last_in: bool = False
+    head: bytes = b""
+    first: bytes = b""
+    max_size: int = 0
+    max_df_size: int = 0
+
+
+def checksum(header: bytes) -> int:
+    s = sum(int.from_bytes(header[i:i + 2], "big") for i in range(0, len(header), 2))
+    s = (s & 0xFFFF) + (s >> 16)
+    s = (s & 0xFFFF) + (s >> 16)
+    return ~s & 0xFFFF
+
+
+def with_header(header: bytes, total: int, frag: int) -> bytes:
+    """`header` with a new total length and fragment word, and the checksum that follows."""
+    h = bytearray(header)
+    h[2:4] = total.to_bytes(2, "big")
+    h[6:8] = frag.to_bytes(2, "big")
+    h[10:12] = b"\0\0"
+    h[10:12] = checksum(h).to_bytes(2, "big")
+    return bytes(h)
+
+
+class Defragmenter:
+    """Reassembly queues of one namespace.
+
+    Parameters
+    ----------
+    timeout : float
+        `net.ipv4.ipfrag_time`, seconds from the first fragment that came.
+    """
+
+    def __init__(self, timeout: float = 30.0) -> None:
+        self.timeout = timeout
+        self.queues: dict[tuple[bytes, int, int], _Queue] = {}
+        self.failed = 0
+
+    def push(self, packet: bytes, now: float, where: int = 0) -> Datagram | None:
+        """Take one fragment (an IPv4 packet); the whole datagram if it is now complete.
+
+        A duplicate is dropped; an overlap, a contradiction about the length, or an empty fragment
+        discards the queue.
+        """
+        ihl = (packet[0] & 15) * 4
+        word = int.from_bytes(packet[6:8], "big")
+        offset = (word & OFFSET) * 8
+        payload = packet[ihl:]
+        end = offset + len(payload)
+        key = (packet[12:20], int.from_bytes(packet[4:6], "big"), packet[9] | where << 8)
+        q = self.queues.get(key)
+        if q is None:
+            q = self.queues[key] = _Queue(now + self.timeout, where)
+        if not word & MF:
+            if end < q.length or (q.last_in and end != q.length):
+                return self._discard(key)
+            q.last_in = True
+            q.length = end
+        else:
+            end &= ~7
+            payload = payload[:end - offset]
+            if end > q.length:
+                if q.last_in:
+                    return self._discard(key)
+                q.length = end
+        if end <= offset:
+            return self._discard(key)
+        if not self._insert(q, offset, payload):
+            runs = self._runs(q)
+            if any(a <= offset and end <= b for a, b in runs):
+                return None
+            return self._discard(key)
+        q.meat += len(payload)
+        size = len(payload) + ihl
+        q.max_size = max(q.max_size, size)
+        if word & DF:
+            q.max_df_size = max(q.max_df_size, size)
+        if offset == 0:
+            q.head = packet[:ihl]
+            q.first = packet
+        if not (q.head and q.last_in and q.meat == q.length):
+            return None
+        del self.queues[key]
+        total = len(q.head) + q.length
+        if total > 65535:
+            self.failed += 1
+            return None
+        df = q.max_df_size == q.max_size
+        return Datagram(with_header(q.head, total, DF if df else 0) + b"".join(p for _, p in q.pieces),
+                        max(q.max_df_size, q.max_size), df)
+
+    def expire(self, now: float) -> list[tuple[bytes, int]]:
+        """Give up on queues past their time: the first fragment (empty if it never came) and where it was."""
+        gone = [k for k, q in self.queues.items() if q.expires <= now]
+        return [(q.first, q.where) for q in (self.queues.pop(k) for k in gone)]
+
+    def next_expiry(self) -> float:
+        """When `expire` next has something to do; infinity if never."""
+        return min((q.expires for q in self.queues.values()), default=float("inf"))
+
+    def _discard(self, key: tuple[bytes, int, int]) -> None:
+        del self.queues[key]
+        self.failed += 1
+
+    @staticmethod
+    def _runs(q: _Queue) -> list[tuple[int, int]]:
+        runs: list[tuple[int, int]] = []
+        for at, piece in q.pieces:
+            if runs and runs[-1][1] == at:
+                runs[-1] = (runs[-1][0], at + len(piece))
+            else:
+                runs.append((at, at + len(piece)))
+        return runs
+
+    @staticmethod
+    def _insert(q: _Queue, offset: int, payload: bytes) -> bool:
+        """Keep the pieces sorted; False if this one meets another."""
+        at = len(q.pieces)
+        while at and q.pieces[at - 1][0] >= offset + len(payload):
+            at -= 1
+        if at and q.pieces[at - 1][0] + len(q.pieces[at - 1][1]) > offset:
+            return False
+        q.pieces.insert(at, (offset, payload))
+        return True
+
+
+def fragment(packet: bytes, size: int, keep_df: bool = False) -> list[bytes]:
+    """Cut an IPv4 packet into fragments of at most `size` bytes with their header (RFC 791 3.2).
+
+    Options that are not copied on fragmentation become NOPs in all but the first.
+    """
+    ihl = (packet[0] & 15) * 4
+    word = int.from_bytes(packet[6:8], "big")
+    base = (word & OFFSET) * 8
+    flags = (word & 0x8000) | (DF if keep_df else 0)
+    room = (size - ihl) & ~7
+    if room <= 0:
+        raise ValueError(f"an MTU of {size} has no room for data after a header of {ihl} bytes")
+    head, body = packet[:ihl], packet[ihl:]
+    later = _later_options(head)
+    out = []
+    for at in range(0, len(body), room):
+        piece = body[at:at + room]
+        more = MF if at + len(piece) < len(body) or word & MF else 0
+        h = head if at == 0 else later
+        out.append(with_header(h, len(h) + len(piece), flags | more | (base + at) >> 3) + piece)
+    return out
+
+
+def _later_options(head: bytes) -> bytes:
+    h = bytearray(head)
+    i = 20
+    while i < len(h):
+        if h[i] == 0:
+            break
+        if h[i] == 1:
+            i += 1
+            continue
+        n = h[i + 1] if i + 1 < len(h) else 0
+        if n < 2 or i + n > len(h):
+            break
+        if not h[i] & 0x80:
+            h[i:i + n] = b"\x01" * n
+        i += n
+    return bytes(h)

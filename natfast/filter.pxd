@@ -1,0 +1,92 @@
+"""Rules as the packet path walks them: flat arrays of rules and matches."""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.nat cimport NatRange
+from natfast.packet cimport Packet
+from natfast.state cimport Conntrack
+
+cdef enum:                      # Verdict
+    NF_DROP = 0
+    NF_ACCEPT = 1
+    NF_STOLEN = 2
+    NF_REJECT = 3
+
+cdef enum:
+    MAX_ADDRESSES = 64
+    MAX_INTERFACES = 4096
+
+ctypedef struct Address:
+    uint32_t address
+    uint32_t mask
+    uint16_t interface
+
+# What rules may ask about the host: its addresses.
+ctypedef struct Host:
+    Address address[64]
+    uint32_t n
+
+ctypedef struct CMatch:
+    uint8_t kind
+    uint8_t invert
+    uint16_t n
+    uint32_t a
+    uint32_t b
+    uint32_t c
+    uint32_t d
+    double rate
+    double credit
+    double last
+    uint16_t port[30]
+
+ctypedef struct CRule:
+    uint32_t src
+    uint32_t src_mask
+    uint32_t dst
+    uint32_t dst_mask
+    uint16_t iif                # interface pattern + 1, 0 if any
+    uint16_t oif
+    uint16_t proto
+    uint8_t invert              # bits: src dst iif oif proto
+    uint8_t target
+    uint32_t first_match
+    uint16_t n_matches
+    uint16_t goto_
+    int32_t arg                 # chain, range, or number
+    uint32_t arg2
+    uint64_t packets
+    uint64_t bytes
+
+ctypedef struct CChain:
+    uint32_t first
+    uint32_t n
+    uint8_t policy              # Verdict, or 255: RETURN (user chain)
+    uint64_t packets
+    uint64_t bytes
+
+ctypedef struct Program:
+    CRule* rules
+    CMatch* matches
+    CChain* chains
+    NatRange* ranges
+    int32_t base[4][5]          # chain of (table, hook), -1 if none
+    uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
+    uint32_t n_patterns
+    uint64_t logged
+    uint32_t tables             # bit set of the tables that exist
+
+cdef enum:                      # TableId
+    TABLE_RAW = 0
+    TABLE_MANGLE = 1
+    TABLE_NAT = 2
+    TABLE_FILTER = 3
+
+cdef class Compiled:
+    cdef Program p
+    cdef readonly object rules
+    cdef list patterns
+    cdef list chain_names
+    cdef list rule_refs
+    cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1
+    cdef int register(self, int number, str name) except -1
+
+cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil
+cdef uint32_t address_type(const Host* host, uint32_t address) noexcept nogil

@@ -1,0 +1,662 @@
+"""Compiles `natfast.rules.Rules` and walks them as ip_tables does."""
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from natfast.checksum cimport decrease_ttl, replace4_at
+from natfast.headers cimport (IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_SYN,
+                              be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET, IP_MF)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, NatRange, RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_RANDOM,
+                          RANGE_PROTO_RANDOM_FULLY, RANGE_PROTO_SPECIFIED, nat_setup)
+from natfast.packet cimport (IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, LOCAL_OUT, Packet)
+from natfast.state cimport Conntrack, random32
+from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
+from natfast.errors import RulesError
+from natfast.rules import (ADDRTYPES, BUILTIN, CTSTATES, CTSTATUS, HOOKS, PROTOCOLS, REJECT_WITH, TARGETS, address,
+                           icmp_type, multiports, names_mask, nat_target, port_range, rate, tcp_flags, value_mask)
+
+cdef enum:                      # Kind
+    K_PORTS = 1                 # source and destination port ranges of tcp, udp, sctp, udplite
+    K_TCPFLAGS = 2
+    K_ICMP = 3
+    K_MULTIPORT = 4
+    K_SRCTYPE = 5
+    K_DSTTYPE = 6
+    K_CTSTATE = 7
+    K_CTTUPLE = 8               # one address of one of the connection's tuples
+    K_CTPORT = 9
+    K_CTSTATUS = 10
+    K_CTDIR = 11
+    K_MARK = 12
+    K_LIMIT = 13
+    K_RANDOM = 14
+    K_NTH = 15
+    K_LENGTH = 16
+    K_TTL = 17
+    K_PHYSIN = 18
+    K_PHYSOUT = 19
+    K_BRIDGED = 20
+    K_CTPROTO = 21
+    K_TCPOPTION = 22
+
+cdef enum:                      # TargetKind
+    T_NONE = 0
+    T_ACCEPT = 1
+    T_DROP = 2
+    T_RETURN = 3
+    T_JUMP = 4
+    T_REJECT = 5
+    T_LOG = 6
+    T_SNAT = 7
+    T_DNAT = 8
+    T_MASQUERADE = 9
+    T_REDIRECT = 10
+    T_MARK = 11
+    T_TCPMSS = 12
+    T_TTL = 13
+    T_NOTRACK = 14
+
+cdef enum:
+    POLICY_RETURN = 255
+    STACK = 64
+
+cdef dict TABLE_IDS = {"raw": 0, "mangle": 1, "nat": 2, "filter": 3}
+cdef dict HOOK_IDS = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "POSTROUTING": 4}
+
+
+cdef uint32_t address_type(const Host* host, uint32_t a) noexcept nogil:
+    """The addrtype bit of an address: what this host's local routes make of it."""
+    cdef uint32_t i
+    if a == 0 or a == 0xFFFFFFFFU or (a >> 24) == 0:
+        return 8
+    if (a >> 28) == 14:
+        return 32
+    if (a >> 24) == 127:
+        return 4
+    for i in range(host.n):
+        if host.address[i].address == a:
+            return 4
+    for i in range(host.n):
+        if ~host.address[i].mask > 1 and a == (host.address[i].address | ~host.address[i].mask):
+            return 8
+    return 2
+
+
+cdef bint port_match(const CMatch* m, uint32_t port, uint32_t both, int mode) noexcept nogil:
+    """multiport: mode 1 source, 2 destination, 3 either."""
+    cdef int i
+    for i in range(0, m.n, 2):
+        if mode & 1 and m.port[i] <= port <= m.port[i + 1]:
+            return True
+        if mode & 2 and m.port[i] <= both <= m.port[i + 1]:
+            return True
+    return False
+
+
+cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
+    """1 matches, 0 does not, -1 the packet is malformed and dropped."""
+    cdef const uint8_t* l4
+    cdef uint32_t off = ip_ihl(k.data)
+    cdef uint32_t left = k.avail - off if k.avail > off else 0
+    cdef uint32_t sp, dp, state, i, n
+    cdef Entry* e
+    cdef bint ok
+    l4 = k.data + off
+    if m.kind == K_PORTS or m.kind == K_TCPFLAGS or m.kind == K_TCPOPTION:
+        if ip_frag(k.data) & IP_OFFSET:
+            return -1 if ip_frag(k.data) & IP_OFFSET == 1 and k.data[9] == IPPROTO_TCP else 0
+        n = 20 if k.data[9] == IPPROTO_TCP else 8
+        if left < n:
+            return -1
+        if m.kind == K_PORTS:
+            sp = be16(l4)
+            dp = be16(l4 + 2)
+            ok = (m.port[0] <= sp and sp <= m.port[1]) != (m.invert & 1)
+            return ok and (m.port[2] <= dp and dp <= m.port[3]) != ((m.invert >> 1) & 1)
+        if m.kind == K_TCPFLAGS:
+            return ((l4[13] & m.a) == m.b) != m.invert
+        i = 20
+        n = (l4[12] >> 4) * 4
+        ok = False
+        while i < n and off + i + 1 < k.avail:
+            if l4[i] == m.a:
+                ok = True
+                break
+            if l4[i] < 2:
+                i += 1
+            else:
+                i += l4[i + 1] if l4[i + 1] != 0 else 1
+        return ok != m.invert
+    if m.kind == K_ICMP:
+        if ip_frag(k.data) & IP_OFFSET:
+            return 0
+        if left < 4:
+            return -1
+        return (m.a == 255 or (l4[0] == m.a and m.b <= l4[1] <= m.c)) != m.invert
+    if m.kind == K_MULTIPORT:
+        if ip_frag(k.data) & IP_OFFSET:
+            return 0
+        if left < 4:
+            return -1
+        return port_match(m, be16(l4), be16(l4 + 2), m.a) != m.invert
+    if m.kind == K_SRCTYPE:
+        return ((address_type(host, ip_src(k.data)) & m.a) != 0) != m.invert
+    if m.kind == K_DSTTYPE:
+        return ((address_type(host, ip_dst(k.data)) & m.a) != 0) != m.invert
+    if m.kind == K_CTSTATE:
+        if k.ct != 0:
+            e = &c.table.entries[k.ct]
+            if k.ctinfo == 0 or k.ctinfo == IP_CT_IS_REPLY:
+                state = 2
+            elif k.ctinfo == IP_CT_NEW:
+                state = 8
+            else:
+                state = 4
+            if e.status & IPS_SRC_NAT:
+                state |= 32
+            if e.status & IPS_DST_NAT:
+                state |= 64
+        else:
+            state = 16 if k.ctinfo == IP_CT_UNTRACKED else 1
+        return ((state & m.a) != 0) != m.invert
+    if K_CTTUPLE <= m.kind <= K_CTDIR or m.kind == K_CTPROTO:
+        if k.ct == 0:
+            return 0
+        e = &c.table.entries[k.ct]
+        if m.kind == K_CTDIR:
+            return ((1 if k.ctinfo >= IP_CT_IS_REPLY else 0) == m.a) != m.invert
+        if m.kind == K_CTPROTO:
+            return (e.proto == m.a) != m.invert
+        if m.kind == K_CTSTATUS:
+            state = ((4 if e.status & IPS_SEEN_REPLY else 0) | (8 if e.status & IPS_ASSURED else 0)
+                     | (16 if e.status & IPS_CONFIRMED else 0))
+            ok = (state & m.a) != 0 or ((m.a & 1) != 0 and state == 0)
+            return ok != m.invert
+        if m.kind == K_CTTUPLE:
+            n = e.tuple[m.c >> 1].dst if m.c & 1 else e.tuple[m.c >> 1].src
+            return ((n & m.b) == m.a) != m.invert
+        n = e.tuple[m.c >> 1].dport if m.c & 1 else e.tuple[m.c >> 1].sport
+        return (m.a <= n <= m.b) != m.invert
+    if m.kind == K_MARK:
+        return ((k.mark & m.b) == m.a) != m.invert
+    if m.kind == K_LIMIT:
+        m.credit += (c.now * 1e-3 - m.last) * m.rate
+        m.last = c.now * 1e-3
+        if m.credit > m.a:
+            m.credit = m.a
+        if m.credit >= 1:
+            m.credit -= 1
+            return 1
+        return 0
+    if m.kind == K_RANDOM:
+        return (random32(c) < m.a) != m.invert
+    if m.kind == K_NTH:
+        ok = m.c == m.b
+        m.c = m.c + 1 if m.c + 1 < m.a else 0
+        return ok != m.invert
+    if m.kind == K_LENGTH:
+        return (m.a <= k.len <= m.b) != m.invert
+    if m.kind == K_TTL:
+        if m.b == 0:
+            return (k.data[8] == m.a) != m.invert
+        return k.data[8] > m.a if m.b == 1 else k.data[8] < m.a
+    if m.kind == K_PHYSIN:
+        return (p.interface_match[m.a * MAX_INTERFACES + k.physin] != 0) != m.invert
+    if m.kind == K_PHYSOUT:
+        return (p.interface_match[m.a * MAX_INTERFACES + k.physout] != 0) != m.invert
+    if m.kind == K_BRIDGED:
+        return (k.physin != 0 and k.physout != 0) != m.invert
+    return 0
+
+
+cdef inline bint basic_match(Program* p, const CRule* r, Packet* k) noexcept nogil:
+    cdef uint32_t v = r.invert
+    if ((ip_src(k.data) & r.src_mask) == r.src) == (v & 1):
+        return False
+    if ((ip_dst(k.data) & r.dst_mask) == r.dst) == ((v >> 1) & 1):
+        return False
+    if r.iif != 0 and p.interface_match[(r.iif - 1) * MAX_INTERFACES + k.iif] == ((v >> 2) & 1):
+        return False
+    if r.oif != 0 and p.interface_match[(r.oif - 1) * MAX_INTERFACES + k.oif] == ((v >> 3) & 1):
+        return False
+    if r.proto != 0 and (k.data[9] == r.proto) == ((v >> 4) & 1):
+        return False
+    return True
+
+
+cdef uint32_t primary_address(const Host* host, uint32_t interface, uint32_t towards) noexcept nogil:
+    """The address a host gives itself on an interface: one on the destination's subnet, else the first."""
+    cdef uint32_t i, first = 0
+    for i in range(host.n):
+        if host.address[i].interface == interface:
+            if first == 0:
+                first = host.address[i].address
+            if (host.address[i].address ^ towards) & host.address[i].mask == 0:
+                return host.address[i].address
+    return first
+
+
+cdef void set_mss(Packet* k, uint32_t wanted) noexcept nogil:
+    """TCPMSS on a SYN: lower its MSS option. (A SYN without the option is left as it is.)"""
+    cdef uint32_t off = ip_ihl(k.data), i, n, old, size
+    cdef uint8_t* th = k.data + off
+    if k.data[9] != IPPROTO_TCP or ip_frag(k.data) & IP_OFFSET or k.avail < off + 20 or not th[13] & TCP_SYN:
+        return
+    n = (th[12] >> 4) * 4
+    i = 20
+    while i + 3 < n and off + n <= k.avail:
+        if th[i] == 2 and th[i + 1] == 4:
+            old = be16(th + i + 2)
+            if old > wanted:
+                put16(th + i + 2, wanted)
+                replace4_at(th + 16, old, wanted)
+            return
+        if th[i] < 2:
+            i += 1
+        else:
+            size = th[i + 1]
+            i += size if size != 0 else 1
+
+
+cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
+    """Walk one table's chain of a hook; NF_ACCEPT, NF_DROP or NF_REJECT."""
+    cdef int32_t chain = p.base[table][hook]
+    cdef uint32_t at, end, i, mss
+    cdef uint32_t stack_at[64]
+    cdef uint32_t stack_end[64]
+    cdef int depth = 0, m
+    cdef CRule* r
+    cdef CChain* base
+    cdef NatRange nat
+    cdef uint32_t src
+    if chain < 0:
+        return NF_ACCEPT
+    base = &p.chains[chain]
+    at = base.first
+    end = at + base.n
+    while True:
+        if at == end:
+            if depth == 0:
+                base.packets += 1
+                base.bytes += k.len
+                return base.policy
+            depth -= 1
+            at = stack_at[depth]
+            end = stack_end[depth]
+            continue
+        r = &p.rules[at]
+        at += 1
+        k.rules += 1
+        if not basic_match(p, r, k):
+            continue
+        m = 1
+        for i in range(r.n_matches):
+            m = match_one(p, &p.matches[r.first_match + i], c, k, host)
+            if m <= 0:
+                break
+        if m < 0:
+            return NF_DROP
+        if m == 0:
+            continue
+        r.packets += 1
+        r.bytes += k.len
+        if r.target == T_NONE:
+            continue
+        if r.target == T_ACCEPT:
+            return NF_ACCEPT
+        if r.target == T_DROP:
+            return NF_DROP
+        if r.target == T_RETURN:
+            at = end
+            continue
+        if r.target == T_JUMP:
+            if not r.goto_:
+                stack_at[depth] = at
+                stack_end[depth] = end
+                depth += 1
+            at = p.chains[r.arg].first
+            end = at + p.chains[r.arg].n
+            continue
+        if r.target == T_REJECT:
+            k.reject = <uint8_t>(r.arg + 1)
+            return NF_REJECT
+        if r.target == T_LOG:
+            p.logged += 1
+            continue
+        if r.target == T_MARK:
+            k.mark = (k.mark & ~r.arg2) ^ <uint32_t>r.arg
+            continue
+        if r.target == T_TTL:
+            set_ttl(k, r.arg, r.arg2)
+            continue
+        if r.target == T_TCPMSS:
+            mss = <uint32_t>r.arg
+            set_mss(k, mss)
+            continue
+        if r.target == T_NOTRACK:
+            if k.ct == 0:
+                k.ctinfo = IP_CT_UNTRACKED
+            continue
+        # the rest translate: only the nat table has them, and only first packets of a connection walk it
+        if k.ct == 0:
+            return NF_DROP
+        if r.target == T_SNAT:
+            nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_SRC)
+            return NF_ACCEPT
+        if r.target == T_DNAT:
+            nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_DST)
+            return NF_ACCEPT
+        nat = p.ranges[r.arg]
+        nat.flags |= RANGE_MAP_IPS
+        if r.target == T_MASQUERADE:
+            if c.table.entries[k.ct].tuple[0].src == 0:
+                return NF_ACCEPT
+            src = primary_address(host, k.oif, ip_dst(k.data))
+            if src == 0:
+                return NF_DROP
+            nat.min_ip = src
+            nat.max_ip = src
+            c.table.entries[k.ct].masq_oif = k.oif
+            nat_setup(c, k.ct, &nat, MANIP_SRC)
+            return NF_ACCEPT
+        # REDIRECT
+        src = 0x7F000001 if hook == LOCAL_OUT else primary_address(host, k.iif, 0)
+        if src == 0:
+            return NF_DROP
+        nat.min_ip = src
+        nat.max_ip = src
+        nat_setup(c, k.ct, &nat, MANIP_DST)
+        return NF_ACCEPT
+
+
+cdef void set_ttl(Packet* k, int mode, uint32_t value) noexcept nogil:
+    cdef uint32_t old = k.data[8], new = value
+    if mode == 1:
+        new = old + value if old + value < 255 else 255
+    elif mode == 2:
+        new = old - value if old > value else 0
+    if new != old:
+        k.data[8] = <uint8_t>new
+        replace4_at(k.data + 10, old << 8, new << 8)
+
+
+cdef class Compiled:
+    """A ruleset compiled for the packet path.
+
+    Interface patterns are matched once per interface, when it gets its number.
+    """
+
+    def __cinit__(self, rules):
+        self.rules = rules
+        self.patterns = []
+        self.rule_refs = []
+        cdef int t, h
+        for t in range(4):
+            for h in range(5):
+                self.p.base[t][h] = -1
+        cdef list chains = [(table, chain) for table, cs in rules.tables.items() for chain in cs.values()]
+        cdef dict numbers = {(table, chain.name): i for i, (table, chain) in enumerate(chains)}
+        self.chain_names = [(table, chain.name) for table, chain in chains]
+        cdef int n_rules = sum(len(chain.rules) for _, chain in chains)
+        cdef list matches = []
+        cdef list ranges = []
+        self.p.rules = <CRule*>PyMem_Calloc(n_rules + 1, sizeof(CRule))
+        self.p.chains = <CChain*>PyMem_Calloc(len(chains) + 1, sizeof(CChain))
+        if self.p.rules == NULL or self.p.chains == NULL:
+            raise MemoryError
+        cdef int at = 0, i
+        for i, (table, chain) in enumerate(chains):
+            self.p.tables |= 1 << <int>TABLE_IDS[table]
+            self.p.chains[i].first = at
+            self.p.chains[i].n = len(chain.rules)
+            if chain.policy is None:
+                self.p.chains[i].policy = POLICY_RETURN
+            else:
+                self.p.chains[i].policy = NF_ACCEPT if chain.policy == "ACCEPT" else NF_DROP
+                t = TABLE_IDS[table]
+                h = HOOK_IDS[chain.name]
+                self.p.base[t][h] = i
+            for rule in chain.rules:
+                self.compile_rule(&self.p.rules[at], rule, table, numbers, matches, ranges)
+                self.rule_refs.append((table, chain.name, rule))
+                at += 1
+        check_loops(rules)
+        self.p.matches = <CMatch*>PyMem_Calloc(len(matches) + 1, sizeof(CMatch))
+        self.p.ranges = <NatRange*>PyMem_Calloc(len(ranges) + 1, sizeof(NatRange))
+        self.p.n_patterns = len(self.patterns)
+        self.p.interface_match = <uint8_t*>PyMem_Calloc((len(self.patterns) + 1) * MAX_INTERFACES, 1)
+        if self.p.matches == NULL or self.p.ranges == NULL or self.p.interface_match == NULL:
+            raise MemoryError
+        for i, spec in enumerate(matches):
+            fill_match(&self.p.matches[i], spec)
+        for i, spec in enumerate(ranges):
+            self.p.ranges[i].flags = spec[0]
+            self.p.ranges[i].min_ip = spec[1]
+            self.p.ranges[i].max_ip = spec[2]
+            self.p.ranges[i].min_port = spec[3]
+            self.p.ranges[i].max_port = spec[4]
+
+    def __dealloc__(self):
+        PyMem_Free(self.p.rules)
+        PyMem_Free(self.p.chains)
+        PyMem_Free(self.p.matches)
+        PyMem_Free(self.p.ranges)
+        PyMem_Free(self.p.interface_match)
+
+    cdef int register(self, int number, str name) except -1:
+        """Tell the patterns about interface `number`."""
+        cdef int i
+        cdef str pattern
+        if number >= MAX_INTERFACES:
+            raise ValueError(f"at most {MAX_INTERFACES - 1} interfaces")
+        for i, pattern in enumerate(self.patterns):
+            self.p.interface_match[i * MAX_INTERFACES + number] = (
+                name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern)
+        return 0
+
+    def pattern(self, str text):
+        """Number of an interface pattern."""
+        if text not in self.patterns:
+            self.patterns.append(text)
+        return self.patterns.index(text)
+
+    def counters(self):
+        """(table, chain, rule text, packets, bytes) of every rule, in order."""
+        return [(table, chain, rule.text(chain), self.p.rules[i].packets, self.p.rules[i].bytes)
+                for i, (table, chain, rule) in enumerate(self.rule_refs)]
+
+    cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1:
+        def fail(message):
+            return RulesError(f"rules: line {rule.line}: {message}")
+        if rule.source is not None:
+            r.src, r.src_mask = address(rule.source[1], fail)
+            r.invert |= 1 if rule.source[0] else 0
+        if rule.destination is not None:
+            r.dst, r.dst_mask = address(rule.destination[1], fail)
+            r.invert |= 2 if rule.destination[0] else 0
+        if rule.iif is not None:
+            r.iif = self.pattern(rule.iif[1]) + 1
+            r.invert |= 4 if rule.iif[0] else 0
+        if rule.oif is not None:
+            r.oif = self.pattern(rule.oif[1]) + 1
+            r.invert |= 8 if rule.oif[0] else 0
+        if rule.protocol is not None:
+            r.proto = rule.protocol[1]
+            r.invert |= 16 if rule.protocol[0] else 0
+        r.first_match = len(matches)
+        if rule.fragment is not None:
+            raise fail("-f is not supported: packets are defragmented before any rule sees them")
+        for m in rule.matches:
+            matches.extend(match_specs(self, m, fail))
+        r.n_matches = len(matches) - r.first_match
+        r.goto_ = rule.goto
+        cdef dict o = {name: value for name, _, value in rule.options}
+        cdef str t = rule.target or ""
+        if not t:
+            r.target = T_NONE
+        elif (table, t) in numbers:
+            r.target = T_JUMP
+            r.arg = numbers[table, t]
+        elif t == "REJECT":
+            r.target = T_REJECT
+            r.arg = REJECT_WITH[o.get("--reject-with", "icmp-port-unreachable")]
+        elif t == "MARK":
+            v, mask = value_mask(o.get("--set-xmark", o.get("--set-mark")), fail)
+            r.target = T_MARK
+            # --set-mark ors the value in after clearing the mask and the value's bits; --set-xmark xors
+            r.arg2 = mask if "--set-xmark" in o else mask | v
+            r.arg = <int32_t><uint32_t>v
+        elif t == "TTL":
+            r.target = T_TTL
+            for mode, name in enumerate(("--ttl-set", "--ttl-inc", "--ttl-dec")):
+                if name in o:
+                    r.arg = mode
+                    r.arg2 = int(o[name])
+        elif t == "TCPMSS":
+            if "--clamp-mss-to-pmtu" in o:
+                raise fail("TCPMSS --clamp-mss-to-pmtu is not supported yet; --set-mss is")
+            r.target = T_TCPMSS
+            r.arg = int(o["--set-mss"])
+        elif t in ("NOTRACK", "CT"):
+            r.target = T_NOTRACK
+        elif t in ("SNAT", "DNAT", "MASQUERADE", "REDIRECT"):
+            r.target = {"SNAT": T_SNAT, "DNAT": T_DNAT, "MASQUERADE": T_MASQUERADE, "REDIRECT": T_REDIRECT}[t]
+            r.arg = len(ranges)
+            ranges.append(range_spec(o, fail))
+        else:
+            r.target = {"ACCEPT": T_ACCEPT, "DROP": T_DROP, "RETURN": T_RETURN, "LOG": T_LOG}[t]
+        return 0
+
+
+def check_loops(rules):
+    """Jumps must form a tree of at most 63 levels: RulesError names the loop."""
+    for table, chains in rules.tables.items():
+        def visit(name, path):
+            if name in path:
+                raise RulesError(f"rules: table {table}: chain {name} jumps to itself through {' -> '.join([*path, name])}")
+            if len(path) >= STACK:
+                raise RulesError(f"rules: table {table}: jumps nest deeper than {STACK}")
+            for rule in chains[name].rules:
+                if rule.target in chains:
+                    visit(rule.target, [*path, name])
+        for name in chains:
+            visit(name, [])
+
+
+def range_spec(o, fail):
+    """NAT range of a target's options: flags, addresses, ports."""
+    flags, low, high, low_port, high_port = 0, 0, 0, 0, 0
+    target = o.get("--to-source", o.get("--to-destination"))
+    if target is not None:
+        low, high, low_port, high_port = nat_target(target, fail)
+        if low:
+            flags |= RANGE_MAP_IPS
+        if low > high:
+            low, high = high, low
+        if low_port >= 0:
+            flags |= RANGE_PROTO_SPECIFIED
+        else:
+            low_port = high_port = 0
+    if "--to-ports" in o:
+        low_port, high_port = port_range(o["--to-ports"], fail, "-")
+        flags |= RANGE_PROTO_SPECIFIED
+    if "--random" in o:
+        flags |= RANGE_PROTO_RANDOM
+    if "--random-fully" in o:
+        flags |= RANGE_PROTO_RANDOM_FULLY
+    if "--persistent" in o:
+        flags |= RANGE_PERSISTENT
+    return flags, low, high, low_port, high_port
+
+
+def match_specs(compiled, m, fail):
+    """The elementary matches that one `-m` module stands for, each as keyword values of CMatch."""
+    o = {name: (negated, value) for name, negated, value in m.options}
+    out = []
+    if m.module in ("tcp", "udp", "sctp", "udplite"):
+        invert, ports = 0, [0, 65535, 0, 65535]
+        for bit, name in enumerate(("--sport", "--dport")):
+            if name in o:
+                invert |= o[name][0] << bit
+                ports[2 * bit:2 * bit + 2] = port_range(o[name][1], fail)
+        out.append({"kind": K_PORTS, "invert": invert, "port": ports})
+        if "--syn" in o:
+            out.append({"kind": K_TCPFLAGS, "invert": o["--syn"][0], "a": 0x17, "b": 2})
+        if "--tcp-flags" in o:
+            mask, comp = tcp_flags(o["--tcp-flags"][1], fail)
+            out.append({"kind": K_TCPFLAGS, "invert": o["--tcp-flags"][0], "a": mask, "b": comp})
+        if "--tcp-option" in o:
+            out.append({"kind": K_TCPOPTION, "invert": o["--tcp-option"][0], "a": int(o["--tcp-option"][1])})
+    elif m.module == "icmp" and o:
+        kind, low, high = icmp_type(o["--icmp-type"][1], fail)
+        out.append({"kind": K_ICMP, "invert": o["--icmp-type"][0], "a": kind, "b": low, "c": high})
+    elif m.module == "multiport":
+        for name, mode in (("--sports", 1), ("--dports", 2), ("--ports", 3)):
+            if name in o:
+                flat = [p for pair in multiports(o[name][1], fail) for p in pair]
+                out.append({"kind": K_MULTIPORT, "invert": o[name][0], "a": mode, "port": flat})
+    elif m.module == "addrtype":
+        for name, kind in (("--src-type", K_SRCTYPE), ("--dst-type", K_DSTTYPE)):
+            if name in o:
+                out.append({"kind": kind, "invert": o[name][0], "a": names_mask(o[name][1], ADDRTYPES, "a type", fail)})
+    elif m.module in ("conntrack", "state"):
+        for name in ("--ctstate", "--state"):
+            if name in o:
+                out.append({"kind": K_CTSTATE, "invert": o[name][0], "a": names_mask(o[name][1], CTSTATES, "a state", fail)})
+        for i, name in enumerate(("--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst")):
+            if name in o:
+                a, mask = address(o[name][1], fail)
+                out.append({"kind": K_CTTUPLE, "invert": o[name][0], "a": a, "b": mask, "c": i})
+            if name + "port" in o:
+                a, b = port_range(o[name + "port"][1], fail)
+                out.append({"kind": K_CTPORT, "invert": o[name + "port"][0], "a": a, "b": b, "c": i})
+        if "--ctstatus" in o:
+            out.append({"kind": K_CTSTATUS, "invert": o["--ctstatus"][0],
+                        "a": names_mask(o["--ctstatus"][1], CTSTATUS, "a status", fail)})
+        if "--ctdir" in o:
+            out.append({"kind": K_CTDIR, "invert": o["--ctdir"][0], "a": int(o["--ctdir"][1] == "REPLY")})
+        if "--ctproto" in o:
+            text = o["--ctproto"][1]
+            out.append({"kind": K_CTPROTO, "invert": o["--ctproto"][0], "a": PROTOCOLS[text] if text in PROTOCOLS else int(text)})
+    elif m.module == "mark":
+        v, mask = value_mask(o["--mark"][1], fail)
+        out.append({"kind": K_MARK, "invert": o["--mark"][0], "a": v, "b": mask})
+    elif m.module == "limit":
+        burst = int(o.get("--limit-burst", (False, "5"))[1])
+        r = rate(o["--limit"][1], fail) if "--limit" in o else rate("3/hour", fail)
+        out.append({"kind": K_LIMIT, "a": burst, "rate": r, "credit": float(burst)})
+    elif m.module == "statistic":
+        if o["--mode"][1] == "random":
+            p = float(o["--probability"][1])
+            out.append({"kind": K_RANDOM, "invert": o["--probability"][0], "a": min(int(p * 4294967296), 0xFFFFFFFFU)})
+        else:
+            every = int(o["--every"][1])
+            first = int(o.get("--packet", (False, "0"))[1])
+            out.append({"kind": K_NTH, "invert": o["--every"][0], "a": every, "b": every - 1, "c": (every - 1 - first) % every})
+    elif m.module == "length":
+        a, b = port_range(o["--length"][1], fail)
+        out.append({"kind": K_LENGTH, "invert": o["--length"][0], "a": a, "b": b})
+    elif m.module == "ttl":
+        for mode, name in enumerate(("--ttl-eq", "--ttl-gt", "--ttl-lt")):
+            if name in o:
+                out.append({"kind": K_TTL, "invert": o[name][0], "a": int(o[name][1]), "b": mode})
+    elif m.module == "physdev":
+        for name, kind in (("--physdev-in", K_PHYSIN), ("--physdev-out", K_PHYSOUT)):
+            if name in o:
+                out.append({"kind": kind, "invert": o[name][0], "a": compiled.pattern(o[name][1])})
+        if "--physdev-is-bridged" in o:
+            out.append({"kind": K_BRIDGED, "invert": o["--physdev-is-bridged"][0]})
+    return out
+
+
+cdef int fill_match(CMatch* m, dict spec) except -1:
+    cdef int i
+    m.kind = spec["kind"]
+    m.invert = int(spec.get("invert", 0))
+    m.a = spec.get("a", 0)
+    m.b = spec.get("b", 0)
+    m.c = spec.get("c", 0)
+    m.rate = spec.get("rate", 0.0)
+    m.credit = spec.get("credit", 0.0)
+    ports = spec.get("port", ())
+    m.n = len(ports)
+    for i in range(m.n):
+        m.port[i] = ports[i]
+    return 0

@@ -1,0 +1,20 @@
+"""Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from natfast.filter cimport Compiled, Host, Program
+from natfast.packet cimport Packet
+from natfast.state cimport Conntrack
+
+cdef class Netfilter:
+    cdef Conntrack c
+    cdef Host host
+    cdef Program* program
+    cdef Compiled compiled
+    cdef dict numbers
+    cdef list names
+    cdef object defrag
+    cdef list whole
+    cdef int run(self, int hook, Packet* p) noexcept nogil
+    cdef void put(self, Packet* p) noexcept nogil
+    cdef void clock(self, double now) noexcept nogil
+    cdef int number(self, str name) except -1
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif) noexcept nogil

@@ -1,0 +1,434 @@
+"""Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
+import ipaddress
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.string cimport memcpy, memset
+import numpy as np
+
+from natfast.checksum cimport decrease_ttl, fold, sum_bytes
+from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, kill, sweep
+from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
+                             TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
+                              ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
+from natfast.packet cimport (FORWARD, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
+                             LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
+from natfast.state cimport Conntrack, expired
+from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
+from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, table_bytes, table_clear,
+                            table_free, table_init)
+from natfast.tuples cimport Half
+from natfast.defrag import Defragmenter
+from natfast.errors import BoxError
+from natfast.rules import Rules
+from natfast.tcp import STATES as TCP_STATES
+from natfast.trackers import SCTP_STATES
+
+DROP = NF_DROP
+ACCEPT = NF_ACCEPT
+STOLEN = NF_STOLEN
+REJECT = NF_REJECT
+
+cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
+
+
+cdef str dotted(uint32_t a):
+    return f"{a >> 24}.{(a >> 16) & 255}.{(a >> 8) & 255}.{a & 255}"
+
+
+cdef str half_text(const Half* h, int proto):
+    cdef str s = f"src={dotted(h.src)} dst={dotted(h.dst)}"
+    if proto == IPPROTO_ICMP:
+        return f"{s} type={h.dport >> 8} code={h.dport & 255} id={h.sport}"
+    if proto == IPPROTO_GRE:
+        return f"{s} srckey=0x{h.sport:x} dstkey=0x{h.dport:x}"
+    if proto in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_UDPLITE, 33):
+        return f"{s} sport={h.sport} dport={h.dport}"
+    return s
+
+
+cdef str entry_text(const Entry* e, uint32_t now):
+    """One line of `conntrack -L`, single-spaced."""
+    cdef int left = <int>(e.expires - now) // 1000
+    cdef list w = [f"{PROTOCOL_NAMES.get(e.proto, 'unknown')} {e.proto} {left if left > 0 else 0}"]
+    if e.proto == IPPROTO_TCP:
+        w.append(TCP_STATES[e.state])
+    elif e.proto == IPPROTO_SCTP:
+        w.append(SCTP_STATES[e.state])
+    w.append(half_text(&e.tuple[0], e.proto))
+    if not e.status & IPS_SEEN_REPLY:
+        w.append("[UNREPLIED]")
+    w.append(half_text(&e.tuple[1], e.proto))
+    if e.status & IPS_ASSURED:
+        w.append("[ASSURED]")
+    w.append(f"mark={e.mark} use=1")
+    return " ".join(w)
+
+
+cdef int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
+    """nf_nat_inet_fn: decide the translation with a connection's first packet, apply it to all."""
+    cdef Conntrack* c = &nf.c
+    cdef Entry* e
+    cdef int verdict
+    if p.ct == 0:
+        return NF_ACCEPT
+    if p.ctinfo == IP_CT_RELATED or p.ctinfo == IP_CT_RELATED_REPLY:
+        if p.data[9] == IPPROTO_ICMP:
+            return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
+    e = &c.table.entries[p.ct]
+    if p.ctinfo == IP_CT_NEW and not nat_initialized(e, manip):
+        verdict = walk(nf.program, TABLE_NAT, hook, c, p, &nf.host)
+        if verdict != NF_ACCEPT:
+            return verdict
+        if not nat_initialized(e, manip):
+            nat_null_binding(c, p.ct, manip)
+    return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+
+
+cdef class Netfilter:
+    """Rules, connection tracking and NAT of one network namespace.
+
+    Parameters
+    ----------
+    rules : Rules, optional
+        What `iptables-save` would print; none by default.
+    interfaces : dict of str to list of str, optional
+        Interface name to its addresses, `{"eth0": ["192.168.1.100/24"]}`: what addrtype, MASQUERADE and
+        REDIRECT look at.
+    sysctl : dict, optional
+        Full names (`"net.netfilter.nf_conntrack_max": 262144`) to values.
+    seed : int
+        Of the random port choice and of the table's hash key.
+
+    Raises
+    ------
+    RulesError, BoxError, ValueError
+        For what is not understood.
+    """
+
+    def __cinit__(self, rules=None, interfaces=None, sysctl=None, seed=0):
+        cdef list words = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+        self.numbers = {}
+        self.names = [""]
+        self.whole = []
+        self.defrag = Defragmenter()
+        sysctl_defaults(&self.c.sysctl)
+        for name, value in (sysctl or {}).items():
+            if name.startswith("net.netfilter."):
+                sysctl_set(&self.c.sysctl, name, value)
+        cdef uint32_t room = self.c.sysctl.max or (1 << 24)
+        table_init(&self.c.table, room, words[0], words[1])
+        self.c.rng = words[2]
+        self.compiled = Compiled(rules if rules is not None else Rules())
+        self.program = &self.compiled.p
+        for name, addresses in (interfaces or {}).items():
+            self.number(name)
+            self.set_addresses(name, addresses)
+
+    def __dealloc__(self):
+        table_free(&self.c.table)
+
+    def set_addresses(self, str name, addresses):
+        """Replace an interface's addresses (CIDR strings)."""
+        cdef int number = self.number(name)
+        cdef uint32_t i = 0
+        while i < self.host.n:
+            if self.host.address[i].interface == number:
+                self.host.n -= 1
+                self.host.address[i] = self.host.address[self.host.n]
+            else:
+                i += 1
+        for text in addresses:
+            try:
+                a = ipaddress.IPv4Interface(text)
+            except ValueError:
+                raise BoxError(f"interface {name}: {text!r} is not an address with prefix length, as 192.168.1.100/24") from None
+            if self.host.n >= MAX_ADDRESSES:
+                raise BoxError(f"interface {name}: more than {MAX_ADDRESSES} addresses in one namespace")
+            self.host.address[self.host.n].address = int(a.ip)
+            self.host.address[self.host.n].mask = int(a.network.netmask)
+            self.host.address[self.host.n].interface = number
+            self.host.n += 1
+
+    cdef int number(self, str name) except -1:
+        """The number of an interface, given to it when it is first named."""
+        cdef object n = self.numbers.get(name)
+        if n is None:
+            n = len(self.names)
+            self.compiled.register(n, name)
+            self.numbers[name] = n
+            self.names.append(name)
+        return n
+
+    def interface_number(self, str name):
+        """The number that stands for an interface on the C side."""
+        return self.number(name)
+
+    # --- the hooks ---------------------------------------------------------------------------------
+
+    cdef void clock(self, double now) noexcept nogil:
+        self.c.now = <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
+
+    cdef void put(self, Packet* p) noexcept nogil:
+        conntrack_put(&self.c, p)
+
+    cdef int run(self, int hook, Packet* p) noexcept nogil:
+        """Everything registered at one hook, in netfilter's order of priorities."""
+        cdef Program* g = self.program
+        cdef Conntrack* c = &self.c
+        cdef int v
+        if hook == PREROUTING or hook == LOCAL_OUT:
+            if g.tables & (1 << TABLE_RAW):
+                v = walk(g, TABLE_RAW, hook, c, p, &self.host)
+                if v != NF_ACCEPT:
+                    return v
+            if conntrack_in(c, p, hook == PREROUTING) == CT_DROP:
+                return NF_DROP
+        if g.tables & (1 << TABLE_MANGLE):
+            v = walk(g, TABLE_MANGLE, hook, c, p, &self.host)
+            if v != NF_ACCEPT:
+                return v
+        if hook == PREROUTING:
+            return nat_hook(self, hook, MANIP_DST, p)
+        if hook == LOCAL_OUT:
+            v = nat_hook(self, hook, MANIP_DST, p)
+            if v != NF_ACCEPT:
+                return v
+            return walk(g, TABLE_FILTER, hook, c, p, &self.host)
+        if hook == FORWARD:
+            return walk(g, TABLE_FILTER, hook, c, p, &self.host)
+        if hook == LOCAL_IN:
+            v = walk(g, TABLE_FILTER, hook, c, p, &self.host)
+            if v != NF_ACCEPT:
+                return v
+        v = nat_hook(self, hook, MANIP_SRC, p)
+        if v != NF_ACCEPT:
+            return v
+        return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
+
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif) noexcept nogil:
+        """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before."""
+        cdef Packet p
+        cdef uint8_t* ip = frame + ETH_HLEN
+        cdef uint32_t total, ihl
+        cdef int v
+        out_length[0] = length
+        if length < ETH_HLEN + 20 or be16(frame + 12) != 0x0800:
+            return NF_ACCEPT                        # not IPv4: none of netfilter's business here
+        ihl = ip_ihl(ip)
+        total = ip_total(ip)
+        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or fold(sum_bytes(ip, ihl)) != 0xFFFF:
+            return NF_DROP
+        if ip_is_fragment(ip):
+            return NF_STOLEN
+        memset(&p, 0, sizeof(Packet))
+        p.data = ip
+        p.len = total
+        p.avail = total
+        p.iif = iif
+        out_length[0] = ETH_HLEN + total            # padding does not survive a router
+        v = self.run(PREROUTING, &p)
+        if v == NF_ACCEPT:
+            if ip[8] <= 1:
+                v = NF_DROP
+            else:
+                ip[8] -= 1
+                put16(ip + 10, decrease_ttl(be16(ip + 10)))
+                p.oif = oif
+                v = self.run(FORWARD, &p)
+                if v == NF_ACCEPT:
+                    v = self.run(POSTROUTING, &p)
+        conntrack_put(&self.c, &p)
+        return v
+
+    def forward(self, frames, lengths, str iif, str oif, now=0.0, macs=None):
+        """Forward a batch of frames from one interface to another, in place.
+
+        Parameters
+        ----------
+        frames : uint8 array (n, stride)
+            Ethernet frames, C-contiguous; rewritten where translated.
+        lengths : uint32 array (n,)
+            Bytes of each frame; shortened where padding is trimmed.
+        iif, oif : str
+            The interfaces that the frames come in by and leave by.
+        now : float or float array (n,)
+            Seconds; must not go back.
+        macs : tuple of two 6-byte strings, optional
+            Destination and source MAC to write into the frames that pass.
+
+        Returns
+        -------
+        uint8 array (n,)
+            ACCEPT, DROP, REJECT, or STOLEN for a fragment: it is held, and `take_reassembled` gives the
+            datagram when it is complete.
+
+        Raises
+        ------
+        ValueError
+            If shapes or dtypes are not as said, or a length exceeds the stride.
+        """
+        cdef uint8_t[:, ::1] f = frames
+        cdef uint32_t[::1] n = lengths
+        cdef Py_ssize_t count = f.shape[0], i, j
+        cdef Py_ssize_t stride = f.shape[1]
+        verdicts = np.empty(count, np.uint8)
+        cdef uint8_t[::1] v = verdicts
+        cdef const double[::1] times = None
+        cdef int a = self.number(iif), b = self.number(oif)
+        cdef const unsigned char[:] dst = None
+        cdef const unsigned char[:] src = None
+        cdef bint many = np.ndim(now) == 1
+        cdef uint32_t length
+        if n.shape[0] != count:
+            raise ValueError(f"lengths has {n.shape[0]} entries for {count} frames")
+        if count and np.max(lengths) > stride:
+            raise ValueError(f"a length exceeds the frames' stride of {stride} bytes")
+        if many:
+            times = np.ascontiguousarray(now, np.float64)
+            if times.shape[0] != count:
+                raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
+        else:
+            self.clock(now)
+        if macs is not None:
+            dst, src = macs
+            if dst.shape[0] != 6 or src.shape[0] != 6:
+                raise ValueError("macs: expected two strings of 6 bytes")
+        with nogil:
+            for i in range(count):
+                if many:
+                    self.clock(times[i])
+                v[i] = self.one(&f[i, 0], n[i], &length, a, b)
+                n[i] = length
+                if macs is not None and v[i] == NF_ACCEPT:
+                    for j in range(6):
+                        f[i, j] = dst[j]
+                        f[i, 6 + j] = src[j]
+            sweep(&self.c, <uint32_t>count)
+        for i in np.flatnonzero(verdicts == STOLEN):
+            self.hold(bytes(frames[i, :lengths[i]]), times[i] if many else now, a, b)
+        return verdicts
+
+    def hold(self, bytes frame, double now, int iif, int oif):
+        whole = self.defrag.push(frame[14:14 + int.from_bytes(frame[16:18], "big")], now, iif)
+        if whole is None:
+            return
+        cdef bytearray buf = bytearray(frame[:14] + whole.data)
+        cdef uint32_t length
+        self.clock(now)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif)
+        self.whole.append((bytes(buf), v, whole.max_size))
+
+    def take_reassembled(self):
+        """Datagrams completed since the last call: (frame, verdict, size of the largest fragment)."""
+        out, self.whole = self.whole, []
+        return out
+
+    def packet(self, buf, int iif=0, int oif=0):
+        """Forward one frame in a writable buffer, in place; returns its verdict.
+
+        `iif` and `oif` are interface numbers (`interface_number`); the clock is the last one given.
+        """
+        cdef Py_buffer view
+        cdef uint32_t length
+        cdef int v
+        PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif)
+        PyBuffer_Release(&view)
+        return v
+
+    def _hook(self, int hook, buf, str iif, str oif, double now):
+        cdef Py_buffer view
+        cdef Packet p
+        cdef int v
+        memset(&p, 0, sizeof(Packet))
+        self.clock(now)
+        PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            if view.len < ETH_HLEN + 20 or view.len < ETH_HLEN + ip_total(<uint8_t*>view.buf + ETH_HLEN):
+                raise ValueError("expected an Ethernet frame with an IPv4 packet")
+            p.data = <uint8_t*>view.buf + ETH_HLEN
+            p.len = ip_total(p.data)
+            p.avail = p.len
+            p.iif = self.number(iif) if iif else 0
+            p.oif = self.number(oif) if oif else 0
+            if hook != PREROUTING and hook != LOCAL_OUT:
+                conntrack_in(&self.c, &p, False)
+            v = self.run(hook, &p)
+            conntrack_put(&self.c, &p)
+            return v
+        finally:
+            PyBuffer_Release(&view)
+
+    def prerouting(self, buf, str iif, double now=0.0):
+        """One frame through PREROUTING alone, in place; returns the verdict."""
+        return self._hook(PREROUTING, buf, iif, "", now)
+
+    def postrouting(self, buf, str oif, double now=0.0):
+        """One frame through POSTROUTING alone, in place, found in conntrack by its present tuple."""
+        return self._hook(POSTROUTING, buf, "", oif, now)
+
+    def local_in(self, buf, str iif, double now=0.0):
+        """One frame through INPUT alone."""
+        return self._hook(LOCAL_IN, buf, iif, "", now)
+
+    def local_out(self, buf, str oif, double now=0.0):
+        """One frame through OUTPUT alone."""
+        return self._hook(LOCAL_OUT, buf, "", oif, now)
+
+    # --- what there is -----------------------------------------------------------------------------
+
+    def conntrack(self, now=None):
+        """The table as `conntrack -L` prints it, single-spaced, sorted by tuple."""
+        cdef uint32_t i
+        cdef Entry* e
+        cdef list lines = []
+        if now is not None:
+            self.clock(now)
+        for i in range(1, self.c.table.fresh):
+            e = &self.c.table.entries[i]
+            if e.status & IPS_CONFIRMED and not expired(e, self.c.now):
+                lines.append(entry_text(e, self.c.now))
+        lines.sort(key=lambda line: line.split(" src=", 1)[1])
+        return lines
+
+    def flush(self):
+        """Delete every entry, as `conntrack -F`."""
+        table_clear(&self.c.table)
+        self.defrag.queues.clear()
+
+    def expire(self, double now):
+        """Delete every expired entry; returns how many."""
+        self.clock(now)
+        return sweep(&self.c, self.c.table.fresh)
+
+    def sysctl(self, str name):
+        """Value of a conntrack setting."""
+        return sysctl_get(&self.c.sysctl, name)
+
+    def set_sysctl(self, str name, value):
+        """Change a conntrack setting."""
+        sysctl_set(&self.c.sysctl, name, value)
+
+    @property
+    def rules(self):
+        """The ruleset."""
+        return self.compiled.rules
+
+    def rule_counters(self):
+        """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""
+        return self.compiled.counters()
+
+    @property
+    def stats(self):
+        """Counters as `conntrack -S` shows, and the table's size."""
+        cdef dict s = self.c.stats
+        s.pop("error", None)
+        s["entries"] = self.c.table.count
+        s["bytes"] = table_bytes(&self.c.table)
+        return s
+
+    def __len__(self):
+        return self.c.table.count

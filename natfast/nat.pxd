@@ -1,0 +1,34 @@
+"""Network address translation as Linux does it: once per connection, then by inverting tuples."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from natfast.packet cimport Packet
+from natfast.state cimport Conntrack
+from natfast.table cimport Entry
+from natfast.tuples cimport Half
+
+# NF_NAT_RANGE_*.
+cdef enum:                      # RangeFlag
+    RANGE_MAP_IPS = 1
+    RANGE_PROTO_SPECIFIED = 2
+    RANGE_PROTO_RANDOM = 4
+    RANGE_PERSISTENT = 8
+    RANGE_PROTO_RANDOM_FULLY = 16
+    RANGE_PROTO_OFFSET = 32
+    RANGE_PROTO_RANDOM_ALL = 20
+
+ctypedef struct NatRange:
+    uint32_t flags
+    uint32_t min_ip
+    uint32_t max_ip
+    uint16_t min_port
+    uint16_t max_port
+    uint16_t base_port
+
+cdef enum:                      # Manip
+    MANIP_SRC = 0
+    MANIP_DST = 1
+
+cdef void nat_setup(Conntrack* c, uint32_t ei, const NatRange* r, int manip) noexcept nogil
+cdef void nat_null_binding(Conntrack* c, uint32_t ei, int manip) noexcept nogil
+cdef bint nat_initialized(const Entry* e, int manip) noexcept nogil
+cdef bint nat_packet(Conntrack* c, Packet* p, int manip) noexcept nogil
+cdef bint nat_icmp_error(Conntrack* c, Packet* p, int manip) noexcept nogil

@@ -1,0 +1,35 @@
+"""A packet as the netfilter hooks see it: the part of Linux's sk_buff that they read and write."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+# Packet's relation to its connection; numbers as in Linux's ip_conntrack_info.
+cdef enum:                      # CtInfo
+    IP_CT_ESTABLISHED = 0
+    IP_CT_RELATED = 1
+    IP_CT_NEW = 2
+    IP_CT_IS_REPLY = 3
+    IP_CT_ESTABLISHED_REPLY = 3
+    IP_CT_RELATED_REPLY = 4
+    IP_CT_UNTRACKED = 7
+
+cdef enum:                      # Hook
+    PREROUTING = 0
+    LOCAL_IN = 1
+    FORWARD = 2
+    LOCAL_OUT = 3
+    POSTROUTING = 4
+
+ctypedef struct Packet:
+    uint8_t* data           # IPv4 header
+    uint32_t len            # bytes from the IP header on (after trimming)
+    uint32_t avail          # bytes that are in memory; all after them are zero
+    uint32_t ct             # conntrack entry, 0 if none
+    uint32_t mark
+    uint32_t rules          # rules walked so far
+    uint16_t iif            # interface numbers, 0 if none
+    uint16_t oif
+    uint16_t physin         # bridge ports, 0 if none
+    uint16_t physout
+    uint8_t ctinfo
+    uint8_t checksum_ok     # transport checksum known to be right: the sender is simulated
+    uint8_t reject          # REJECT's answer code + 1 when a rule asked for one
+    uint8_t tracing

@@ -1,0 +1,49 @@
+"""What one network namespace's conntrack consists of: table, settings, counters, clock, randomness."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.packet cimport Packet
+from natfast.sysctl cimport Sysctl
+from natfast.table cimport Entry, Table
+
+# `conntrack -S`'s counters.
+ctypedef struct Stats:
+    uint64_t found
+    uint64_t invalid
+    uint64_t insert
+    uint64_t insert_failed
+    uint64_t drop
+    uint64_t early_drop
+    uint64_t error
+    uint64_t expired
+    uint64_t table_full
+
+ctypedef struct Conntrack:
+    Table table
+    Sysctl sysctl
+    Stats stats
+    uint64_t rng
+    uint32_t now                # ms
+
+# What a protocol tracker says of a packet.
+cdef enum:                      # Track_
+    TRACK_ACCEPT = 1
+    TRACK_INVALID = 0           # -NF_ACCEPT: goes on without a connection
+    TRACK_DROP = -1
+    TRACK_REPEAT = -2           # entry was deleted: look up again
+
+
+cdef inline uint32_t random32(Conntrack* c) noexcept nogil:
+    """SplitMix64 (Steele et al. 2014), upper half."""
+    c.rng += 0x9E3779B97F4A7C15ULL
+    cdef uint64_t z = c.rng
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL
+    return <uint32_t>((z ^ (z >> 31)) >> 32)
+
+
+cdef inline bint expired(const Entry* e, uint32_t now) noexcept nogil:
+    return <int>(e.expires - now) <= 0
+
+
+cdef inline void count_packet(Entry* e, int dir, uint32_t length) noexcept nogil:
+    e.packets[dir] += 1
+    e.bytes[dir] += length

@@ -1,0 +1,115 @@
+"""The conntrack table: entries, the index that finds them by either tuple, the by-source index of NAT.
+
+* **Entries** are 128 bytes, two cache lines: what every packet touches, then what the protocol tracker
+  keeps. They lie in one address range reserved at creation and touched as it fills; an entry never moves.
+* **Index**: 64-byte buckets of ten (16-bit tag, 32-bit reference) pairs for both directions. It grows by
+  linear hashing (Litwin 1980): one bucket is split per few inserts, so nothing ever stops the world.
+  A bucket that overflows chains to another; deletion fills its hole from the chain's end, so buckets
+  do not rot.
+* **By source**: chains of the entries that share (address, port, protocol) of the original source, newest
+  first, as Linux's nf_nat_bysource.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.tuples cimport Half, Tuple
+
+# Entry's status bits, at the positions of Linux's ip_conntrack_status.
+cdef enum:                      # Status
+    IPS_SEEN_REPLY = 1 << 1
+    IPS_ASSURED = 1 << 2
+    IPS_CONFIRMED = 1 << 3
+    IPS_SRC_NAT = 1 << 4
+    IPS_DST_NAT = 1 << 5
+    IPS_NAT_MASK = 3 << 4
+    IPS_SRC_NAT_DONE = 1 << 7
+    IPS_DST_NAT_DONE = 1 << 8
+    IPS_NAT_DONE_MASK = 3 << 7
+    IPS_DYING = 1 << 9
+    IPS_FIXED_TIMEOUT = 1 << 10
+
+# What one side has sent: highest end, highest end the peer allows, its window, its highest ack.
+ctypedef struct Seen:
+    uint32_t end
+    uint32_t maxend
+    uint32_t maxwin
+    uint32_t maxack
+
+ctypedef struct TcpTrack:
+    Seen seen[2]
+    uint8_t scale[2]
+    uint8_t flags[2]
+    uint32_t last_seq
+    uint32_t last_ack
+    uint32_t last_end
+    uint16_t last_win
+    uint8_t last_index
+    uint8_t last_dir
+    uint8_t last_flags
+    uint8_t last_wscale
+    uint8_t retrans
+
+ctypedef struct UdpTrack:
+    uint32_t stream_after       # ms: traffic both ways after this makes a stream
+
+ctypedef struct SctpTrack:
+    uint32_t vtag[2]
+    uint8_t last_dir
+    uint8_t init[2]
+    uint8_t flags
+
+ctypedef union Track:
+    TcpTrack tcp
+    UdpTrack udp
+    SctpTrack sctp
+
+ctypedef struct Entry:
+    Half tuple[2]               # original, reply
+    uint8_t proto
+    uint8_t state
+    uint16_t status
+    uint32_t expires            # ms
+    uint32_t src_next
+    uint32_t src_prev
+    uint32_t packets[2]
+    uint64_t bytes[2]
+    Track track
+    uint32_t mark
+    uint16_t masq_oif           # interface whose address was taken, 0 if none
+    uint16_t pad
+
+ctypedef struct Bucket:
+    uint16_t tag[10]            # 0: free
+    uint32_t ref[10]            # entry << 1 | direction
+    uint32_t next               # overflow bucket, 0 if none
+
+ctypedef struct Table:
+    Entry* entries
+    uint32_t capacity           # entries reserved; entry 0 is never used
+    uint32_t fresh              # entries [fresh, capacity) were never used
+    uint32_t free               # free list through src_next
+    uint32_t count              # confirmed entries
+    Bucket* buckets
+    uint32_t n_buckets
+    uint32_t level              # n_buckets lies in [level, 2 * level)
+    uint32_t max_buckets
+    Bucket* spill               # overflow buckets
+    uint32_t spill_fresh
+    uint32_t spill_free
+    uint32_t max_spill
+    uint32_t* sources
+    uint32_t source_mask
+    uint64_t k0
+    uint64_t k1
+    uint32_t sweep              # next entry to be looked at for expiry
+
+cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1
+cdef void table_free(Table* t) noexcept nogil
+cdef uint32_t table_alloc(Table* t) noexcept nogil
+cdef void table_release(Table* t, uint32_t e) noexcept nogil
+cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil
+cdef void table_insert(Table* t, uint32_t e) noexcept nogil
+cdef void table_unlink(Table* t, uint32_t e) noexcept nogil
+cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil
+cdef void source_link(Table* t, uint32_t e) noexcept nogil
+cdef void source_unlink(Table* t, uint32_t e) noexcept nogil
+cdef size_t table_bytes(Table* t) noexcept nogil
+cdef void table_clear(Table* t) noexcept nogil

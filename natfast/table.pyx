@@ -1,0 +1,304 @@
+from libc.string cimport memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
+from natfast.tuples cimport Half, half_equal, hash_half, hash_source
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void* addr, size_t length, int advice)
+    enum: MAP_NORESERVE
+    enum: MADV_HUGEPAGE
+    enum: MADV_DONTNEED
+
+cdef enum:
+    SLOTS = 10
+    FILL = 5                    # slots in use per bucket, on average, before the next bucket is split
+    FIRST_BUCKETS = 1024
+
+
+cdef void* reserve(size_t size) noexcept nogil:
+    """Address space that costs memory only where it is touched; 2 MiB pages are asked for."""
+    cdef void* p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    if p == MAP_FAILED:
+        return NULL
+    if size >= (4 << 20):
+        madvise(p, size, MADV_HUGEPAGE)
+    return p
+
+
+cdef inline size_t entries_size(Table* t) noexcept nogil:
+    return <size_t>t.capacity * sizeof(Entry)
+
+cdef inline size_t buckets_size(Table* t) noexcept nogil:
+    return <size_t>t.max_buckets * sizeof(Bucket)
+
+cdef inline size_t spill_size(Table* t) noexcept nogil:
+    return <size_t>t.max_spill * sizeof(Bucket)
+
+cdef inline size_t sources_size(Table* t) noexcept nogil:
+    return (<size_t>t.source_mask + 1) * sizeof(uint32_t)
+
+
+cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1:
+    """Reserve room for `max_entries` confirmed entries and those still unconfirmed.
+
+    Raises MemoryError if the address space is refused.
+    """
+    memset(t, 0, sizeof(Table))
+    t.capacity = max_entries + 65536
+    t.fresh = 1
+    t.max_buckets = FIRST_BUCKETS
+    while t.max_buckets < max_entries // 2:
+        t.max_buckets *= 2
+    t.level = FIRST_BUCKETS
+    t.n_buckets = FIRST_BUCKETS
+    t.max_spill = t.max_buckets + 1024
+    t.spill_fresh = 1
+    t.source_mask = 1023
+    while t.source_mask < max_entries:
+        t.source_mask = t.source_mask * 2 + 1
+    t.k0 = k0
+    t.k1 = k1
+    t.sweep = 1
+    t.entries = <Entry*>reserve(entries_size(t))
+    t.buckets = <Bucket*>reserve(buckets_size(t))
+    t.spill = <Bucket*>reserve(spill_size(t))
+    t.sources = <uint32_t*>reserve(sources_size(t))
+    if t.entries == NULL or t.buckets == NULL or t.spill == NULL or t.sources == NULL:
+        table_free(t)
+        raise MemoryError(f"no address space for a conntrack table of {max_entries} entries")
+    return 0
+
+
+cdef void table_free(Table* t) noexcept nogil:
+    if t.entries != NULL:
+        munmap(t.entries, entries_size(t))
+    if t.buckets != NULL:
+        munmap(t.buckets, buckets_size(t))
+    if t.spill != NULL:
+        munmap(t.spill, spill_size(t))
+    if t.sources != NULL:
+        munmap(t.sources, sources_size(t))
+    t.entries = NULL
+    t.buckets = NULL
+    t.spill = NULL
+    t.sources = NULL
+
+
+cdef void table_clear(Table* t) noexcept nogil:
+    """Forget everything and give the memory back; the reservation stays."""
+    madvise(t.entries, entries_size(t), MADV_DONTNEED)
+    madvise(t.buckets, buckets_size(t), MADV_DONTNEED)
+    madvise(t.spill, spill_size(t), MADV_DONTNEED)
+    madvise(t.sources, sources_size(t), MADV_DONTNEED)
+    t.fresh = 1
+    t.free = 0
+    t.count = 0
+    t.level = FIRST_BUCKETS
+    t.n_buckets = FIRST_BUCKETS
+    t.spill_fresh = 1
+    t.spill_free = 0
+    t.sweep = 1
+
+
+cdef uint32_t table_alloc(Table* t) noexcept nogil:
+    """A zeroed entry that no index knows yet; 0 if none is left."""
+    cdef uint32_t e = t.free
+    if e != 0:
+        t.free = t.entries[e].src_next
+        memset(&t.entries[e], 0, sizeof(Entry))
+        return e
+    if t.fresh >= t.capacity:
+        return 0
+    e = t.fresh
+    t.fresh += 1
+    return e
+
+
+cdef void table_release(Table* t, uint32_t e) noexcept nogil:
+    """Give an entry back that is in no index (any more)."""
+    if t.entries[e].status & IPS_SRC_NAT_DONE:
+        source_unlink(t, e)
+    t.entries[e].status = 0
+    t.entries[e].src_next = t.free
+    t.free = e
+
+
+cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
+    cdef uint16_t tag = <uint16_t>(h >> 48)
+    return tag if tag != 0 else 1
+
+
+cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
+    cdef uint32_t b = <uint32_t>h & (2 * t.level - 1)
+    if b >= t.n_buckets:
+        b -= t.level
+    return &t.buckets[b]
+
+
+cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    """Reference (entry << 1 | direction) of the entry that has this tuple; 0 if none."""
+    cdef uint64_t hash = hash_half(h, proto, t.k0, t.k1)
+    cdef uint16_t tag = tag_of(hash)
+    cdef Bucket* b = bucket_of(t, hash)
+    cdef Entry* e
+    cdef uint32_t ref
+    cdef int i
+    while True:
+        for i in range(SLOTS):
+            if b.tag[i] == tag:
+                ref = b.ref[i]
+                e = &t.entries[ref >> 1]
+                if e.proto == proto and half_equal(&e.tuple[ref & 1], h):
+                    return ref
+        if b.next == 0:
+            return 0
+        b = &t.spill[b.next]
+
+
+cdef uint32_t spill_alloc(Table* t) noexcept nogil:
+    cdef uint32_t s = t.spill_free
+    if s != 0:
+        t.spill_free = t.spill[s].next
+        memset(&t.spill[s], 0, sizeof(Bucket))
+        return s
+    # max_spill buckets hold every tuple even if all of them chain, so this cannot run out
+    s = t.spill_fresh
+    t.spill_fresh += 1
+    return s
+
+
+cdef void put(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
+    cdef int i
+    while True:
+        for i in range(SLOTS):
+            if b.tag[i] == 0:
+                b.tag[i] = tag
+                b.ref[i] = ref
+                return
+        if b.next == 0:
+            b.next = spill_alloc(t)
+        b = &t.spill[b.next]
+
+
+cdef void split_one(Table* t) noexcept nogil:
+    """Add a bucket: the tuples of its twin, `level` below, divide between the two."""
+    cdef uint32_t low = t.n_buckets - t.level
+    cdef Bucket old = t.buckets[low]
+    cdef uint32_t chain = old.next, s
+    cdef Bucket* b = &old
+    cdef uint64_t hash
+    cdef Entry* e
+    cdef int i
+    t.n_buckets += 1
+    if t.n_buckets == 2 * t.level:
+        t.level = t.n_buckets
+    memset(&t.buckets[low], 0, sizeof(Bucket))
+    while True:
+        for i in range(SLOTS):
+            if b.tag[i] != 0:
+                e = &t.entries[b.ref[i] >> 1]
+                hash = hash_half(&e.tuple[b.ref[i] & 1], e.proto, t.k0, t.k1)
+                put(t, bucket_of(t, hash), b.tag[i], b.ref[i])
+        if chain == 0:
+            return
+        # the chain's buckets are read before they are freed: copy out, then recycle
+        old = t.spill[chain]
+        t.spill[chain].next = t.spill_free
+        t.spill_free = chain
+        chain = old.next
+        b = &old
+
+
+cdef void index_put(Table* t, uint32_t ref) noexcept nogil:
+    cdef Entry* e = &t.entries[ref >> 1]
+    cdef uint64_t hash = hash_half(&e.tuple[ref & 1], e.proto, t.k0, t.k1)
+    put(t, bucket_of(t, hash), tag_of(hash), ref)
+
+
+cdef void index_drop(Table* t, uint32_t ref) noexcept nogil:
+    cdef Entry* e = &t.entries[ref >> 1]
+    cdef uint64_t hash = hash_half(&e.tuple[ref & 1], e.proto, t.k0, t.k1)
+    cdef uint16_t tag = tag_of(hash)
+    cdef Bucket* b = bucket_of(t, hash)
+    cdef Bucket* last
+    cdef Bucket* before_last
+    cdef int i, j
+    while True:
+        for i in range(SLOTS):
+            if b.tag[i] == tag and b.ref[i] == ref:
+                b.tag[i] = 0
+                if b.next == 0:
+                    return
+                last = b
+                before_last = b
+                while last.next != 0:
+                    before_last = last
+                    last = &t.spill[last.next]
+                for j in range(SLOTS - 1, -1, -1):
+                    if last.tag[j] != 0:
+                        b.tag[i] = last.tag[j]
+                        b.ref[i] = last.ref[j]
+                        last.tag[j] = 0
+                        break
+                for j in range(SLOTS):
+                    if last.tag[j] != 0:
+                        return
+                last.next = t.spill_free
+                t.spill_free = before_last.next
+                before_last.next = 0
+                return
+        if b.next == 0:
+            return
+        b = &t.spill[b.next]
+
+
+cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
+    """Make the entry findable by both its tuples."""
+    index_put(t, e << 1)
+    index_put(t, e << 1 | 1)
+    t.entries[e].status |= IPS_CONFIRMED
+    t.count += 1
+    while 2 * t.count > FILL * t.n_buckets and t.n_buckets < t.max_buckets:
+        split_one(t)
+
+
+cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
+    """Take a confirmed entry out of the index. Whoever still holds it releases it."""
+    index_drop(t, e << 1)
+    index_drop(t, e << 1 | 1)
+    t.count -= 1
+    t.entries[e].status |= IPS_DYING
+
+
+cdef inline uint32_t source_slot(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    return <uint32_t>hash_source(h, proto, t.k0, t.k1) & t.source_mask
+
+
+cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    """First entry of the chain that this original source may be in."""
+    return t.sources[source_slot(t, h, proto)]
+
+
+cdef void source_link(Table* t, uint32_t e) noexcept nogil:
+    cdef Entry* x = &t.entries[e]
+    cdef uint32_t slot = source_slot(t, &x.tuple[0], x.proto)
+    x.src_prev = 0
+    x.src_next = t.sources[slot]
+    if x.src_next != 0:
+        t.entries[x.src_next].src_prev = e
+    t.sources[slot] = e
+
+
+cdef void source_unlink(Table* t, uint32_t e) noexcept nogil:
+    cdef Entry* x = &t.entries[e]
+    if x.src_prev != 0:
+        t.entries[x.src_prev].src_next = x.src_next
+    else:
+        t.sources[source_slot(t, &x.tuple[0], x.proto)] = x.src_next
+    if x.src_next != 0:
+        t.entries[x.src_next].src_prev = x.src_prev
+
+
+cdef size_t table_bytes(Table* t) noexcept nogil:
+    """Memory in use: entries ever touched, index, overflow, by-source heads."""
+    return (<size_t>t.fresh * sizeof(Entry) + <size_t>t.n_buckets * sizeof(Bucket)
+            + <size_t>t.spill_fresh * sizeof(Bucket) + sources_size(t))

@@ -1,0 +1,493 @@
+"""TCP connection tracking (Linux 6.18, measured; states after van Rooij, "Real stateful TCP packet
+filtering in IP Filter", 2001).
+
+The tracker sits in the middle of a connection. It sees what each side sends, not what it receives, so
+it follows the *possible* states of both ends and lets through what may be legal: a packet that is
+INVALID for the table is not dropped here, it only goes on without a connection, and NAT leaves it alone.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, after, be16,
+                              be32, before)
+from natfast.packet cimport Packet
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT
+from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
+from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, Seen,
+                            TcpTrack, table_unlink)
+from natfast.trackers cimport l4_checksum_ok
+from libc.string cimport memset
+
+STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK",
+          "TIME_WAIT", "CLOSE", "SYN_SENT2")
+
+cdef enum:                      # Event
+    EV_SYN = 0
+    EV_SYNACK = 1
+    EV_FIN = 2
+    EV_ACK = 3
+    EV_RST = 4
+    EV_NONE = 5
+
+cdef enum:                      # SideFlag
+    WINDOW_SCALE = 0x01
+    SACK_PERM = 0x02
+    CLOSE_INIT = 0x04           # this side closed first
+    BE_LIBERAL = 0x08           # history unknown: no window check
+    UNACKED = 0x10              # has sent data that the other side has not acknowledged
+    MAXACK_SET = 0x20
+    EXP_CHALLENGE_ACK = 0x40    # in last_flags: a SYN in LAST_ACK may be answered by a challenge ACK
+    SIMULTANEOUS_OPEN = 0x80    # in last_flags
+
+# The table. Rows are what a packet is, columns the state it finds, cells the state it leaves:
+#   sNO none        sSS SYN seen      sSR SYN-ACK seen   sES established   sFW one FIN seen
+#   sCW that FIN acknowledged   sLA second FIN seen   sTW last ACK seen   sCL reset
+#   sS2 SYN seen both ways (simultaneous open)
+#   sIG let pass, learn nothing but remember it       sIV invalid: goes on untracked
+# A packet is the first of RST, SYN-ACK, SYN, FIN, ACK that its flags contain, else none.
+sNO, sSS, sSR, sES, sFW, sCW, sLA, sTW, sCL, sS2, sIV, sIG = range(12)
+ORIGINAL_TABLE = (
+    #  sNO  sSS  sSR  sES  sFW  sCW  sLA  sTW  sCL  sS2
+    # syn: opens; repeats while opening; after the end it may reopen (sTW, sCL: port reuse). In between it is
+    # let pass (sIG): if our entry is stale the server's answer will tell.
+    (sSS, sSS, sIG, sIG, sIG, sIG, sIG, sSS, sSS, sS2),
+    # syn-ack from the opener: only the answer to a crossing SYN (sS2), or its repeat (sSR)
+    (sIV, sIV, sSR, sIV, sIV, sIV, sIV, sIV, sIV, sSR),
+    # fin: needs an answered SYN (sIV before). The second one, from either side, is sLA; repeats change nothing.
+    (sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV),
+    # ack: from nothing it is a connection picked up midway (sES). In sSS it would ack what was not sent.
+    # Any ACK after the FINs is taken for theirs; the window check refuses what cannot be.
+    (sES, sIV, sES, sES, sCW, sCW, sTW, sTW, sCL, sIV),
+    # rst: ends everything that exists; tcp_packet looks at its sequence number first
+    (sIV, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL),
+    # none of these: never legal
+    (sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV))
+REPLY_TABLE = (
+    # syn: crosses ours (sS2), or the other side reopens after TIME_WAIT (sSS); else it cannot belong here
+    (sIV, sS2, sIV, sIV, sIV, sIV, sIV, sSS, sIV, sS2),
+    # syn-ack: answers the SYN; later ones are repeats, or answer a SYN we let pass (sIG)
+    (sIV, sSR, sIG, sIG, sIG, sIG, sIG, sIG, sIG, sSR),
+    # fin: as above; in sSS nobody has answered yet
+    (sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV),
+    # ack: in sSS a challenge to a SYN on a connection the server still has (sIG); in sSR it stays half open
+    # until the opener's ACK
+    (sIV, sIG, sSR, sES, sCW, sCW, sTW, sTW, sCL, sIG),
+    (sIV, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL),
+    (sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV))
+
+cdef uint8_t TABLE[2][6][10]
+cdef uint8_t VALID_FLAGS[64]
+
+
+cdef int _compile() except -1:
+    cdef int d, i, j
+    for d, table in enumerate((ORIGINAL_TABLE, REPLY_TABLE)):
+        for i, row in enumerate(table):
+            for j, cell in enumerate(row):
+                TABLE[d][i][j] = cell
+    memset(VALID_FLAGS, 0, sizeof(VALID_FLAGS))
+    for i in (TCP_SYN, TCP_SYN | TCP_URG, TCP_SYN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, TCP_FIN | TCP_ACK,
+              TCP_FIN | TCP_ACK | TCP_URG, TCP_ACK, TCP_ACK | TCP_URG):
+        VALID_FLAGS[i] = 1
+    return 0
+
+_compile()
+
+
+cdef inline int event_of(uint32_t flags) noexcept nogil:
+    if flags & TCP_RST:
+        return EV_RST
+    if flags & TCP_SYN:
+        return EV_SYNACK if flags & TCP_ACK else EV_SYN
+    if flags & TCP_FIN:
+        return EV_FIN
+    if flags & TCP_ACK:
+        return EV_ACK
+    return EV_NONE
+
+
+cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil:
+    """Closing connections may be evicted from a full table although they are ASSURED."""
+    return (e.state == TCP_FIN_WAIT or e.state == TCP_LAST_ACK or e.state == TCP_TIME_WAIT
+            or e.state == TCP_CLOSE or e.state == TCP_CLOSE_WAIT)
+
+
+cdef inline bint has_options(const uint8_t* th) noexcept nogil:
+    return (th[12] >> 4) > 5
+
+
+cdef void read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil:
+    """Window scale and SACK-permitted of a SYN."""
+    cdef int left = (th[12] >> 4) * 4 - 20
+    cdef const uint8_t* o = th + 20
+    cdef int size
+    t.scale[side] = 0
+    t.flags[side] &= BE_LIBERAL
+    while left > 0:
+        if o[0] == 0:
+            return
+        if o[0] == 1:
+            o += 1
+            left -= 1
+            continue
+        if left < 2:
+            return
+        size = o[1]
+        if size < 2 or size > left:
+            return
+        if o[0] == 4 and size == 2:
+            t.flags[side] |= SACK_PERM
+        elif o[0] == 3 and size == 3:
+            t.scale[side] = o[2] if o[2] <= 14 else 14
+            t.flags[side] |= WINDOW_SCALE
+        o += size
+        left -= size
+
+
+cdef uint32_t highest_sack(const uint8_t* th, uint32_t ack) noexcept nogil:
+    """The right edge of the highest SACK block (RFC 2018), or `ack` if it is higher."""
+    cdef int left = (th[12] >> 4) * 4 - 20
+    cdef const uint8_t* o = th + 20
+    cdef int size, i
+    cdef uint32_t edge
+    while left > 0:
+        if o[0] == 0:
+            return ack
+        if o[0] == 1:
+            o += 1
+            left -= 1
+            continue
+        if left < 2:
+            return ack
+        size = o[1]
+        if size < 2 or size > left:
+            return ack
+        if o[0] == 5 and size >= 10 and (size - 2) % 8 == 0:
+            i = 2
+            while i < size:
+                edge = be32(o + i + 4)
+                if after(edge, ack):
+                    ack = edge
+                i += 8
+            return ack
+        o += size
+        left -= size
+    return ack
+
+
+cdef void init_sender(TcpTrack* t, int dir, const uint8_t* th, uint32_t end, uint32_t win) noexcept nogil:
+    """A SYN tells everything about its sender (RFC 7323: scaling only if both sides offer it)."""
+    cdef Seen* s = &t.seen[dir]
+    s.end = end
+    s.maxend = end
+    s.maxwin = win if win != 0 else 1
+    read_options(th, t, dir)
+    if dir == 1 and not (t.flags[0] & t.flags[1] & WINDOW_SCALE):
+        t.scale[0] = 0
+        t.scale[1] = 0
+
+
+cdef enum:                      # Window
+    WINDOW_ACCEPT = 0
+    WINDOW_INVALID = 1
+    WINDOW_IGNORE = 2           # pass, but learn nothing
+
+
+cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th, uint32_t seq,
+                   uint32_t end) noexcept nogil:
+    """Is the segment within what the other side allows? Updates what is known of both.
+
+    Upper bounds are strict (I: seq <= sender's maxend; III: ack <= receiver's end). Below the lower
+    bounds (II, IV) a packet is passed without being learnt from.
+    """
+    cdef TcpTrack* t = &e.track.tcp
+    cdef Seen* s = &t.seen[dir]
+    cdef Seen* r = &t.seen[1 - dir]
+    cdef uint32_t flags = th[13]
+    cdef uint32_t ack = be32(th + 8)
+    cdef uint32_t sack = ack
+    cdef uint32_t raw = be16(th + 14)
+    cdef uint32_t win = raw, swin, overshot, ackwin
+    cdef bint liberal
+    cdef int verdict = WINDOW_ACCEPT
+
+    if t.flags[1 - dir] & SACK_PERM and has_options(th):
+        sack = highest_sack(th, ack)
+    if s.maxwin == 0:
+        if flags & TCP_SYN:
+            init_sender(t, dir, th, end, win)
+            if not flags & TCP_ACK:
+                return WINDOW_ACCEPT            # simultaneous open
+        else:
+            # midway: take the packet's word
+            s.end = end
+            swin = win << t.scale[dir]
+            s.maxwin = swin if swin != 0 else 1
+            s.maxend = end + s.maxwin
+            if r.maxwin == 0:
+                r.end = sack
+                r.maxend = sack
+            elif sack == r.end + 1:
+                r.end += 1                      # answer to a keepalive
+    elif flags & TCP_SYN and after(end, s.end) and (e.state == TCP_SYN_SENT or e.state == TCP_SYN_RECV):
+        init_sender(t, dir, th, end, win)       # a new attempt with another ISN
+        if dir == 1 and not flags & TCP_ACK:
+            return WINDOW_ACCEPT
+
+    if not flags & TCP_ACK:
+        ack = r.end
+        sack = ack
+    elif flags & TCP_RST and ack == 0:          # some stacks set ACK in RST with no number
+        ack = r.end
+        sack = ack
+    if flags & TCP_RST and seq == 0 and e.state == TCP_SYN_SENT:
+        seq = s.end                             # RST answering a SYN
+        end = seq
+
+    ackwin = s.maxwin if s.maxwin > 66000 else 66000
+    if not before(seq, s.maxend + 1):
+        overshot = end - s.maxend + 1
+        verdict = WINDOW_INVALID
+        if (r.maxwin != 0 and after(end, s.end - r.maxwin - 1) and after(sack, r.end - ackwin - 1)
+                and overshot <= r.maxwin and before(sack, r.end + 1)):
+            # sent more than allowed, by less than one more window: pass, and expect its acknowledgement
+            s.end = end
+            t.flags[dir] |= UNACKED
+            verdict = WINDOW_IGNORE
+    elif not before(sack, r.end + 1):
+        verdict = WINDOW_INVALID
+    elif r.maxwin != 0 and not after(end, s.end - r.maxwin - 1):
+        verdict = WINDOW_IGNORE
+    elif not after(sack, r.end - ackwin - 1):
+        verdict = WINDOW_IGNORE
+    if verdict != WINDOW_ACCEPT:
+        liberal = (t.flags[dir] & BE_LIBERAL) != 0 or c.sysctl.tcp_be_liberal != 0
+        return WINDOW_ACCEPT if liberal else verdict
+
+    if not flags & TCP_SYN:
+        win <<= t.scale[dir]
+    swin = win + (sack - ack)
+    if s.maxwin < swin:
+        s.maxwin = swin
+    if after(end, s.end):
+        s.end = end
+        t.flags[dir] |= UNACKED
+    if flags & TCP_ACK:
+        if not t.flags[dir] & MAXACK_SET:
+            s.maxack = ack
+            t.flags[dir] |= MAXACK_SET
+        elif after(ack, s.maxack):
+            s.maxack = ack
+    if r.maxwin != 0 and after(end, s.maxend):
+        r.maxwin += end - s.maxend
+    if after(sack + win, r.maxend - 1):
+        r.maxend = sack + win
+        if win == 0:
+            r.maxend += 1
+    if ack == r.end:
+        t.flags[1 - dir] &= ~UNACKED
+
+    if event == EV_ACK:
+        if (t.last_dir == dir and t.last_seq == seq and t.last_ack == ack and t.last_end == end
+                and t.last_win == raw):
+            if t.retrans < 255:
+                t.retrans += 1
+        else:
+            t.last_dir = dir
+            t.last_seq = seq
+            t.last_ack = ack
+            t.last_end = end
+            t.last_win = raw
+            t.retrans = 0
+    return WINDOW_ACCEPT
+
+
+cdef inline bint established(const Entry* e) noexcept nogil:
+    return e.state == TCP_ESTABLISHED
+
+
+cdef void handle_invalid(Conntrack* c, Entry* e, int dir, int event) noexcept nogil:
+    """A FIN or RST out of window on each side: the two ends agree to be done, so don't wait five days."""
+    cdef TcpTrack* t = &e.track.tcp
+    cdef int left
+    if not e.status & IPS_ASSURED or e.status & IPS_FIXED_TIMEOUT:
+        return
+    if event != EV_RST and event != EV_FIN:
+        return
+    if t.last_dir != dir and (t.last_index == EV_FIN or t.last_index == EV_RST):
+        left = <int>(e.expires - c.now)
+        if left >= 120000 and <uint32_t>left > c.sysctl.tcp[TIMEOUT_UNACK]:
+            e.expires = c.now + c.sysctl.tcp[TIMEOUT_UNACK]
+    else:
+        t.last_index = event
+        t.last_dir = dir
+
+
+cdef bint tcp_new(Conntrack* c, Entry* e, const uint8_t* th, uint32_t end, int event) noexcept nogil:
+    """First packet of a connection; False if it cannot start one."""
+    cdef TcpTrack* t = &e.track.tcp
+    cdef uint32_t win = be16(th + 14)
+    cdef int state = TABLE[0][event][TCP_NONE]
+    if state >= TCP_INVALID:
+        return False
+    if state != TCP_SYN_SENT and not c.sysctl.tcp_loose:
+        return False
+    memset(t, 0, sizeof(TcpTrack))
+    t.seen[0].end = end
+    t.seen[0].maxwin = win if win != 0 else 1
+    if state == TCP_SYN_SENT:
+        t.seen[0].maxend = end
+        read_options(th, t, 0)
+    else:
+        t.seen[0].maxend = end + t.seen[0].maxwin
+        t.flags[0] = SACK_PERM | BE_LIBERAL
+        t.flags[1] = SACK_PERM | BE_LIBERAL
+    t.last_index = EV_NONE
+    return True
+
+
+cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int dir,
+                    bint at_prerouting) noexcept nogil:
+    """Track one segment of connection `ei`."""
+    cdef Entry* e = &c.table.entries[ei]
+    cdef TcpTrack* t = &e.track.tcp
+    cdef const uint8_t* th = p.data + dataoff
+    cdef uint32_t length = p.len - dataoff
+    cdef uint32_t doff, flags, seq, ack, end, timeout
+    cdef int event, old, new, verdict
+    cdef bint checked = False
+
+    if p.len < dataoff + 20 or p.avail < dataoff + 20:
+        return TRACK_INVALID
+    doff = (th[12] >> 4) * 4
+    if doff < 20 or length < doff or p.avail < dataoff + doff:
+        return TRACK_INVALID
+    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and not l4_checksum_ok(p, dataoff, IPPROTO_TCP):
+        return TRACK_INVALID
+    flags = th[13]
+    if not VALID_FLAGS[flags & 63 & ~TCP_PSH]:
+        return TRACK_INVALID
+    event = event_of(flags)
+    seq = be32(th + 4)
+    ack = be32(th + 8)
+    end = seq + length - doff + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0)
+    if not e.status & IPS_CONFIRMED and not tcp_new(c, e, th, end, event):
+        return TRACK_INVALID
+
+    old = e.state
+    new = TABLE[dir][event][old]
+    if new == TCP_SYN_SENT and old >= TCP_TIME_WAIT:
+        if ((t.flags[0] | t.flags[1]) & CLOSE_INIT) or (t.last_dir == dir and t.last_index == EV_RST):
+            table_unlink(&c.table, ei)          # the old connection is over: a fresh entry takes its tuple
+            return TRACK_REPEAT
+        new = TCP_IGNORE
+    if new == TCP_IGNORE:
+        if (event == EV_SYNACK and t.last_index == EV_SYN and t.last_dir != dir and ack == t.last_end):
+            # answers a SYN that we let pass: both ends are in sync and we were not
+            old = TCP_SYN_SENT
+            new = TCP_SYN_RECV
+            t.seen[t.last_dir].end = t.last_end
+            t.seen[t.last_dir].maxend = t.last_end
+            t.seen[t.last_dir].maxwin = t.last_win if t.last_win != 0 else 1
+            t.scale[t.last_dir] = t.last_wscale
+            t.last_flags &= ~EXP_CHALLENGE_ACK
+            t.flags[t.last_dir] = t.last_flags
+            memset(&t.seen[dir], 0, sizeof(Seen))
+            t.scale[dir] = 0
+            t.flags[dir] = 0
+        else:
+            t.last_index = event
+            t.last_dir = dir
+            t.last_seq = seq
+            t.last_end = end
+            t.last_win = be16(th + 14)
+            if event == EV_SYN and dir == 0:
+                note_ignored_syn(t, th)
+                if old == TCP_LAST_ACK:
+                    t.last_flags |= EXP_CHALLENGE_ACK
+            if event == EV_ACK and dir == 1:
+                t.last_ack = ack                # a challenge ACK: the RST that answers it names this
+            return TRACK_ACCEPT
+    elif new == TCP_INVALID:
+        return TRACK_INVALID
+    elif new == TCP_TIME_WAIT:
+        if (old == TCP_LAST_ACK and event == EV_ACK and t.last_dir != dir and t.last_index == EV_SYN
+                and t.last_flags & EXP_CHALLENGE_ACK):
+            t.last_flags &= ~EXP_CHALLENGE_ACK
+            return TRACK_ACCEPT                 # RFC 5961 challenge ACK, not the ACK of the last FIN
+    elif new == TCP_SYN_SENT2:
+        t.last_flags |= SIMULTANEOUS_OPEN
+    elif new == TCP_SYN_RECV:
+        if dir == 1 and event == EV_ACK and t.last_flags & SIMULTANEOUS_OPEN:
+            new = TCP_ESTABLISHED
+    elif new == TCP_CLOSE and event == EV_RST and not tcp_can_early_drop(e):
+        if t.flags[1 - dir] & MAXACK_SET and t.last_index != EV_SYN:
+            if seq == 0 and not established(e):
+                pass
+            elif before(seq, t.seen[1 - dir].maxack) and not c.sysctl.tcp_ignore_invalid_rst:
+                return TRACK_INVALID
+            elif not established(e) or seq == t.seen[1 - dir].maxack:
+                pass
+            elif t.last_index == EV_ACK and t.last_dir == dir and seq == t.last_end:
+                pass                            # follows the data it resets
+            else:
+                new = old                       # not exact: the peer may answer with a challenge ACK
+                checked = True
+        else:
+            checked = True
+        if checked:
+            checked = False
+            if (((e.status & IPS_SEEN_REPLY and t.last_index == EV_SYN)
+                    or (not e.status & IPS_ASSURED and t.last_index == EV_ACK)) and ack == t.last_end):
+                checked = True                  # answers a SYN or ACK that we let pass
+            elif old == TCP_SYN_SENT and t.last_index == EV_ACK and t.last_dir == 1 and seq == t.last_ack:
+                checked = True                  # answers a challenge ACK that we let pass
+
+    if not checked:
+        verdict = in_window(c, e, dir, event, th, seq, end)
+        if verdict == WINDOW_IGNORE:
+            return TRACK_ACCEPT
+        if verdict == WINDOW_INVALID:
+            handle_invalid(c, e, dir, event)
+            return TRACK_INVALID
+
+    t.last_index = event
+    t.last_dir = dir
+    e.state = new
+    if old != new and new == TCP_FIN_WAIT:
+        t.flags[dir] |= CLOSE_INIT
+
+    timeout = c.sysctl.tcp[new]
+    if t.retrans >= c.sysctl.tcp_max_retrans and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
+        timeout = c.sysctl.tcp[TIMEOUT_RETRANS]
+    elif event == EV_RST:
+        timeout = c.sysctl.tcp[TCP_CLOSE]
+    elif (t.flags[0] | t.flags[1]) & UNACKED and timeout > c.sysctl.tcp[TIMEOUT_UNACK]:
+        timeout = c.sysctl.tcp[TIMEOUT_UNACK]
+    elif t.last_win == 0 and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
+        timeout = c.sysctl.tcp[TIMEOUT_RETRANS]
+
+    if not e.status & IPS_SEEN_REPLY:
+        if flags & TCP_RST:
+            # the only answer is a reset: no connection came to be
+            if e.status & IPS_CONFIRMED:
+                table_unlink(&c.table, ei)      # the packet keeps it until NAT has translated it
+            return TRACK_ACCEPT
+        if event == EV_SYN and old == TCP_SYN_SENT:
+            return TRACK_ACCEPT                 # a repeated SYN does not keep the entry alive
+        if new == TCP_ESTABLISHED and timeout > c.sysctl.tcp[TIMEOUT_UNACK]:
+            timeout = c.sysctl.tcp[TIMEOUT_UNACK]
+    elif (not e.status & IPS_ASSURED and (old == TCP_SYN_RECV or old == TCP_ESTABLISHED)
+            and new == TCP_ESTABLISHED):
+        e.status |= IPS_ASSURED
+    if not e.status & IPS_FIXED_TIMEOUT:
+        e.expires = c.now + timeout
+    return TRACK_ACCEPT
+
+
+cdef void note_ignored_syn(TcpTrack* t, const uint8_t* th) noexcept nogil:
+    """Remember the options of a SYN let pass, in case its SYN-ACK shows that it was real."""
+    cdef TcpTrack seen
+    seen.scale[0] = 0
+    seen.flags[0] = 0
+    read_options(th, &seen, 0)
+    t.last_flags = seen.flags[0] & (WINDOW_SCALE | SACK_PERM)
+    t.last_wscale = seen.scale[0] if seen.flags[0] & WINDOW_SCALE else 0

@@ -1,0 +1,25 @@
+"""The Cython extensions; everything else about the build is in pyproject.toml."""
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("NATFAST_DEBUG") == "1"          # bounds checks and AddressSanitizer
+flags = ["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-fno-strict-aliasing"]
+link = ["-fsanitize=address"] if DEBUG else []
+
+sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))
+extensions = [
+    Extension(s[:-4].replace(os.sep, "."), [s], extra_compile_args=[*flags, "-Wno-unused-function"], extra_link_args=link)
+    for s in sources
+]
+setup(ext_modules=cythonize(
+    extensions,
+    nthreads=os.cpu_count() or 1,
+    annotate=os.environ.get("NATFAST_ANNOTATE") == "1",
+    compiler_directives={
+        "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
+        "initializedcheck": False, "embedsignature": True,
+    },
+))
