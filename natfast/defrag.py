@@ -18,6 +18,8 @@ class Datagram:
     """Size of the largest fragment with its header: no larger ones are sent on."""
     df: bool
     """Whether DF is set anew on what is sent on (the largest fragment had it)."""
+    sizes: tuple[int, ...]
+    """Payload bytes of each fragment in order of offset: Linux sends the same pieces on."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Defragmenter:
             return None
         df = q.max_df_size == q.max_size
         return Datagram(with_header(q.head, total, DF if df else 0) + b"".join(p for _, p in q.pieces),
-                        max(q.max_df_size, q.max_size), df)
+                        max(q.max_df_size, q.max_size), df, tuple(len(p) for _, p in q.pieces))
 
     def expire(self, now: float) -> list[tuple[bytes, int]]:
         """Give up on queues past their time: the first fragment (empty if it never came) and where it was."""
@@ -153,15 +155,18 @@ class Defragmenter:
         return True
 
 
-def fragment(packet: bytes, size: int, keep_df: bool = False) -> list[bytes]:
+def fragment(packet: bytes, size: int, keep_df: bool = False, sizes: tuple[int, ...] = ()) -> list[bytes]:
     """Cut an IPv4 packet into fragments of at most `size` bytes with their header (RFC 791 3.2).
 
+    `sizes` gives the pieces that it came in; they are kept if all fit (DF is then lost, as in Linux).
     Options that are not copied on fragmentation become NOPs in all but the first.
     """
     ihl = (packet[0] & 15) * 4
     word = int.from_bytes(packet[6:8], "big")
     base = (word & OFFSET) * 8
     flags = (word & 0x8000) | (DF if keep_df else 0)
+    if sizes and sum(sizes) == len(packet) - ihl and all(n + ihl <= size for n in sizes):
+        return _pieces(packet, ihl, word & 0x8000, sizes)
     room = (size - ihl) & ~7
     if room <= 0:
         raise ValueError(f"an MTU of {size} has no room for data after a header of {ihl} bytes")
@@ -173,6 +178,16 @@ def fragment(packet: bytes, size: int, keep_df: bool = False) -> list[bytes]:
         more = MF if at + len(piece) < len(body) or word & MF else 0
         h = head if at == 0 else later
         out.append(with_header(h, len(h) + len(piece), flags | more | (base + at) >> 3) + piece)
+    return out
+
+
+def _pieces(packet: bytes, ihl: int, flags: int, sizes: tuple[int, ...]) -> list[bytes]:
+    head, later, out, at = packet[:ihl], _later_options(packet[:ihl]), [], 0
+    for n in sizes:
+        h = later if at else head
+        more = MF if ihl + at + n < len(packet) else 0
+        out.append(with_header(h, ihl + n, flags | more | at >> 3) + packet[ihl + at:ihl + at + n])
+        at += n
     return out
 
 

@@ -412,6 +412,17 @@ cdef class Netfilter:
         """Change a conntrack setting."""
         sysctl_set(&self.c.sysctl, name, value)
 
+    def adopt(self, ports):
+        """Ports (or ICMP ids) that another host drew at random: tried first where a draw is due.
+
+        Only for replaying recorded traffic; at most eight are kept.
+        """
+        cdef int i = 0
+        for port in list(ports)[:8]:
+            self.c.adopt[i] = port
+            i += 1
+        self.c.n_adopt = i
+
     @property
     def rules(self):
         """The ruleset."""

@@ -181,6 +181,13 @@ cdef void choose_port(Conntrack* c, Half* h, const NatRange* r, int manip, uint3
     else:
         return                                  # GRE without PPTP, and protocols without ports
 
+    for i in range(c.n_adopt):
+        if low <= c.adopt[i] < low + size:
+            port = key[0]
+            key[0] = c.adopt[i]
+            if not taken(c, h, ei):
+                return
+            key[0] = <uint16_t>port
     if r.flags & RANGE_PROTO_OFFSET:
         off = <uint16_t>(key[0] - r.base_port)
     elif r.flags & RANGE_PROTO_RANDOM_ALL or manip != MANIP_DST:

@@ -22,6 +22,8 @@ ctypedef struct Conntrack:
     Stats stats
     uint64_t rng
     uint32_t now                # ms
+    uint16_t adopt[8]           # ports another host is known to have drawn, tried first
+    uint32_t n_adopt
 
 # What a protocol tracker says of a packet.
 cdef enum:                      # Track_

@@ -1,0 +1,34 @@
+"""The calendar of packet events: a 4-ary heap of C structs under SimPy's clock.
+
+Order: earlier time first; at equal times SimPy's events first, then packet events as they were scheduled.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.frame cimport Frame
+
+ctypedef struct Event:
+    double time
+    uint64_t seq
+    void* handler               # borrowed: whoever schedules lives as long as the calendar
+    uint64_t token
+
+cdef class Handler:
+    """What a packet event calls."""
+    cdef void fire(self, uint64_t token) noexcept
+
+cdef class Calendar:
+    cdef public double now
+    cdef public bint wake       # a SimPy event was scheduled: look at its queue before going on
+    cdef Event* heap
+    cdef uint32_t size
+    cdef uint32_t room
+    cdef uint64_t seq
+    cdef public uint64_t executed
+    cdef object environment
+    cdef readonly bint simpy_driven
+    cdef object error
+    cdef uint64_t next_seq(self) noexcept
+    cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
+    cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
+    cdef void at(self, double time, Handler handler, uint64_t token) noexcept
+    cdef void pop(self) noexcept
+    cdef void fail(self, object error) noexcept

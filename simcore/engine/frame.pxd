@@ -1,0 +1,36 @@
+"""Frames in flight: C structs from a pool.
+
+A frame's bytes are `data[0:len]`, of which `data[0:have]` are in memory; all after them are zero. A
+bulk sender's payload therefore costs nothing, yet every checksum over it is known.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    FRAME_ROOM = 128            # bytes kept in the frame itself; more is allocated
+
+cdef enum:                      # packet type, as Linux's PACKET_*
+    PACKET_HOST = 0
+    PACKET_BROADCAST = 1
+    PACKET_MULTICAST = 2
+    PACKET_OTHERHOST = 3
+
+ctypedef struct Frame:
+    uint8_t* data
+    uint32_t len
+    uint32_t have
+    double born                 # when its sender made it
+    uint64_t id                 # follows the frame through every hop
+    Frame* next
+    void* pieces                # owned tuple of int: the fragments a datagram came in, or NULL
+    uint32_t flow               # measurement's key, 0 if none
+    uint16_t frag_max           # largest fragment it came in, 0 if whole
+    uint8_t packet_type
+    uint8_t checksum_ok         # made by a simulated sender and untouched since: sums are right
+    uint8_t room[128]
+
+cdef Frame* frame_new(uint32_t have, uint32_t length) noexcept
+cdef Frame* frame_copy(const Frame* f) noexcept
+cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept
+cdef bint frame_need(Frame* f, uint32_t have) noexcept
+cdef void frame_free(Frame* f) noexcept
+cdef object frame_bytes(const Frame* f)

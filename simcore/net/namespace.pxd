@@ -1,0 +1,107 @@
+"""A network namespace: the way of a packet through a Linux host."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.filter cimport Host
+from natfast.hooks cimport Netfilter
+from natfast.packet cimport Packet
+from simcore.engine.calendar cimport Handler
+from simcore.engine.frame cimport Frame
+from simcore.engine.map cimport U64Map
+from simcore.net.device cimport Device
+from simcore.net.interface cimport Interface
+from simcore.net.routes cimport RouteTable
+
+ctypedef struct Way:
+    int kind
+    int oif                     # interface index
+    uint32_t nexthop
+    uint32_t source
+
+cdef class Neighbour:
+    cdef uint32_t address
+    cdef int interface
+    cdef uint8_t mac[6]
+    cdef int state
+    cdef double confirmed
+    cdef int probes
+    cdef Frame* waiting
+    cdef int n_waiting
+
+cdef class Endpoint(Handler):
+    """A socket as the stack sees it."""
+    cdef readonly int protocol
+    cdef readonly uint32_t local_ip     # 0: any
+    cdef readonly uint16_t local_port
+    cdef readonly uint32_t remote_ip    # 0: any
+    cdef readonly uint16_t remote_port
+    cdef void packet(self, Frame* f, uint32_t l4) noexcept
+    cdef void error(self, int kind, int code, uint32_t info) noexcept
+
+cdef class Namespace(Device):
+    cdef readonly object env
+    cdef readonly list interfaces
+    cdef readonly dict by_name
+    cdef readonly Netfilter netfilter
+    cdef readonly dict sysctl
+    cdef RouteTable routes
+    cdef Host host
+    cdef U64Map neighbours
+    cdef list neighbour_objects
+    cdef U64Map fdb             # MAC -> port << 1 | static, one bridge per namespace and MAC
+    cdef U64Map fdb_seen
+    cdef double fdb_ageing
+    cdef object defrag
+    cdef list port_interface
+    cdef U64Map endpoints
+    cdef dict endpoint_objects
+    cdef uint16_t ip_id
+    cdef bint forwarding
+    cdef bint bridge_netfilter
+    cdef bint route_localnet
+    cdef int rp_filter
+    cdef double icmp_ratelimit
+    cdef dict icmp_tokens
+    cdef public object tracer
+    cdef readonly dict drops
+    cdef uint16_t next_port
+    cdef list lo_queue
+
+    cdef void drop(self, Frame* f, Packet* p, str reason) noexcept
+    cdef void note(self, str place, Frame* f, str what) noexcept
+    cdef void bridge_receive(self, Interface port, Frame* f) noexcept
+    cdef void bridge_decide(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
+    cdef void bridge_forward(self, Interface out, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
+    cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept
+    cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept
+    cdef bint ip_header_ok(self, Frame* f) noexcept
+    cdef Frame* reassemble(self, Frame* f, int where) noexcept
+    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept
+    cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept
+    cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
+    cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
+    cdef int ip_options(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
+    cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
+    cdef void finish_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
+    cdef void neighbour_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
+    cdef void transmit(self, Interface dev, Frame* f) noexcept
+    cdef void put_on_wire(self, Interface dev, Frame* f) noexcept
+    cdef void arp_receive(self, Interface dev, Frame* f) noexcept
+    cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept
+    cdef Neighbour neighbour(self, int oif, uint32_t address, bint create)
+    cdef void neighbour_confirm(self, Neighbour n, const uint8_t* mac) noexcept
+    cdef void neighbour_failed(self, Neighbour n) noexcept
+    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept
+    cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept
+    cdef void send_reset(self, Frame* f) noexcept
+    cdef void reject(self, Frame* f, Packet* p) noexcept
+    cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
+    cdef void local_out(self, Frame* f) noexcept
+    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag) noexcept
+    cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
+    cdef void fragment_expiry(self) noexcept
+    cdef uint32_t source_for(self, uint32_t dst) noexcept
+    cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
+    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, int oif=*, uint32_t nexthop=*) noexcept
+    cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept
+    cdef void local_error(self, Frame* f) noexcept
+    cdef uint32_t neighbour_index(self, uint64_t token) noexcept
+    cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport)

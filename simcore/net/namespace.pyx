@@ -1,0 +1,1386 @@
+"""A network namespace: the way of a packet through a Linux host.
+
+One class models container, Docker host, router and server alike; they differ in interfaces, routes and
+rules. The order of the steps is Linux's: bridge (br_netfilter), ip_rcv, PREROUTING, routing, INPUT or
+FORWARD, POSTROUTING, fragmentation, neighbour, wire. Nothing here waits: timers are calendar events.
+"""
+import errno
+import ipaddress
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from libc.string cimport memcmp, memcpy, memset
+
+from natfast.checksum cimport decrease_ttl, fold, ip_checksum, pseudo_sum, sum_bytes
+from natfast.conntrack cimport conntrack_confirm
+from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
+from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
+                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_TCP, IPPROTO_UDP,
+                              IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
+                              ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
+from natfast.hooks cimport Netfilter
+from natfast.packet cimport FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
+from natfast.defrag import Defragmenter, fragment
+from simcore.engine.calendar cimport Handler
+from simcore.engine.frame cimport (FRAME_ROOM, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST, Frame,
+                                   frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need, frame_new)
+from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
+from simcore.net.routes cimport Route, RouteTable
+
+cdef enum:                          # Way.kind
+    W_DROP = 0
+    W_LOCAL = 1
+    W_BROADCAST = 2
+    W_FORWARD = 3
+    W_UNREACHABLE = 4
+
+cdef enum:                          # neighbour states (RFC 4861 names)
+    N_INCOMPLETE = 1
+    N_REACHABLE = 2
+    N_DELAY = 3
+    N_PROBE = 4
+    N_PERMANENT = 5
+
+cdef enum:                          # timer tokens: kind in the low byte
+    T_NEIGHBOUR = 1
+    T_FRAGMENTS = 2
+    T_LOOPBACK = 3
+
+cdef enum:
+    T_LOCAL = 4                     # addrtype bits
+    T_BROADCAST = 8
+    T_MULTICAST = 32
+    IP = 14                         # offset of the IP header in a frame
+    ARP_LEN = 42
+    QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
+
+cdef double RETRANS = 1.0           # s between solicitations
+cdef double REACHABLE = 30.0
+cdef double DELAY_PROBE = 5.0
+
+cdef dict DEFAULTS = {
+    "net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.conf.all.route_localnet": 0, "net.ipv4.icmp_ratelimit": 1000, "net.ipv4.ip_default_ttl": 64,
+    "net.ipv4.ipfrag_time": 30, "net.bridge.bridge-nf-call-iptables": 1,
+    "net.ipv4.ip_local_port_range": "32768 60999",
+}
+
+
+cdef class Neighbour:
+    """Who has an address on a link."""
+
+
+cdef class Endpoint(Handler):
+    cdef void packet(self, Frame* f, uint32_t l4) noexcept:
+        frame_free(f)
+
+    cdef void error(self, int kind, int code, uint32_t info) noexcept:
+        pass
+
+
+cdef inline uint64_t mac_key(const uint8_t* m) noexcept nogil:
+    return (<uint64_t>be16(m) << 32) | be32(m + 2)
+
+
+cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept nogil:
+    cdef uint64_t k = (<uint64_t>lip << 32) | rip
+    k *= <uint64_t>0x9E3779B97F4A7C15ULL
+    return k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol
+
+
+cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
+    """Fill in a transport checksum over what is in memory; the rest is zero."""
+    cdef uint8_t* ip = f.data + IP
+    cdef uint32_t n = f.len - l4
+    cdef uint64_t s
+    put16(f.data + l4 + at, 0)
+    s = sum_bytes(f.data + l4, f.have - l4)
+    if protocol != IPPROTO_ICMP:
+        s += pseudo_sum(ip, protocol, n)
+    put16(f.data + l4 + at, <uint16_t>~fold(s))
+
+
+cdef class Namespace(Device):
+    """A network namespace with its own interfaces, neighbours, routes, rules and sockets.
+
+    Parameters
+    ----------
+    env : simcore.engine.Environment
+    name : str
+    sysctl : dict, optional
+        Settings by full name; those of netfilter go to `netfilter`.
+    rules : natfast.Rules, optional
+        With rules (an empty `Rules()` will do) the namespace tracks connections; without, it does not, as a
+        Linux namespace that nobody put a rule into.
+    seed : int
+        Of NAT's port choice.
+
+    Raises
+    ------
+    ValueError
+        For a sysctl that is not known.
+    """
+
+    def __init__(self, env, str name, sysctl=None, rules=None, seed=0):
+        Device.__init__(self, env, name)
+        self.env = env
+        self.interfaces = []
+        self.by_name = {}
+        self.sysctl = dict(DEFAULTS)
+        for key, value in (sysctl or {}).items():
+            if key.startswith("net.netfilter."):
+                continue
+            if key not in DEFAULTS and not key.startswith(("net.ipv4.conf.", "net.ipv6.")):
+                raise ValueError(f"sysctl {key!r} is not known; the known ones are {', '.join(DEFAULTS)}")
+            self.sysctl[key] = value
+        self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
+        self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
+        self.route_localnet = bool(self.sysctl["net.ipv4.conf.all.route_localnet"])
+        self.rp_filter = int(self.sysctl["net.ipv4.conf.all.rp_filter"])
+        self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
+        self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
+        self.routes = RouteTable()
+        self.neighbours = U64Map()
+        self.neighbour_objects = []
+        self.fdb = U64Map()
+        self.fdb_seen = U64Map()
+        self.fdb_ageing = 300.0
+        self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]))
+        self.port_interface = []
+        self.endpoints = U64Map()
+        self.endpoint_objects = {}
+        self.icmp_tokens = {}
+        self.drops = {}
+        self.lo_queue = []
+        self.ip_id = 0
+        self.next_port = 0
+        self.tracer = None
+        self.add_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
+
+    # --- configuration -----------------------------------------------------------------------------
+
+    def add_interface(self, str name, int kind=ETHERNET, str mac="02:00:00:00:00:00", int mtu=1500):
+        """Add an interface: ETHERNET (has a port to plug a wire into), BRIDGE or LOOPBACK."""
+        if name in self.by_name:
+            raise ValueError(f"{self.name}: interface {name} exists already")
+        cdef int port = -1
+        if kind == ETHERNET:
+            port = self.add_port()
+        cdef int number = self.netfilter.number(name) if self.netfilter is not None else len(self.interfaces) + 1
+        cdef Interface dev = Interface(self.name, name, len(self.interfaces), kind, number, port, mac, mtu)
+        self.interfaces.append(dev)
+        self.by_name[name] = dev
+        if port >= 0:
+            self.port_interface.append(dev)
+        return dev
+
+    def enslave(self, str port, str bridge):
+        """Make an interface a port of a bridge."""
+        cdef Interface p = self.by_name[port]
+        cdef Interface b = self.by_name[bridge]
+        if b.kind != BRIDGE:
+            raise ValueError(f"{self.name}/{bridge} is not a bridge")
+        if len(b.members) >= 1023:
+            raise ValueError(f"{self.name}/{bridge}: a bridge takes at most 1023 ports")
+        p.master = b
+        b.members.append(p)
+
+    def add_address(self, str name, str cidr):
+        """Give an interface an address; its subnet becomes a route on link."""
+        cdef Interface dev = self.by_name[name]
+        cdef Route r
+        a = ipaddress.IPv4Interface(cidr)
+        dev.addresses.append(cidr)
+        if dev.address == 0:
+            dev.address = int(a.ip)
+            dev.mask = int(a.network.netmask)
+        if self.host.n >= MAX_ADDRESSES:
+            raise ValueError(f"{self.name}: more than {MAX_ADDRESSES} addresses")
+        self.host.address[self.host.n].address = int(a.ip)
+        self.host.address[self.host.n].mask = int(a.network.netmask)
+        self.host.address[self.host.n].interface = dev.index
+        self.host.n += 1
+        if self.netfilter is not None:
+            self.netfilter.set_addresses(name, dev.addresses)
+        if a.network.prefixlen < 32:
+            r.network = int(a.network.network_address)
+            r.mask = int(a.network.netmask)
+            r.via = 0
+            r.metric = 0
+            r.interface = dev.index
+            r.source = int(a.ip)
+            self.routes.add(r)
+
+    def add_route(self, str to, str dev, via=None, int metric=0):
+        """Add a route: `to` is `default` or a network; `via` the next hop, None if on link."""
+        cdef Route r
+        net = ipaddress.IPv4Network("0.0.0.0/0" if to == "default" else to)
+        r.network = int(net.network_address)
+        r.mask = int(net.netmask)
+        r.via = int(ipaddress.IPv4Address(via)) if via else 0
+        r.metric = metric
+        r.interface = (<Interface>self.by_name[dev]).index
+        r.source = (<Interface>self.by_name[dev]).address
+        self.routes.add(r)
+
+    def add_neighbour(self, str address, str mac, str dev):
+        """A permanent neighbour entry."""
+        cdef Neighbour n = self.neighbour((<Interface>self.by_name[dev]).index, int(ipaddress.IPv4Address(address)), True)
+        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+        memcpy(n.mac, <const char*>raw, 6)
+        n.state = N_PERMANENT
+
+    def add_fdb(self, str mac, str port):
+        """A static forwarding entry of the bridge that `port` belongs to."""
+        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+        cdef Interface dev = self.by_name[port]
+        if dev.master is None:
+            raise ValueError(f"{self.name}/{port} is not a bridge port")
+        self.fdb.put(mac_key(<const uint8_t*><const char*>raw), <uint64_t>(dev.index << 1 | 1))
+
+    def interface(self, str name):
+        """An interface by name."""
+        return self.by_name[name]
+
+    def neighbour_table(self):
+        """The neighbour table as `ip neigh` shows it: (address, interface, MAC, state)."""
+        names = {N_INCOMPLETE: "INCOMPLETE", N_REACHABLE: "REACHABLE", N_DELAY: "DELAY", N_PROBE: "PROBE", N_PERMANENT: "PERMANENT"}
+        cdef Neighbour n
+        out = []
+        for n in self.neighbour_objects:
+            if n.state == 0:
+                continue
+            state = names[n.state]
+            if n.state == N_REACHABLE and self.calendar.now - n.confirmed > REACHABLE:
+                state = "STALE"
+            out.append((str(ipaddress.IPv4Address(n.address)), self.interfaces[n.interface].name,
+                        ":".join(f"{b:02x}" for b in n.mac[:6]), state))
+        return out
+
+    def fdb_table(self):
+        """The bridge's forwarding table: (MAC, port, static)."""
+        cdef uint32_t i
+        out = []
+        for i in range(self.fdb.mask + 1):
+            if self.fdb.used[i]:
+                out.append((":".join(f"{(self.fdb.keys[i] >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
+                            self.interfaces[self.fdb.values[i] >> 1].name, bool(self.fdb.values[i] & 1)))
+        return sorted(out)
+
+    def reset(self):
+        """Forget conntrack, fragments and learnt forwarding entries."""
+        if self.netfilter is not None:
+            self.netfilter.flush()
+        self.defrag.queues.clear()
+        self.icmp_tokens.clear()
+
+    # --- bookkeeping -------------------------------------------------------------------------------
+
+    cdef void drop(self, Frame* f, Packet* p, str reason) noexcept:
+        """The end of a packet's way."""
+        if self.tracer is not None:
+            self.note("", f, f"dropped: {reason}")
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if p != NULL and self.netfilter is not None:
+            self.netfilter.put(p)
+        frame_free(f)
+
+    cdef void note(self, str place, Frame* f, str what) noexcept:
+        try:
+            self.tracer.note(self.calendar.now, f"{self.name}/{place}" if place else self.name, f.id, frame_bytes(f), what)
+        except Exception as error:
+            self.calendar.fail(error)
+
+    # --- receiving ---------------------------------------------------------------------------------
+
+    cdef void receive(self, Frame* f, int port) noexcept:
+        cdef Interface dev = <Interface>self.port_interface[port]
+        if not dev.up or f.len < ETH_HLEN:
+            self.drop(f, NULL, "interface down")
+            return
+        dev.rx_packets += 1
+        dev.rx_bytes += f.len
+        if dev.tap is not None:
+            dev.tap.frame(self.calendar.now, dev, f, False)
+        f.frag_max = 0
+        if dev.master is not None:
+            self.bridge_receive(dev, f)
+        else:
+            self.ethernet_receive(dev, f)
+
+    cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept:
+        """eth_type_trans, then by protocol."""
+        cdef uint32_t kind = be16(f.data + 12)
+        cdef Packet p
+        if f.data[0] & 1:
+            f.packet_type = PACKET_BROADCAST if mac_key(f.data) == <uint64_t>0xFFFFFFFFFFFFULL else PACKET_MULTICAST
+        elif memcmp(f.data, dev.mac, 6) == 0:
+            f.packet_type = PACKET_HOST
+        else:
+            f.packet_type = PACKET_OTHERHOST
+        if kind == ETH_P_IP:
+            memset(&p, 0, sizeof(Packet))
+            self.ip_receive(dev, f, &p, False)
+        elif kind == ETH_P_ARP:
+            self.arp_receive(dev, f)
+        else:
+            self.drop(f, NULL, "unknown protocol")
+
+    # --- bridge ------------------------------------------------------------------------------------
+
+    cdef void bridge_receive(self, Interface port, Frame* f) noexcept:
+        """br_handle_frame, with br_netfilter's PREROUTING for IPv4 if it is on."""
+        cdef Interface bridge = port.master
+        cdef Packet p
+        cdef Way w
+        cdef uint32_t before
+        cdef bint hooked = False
+        cdef Neighbour n
+        if f.data[6] & 1 or mac_key(f.data + 6) == 0:
+            self.drop(f, NULL, "bad source MAC")
+            return
+        memset(&p, 0, sizeof(Packet))
+        f.packet_type = PACKET_HOST if memcmp(f.data, bridge.mac, 6) == 0 else PACKET_OTHERHOST
+        if f.data[0] & 1:
+            f.packet_type = PACKET_BROADCAST if mac_key(f.data) == <uint64_t>0xFFFFFFFFFFFFULL else PACKET_MULTICAST
+        if self.bridge_netfilter and self.netfilter is not None and be16(f.data + 12) == ETH_P_IP:
+            if not self.ip_header_ok(f):
+                return
+            if ip_is_fragment(f.data + IP):
+                f = self.reassemble(f, 0x1000 + port.index)
+                if f == NULL:
+                    return
+            hooked = True
+            p.data = f.data + IP
+            p.len = f.len - IP
+            p.avail = f.have - IP
+            p.checksum_ok = f.checksum_ok
+            p.iif = bridge.number
+            p.physin = port.number
+            before = ip_dst(p.data)
+            self.netfilter.clock(self.calendar.now)
+            if self.netfilter.run(PREROUTING, &p) != NF_ACCEPT:
+                self.drop(f, &p, "PREROUTING")
+                return
+            if ip_dst(p.data) != before:
+                if self.tracer is not None:
+                    self.note(bridge.name, f, "PREROUTING on the bridge: DNAT")
+                self.route_input(bridge, f, &w)
+                if w.kind == W_FORWARD and w.oif == bridge.index:
+                    # stays on the bridge: addressed to the new destination, source MAC kept
+                    n = self.neighbour(w.oif, w.nexthop, False)
+                    if n is not None and n.state >= N_REACHABLE:
+                        memcpy(f.data, n.mac, 6)
+                        f.packet_type = PACKET_OTHERHOST
+                elif w.kind == W_FORWARD or w.kind == W_LOCAL:
+                    memcpy(f.data, bridge.mac, 6)
+                    f.packet_type = PACKET_HOST
+                else:
+                    self.drop(f, &p, "no route after DNAT on the bridge")
+                    return
+        self.bridge_decide(port, bridge, f, &p, hooked)
+
+    cdef void bridge_decide(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
+        """Learn the source; then up, to one port, or flood (IEEE 802.1D 7.7, 7.8)."""
+        cdef uint64_t key = mac_key(f.data + 6), entry, seen
+        cdef Interface out
+        cdef Frame* copy
+        cdef bint found
+        cdef int i
+        if not (self.fdb.get(key, &entry) and entry & 1):
+            self.fdb.put(key, <uint64_t>(port.index << 1))
+            self.fdb_seen.put(key, <uint64_t>(self.calendar.now * 1e6))
+        if f.data[0] & 1:
+            if self.tracer is not None:
+                self.note(bridge.name, f, "bridge: broadcast, flooded and up")
+            for i in range(len(bridge.members)):
+                out = <Interface>bridge.members[i]
+                if out is not port or port.hairpin:
+                    copy = frame_copy(f)
+                    self.bridge_forward(out, bridge, copy, p, hooked)
+            self.bridge_up(bridge, f, p, hooked)
+            return
+        if memcmp(f.data, bridge.mac, 6) == 0:
+            self.bridge_up(bridge, f, p, hooked)
+            return
+        key = mac_key(f.data)
+        found = self.fdb.get(key, &entry)
+        if found and not entry & 1:
+            self.fdb_seen.get(key, &seen)
+            if self.calendar.now - seen * 1e-6 > self.fdb_ageing:
+                self.fdb.remove(key)
+                found = False
+        if found:
+            out = <Interface>self.interfaces[entry >> 1]
+            if out is port and not port.hairpin:
+                self.drop(f, p, "bridge: back to its port")
+                return
+            if self.tracer is not None:
+                self.note(bridge.name, f, f"bridge FDB: port {out.name}")
+            self.bridge_forward(out, bridge, f, p, hooked)
+        else:
+            if self.tracer is not None:
+                self.note(bridge.name, f, "bridge: unknown MAC, flooded")
+            for i in range(len(bridge.members)):
+                out = <Interface>bridge.members[i]
+                if out is not port or port.hairpin:
+                    copy = frame_copy(f)
+                    self.bridge_forward(out, bridge, copy, p, hooked)
+            frame_free(f)
+        if hooked:
+            self.netfilter.put(p)
+
+    cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
+        """br_pass_frame_up: the frame is for the host."""
+        bridge.rx_packets += 1
+        bridge.rx_bytes += f.len
+        if bridge.tap is not None:
+            bridge.tap.frame(self.calendar.now, bridge, f, False)
+        if be16(f.data + 12) == ETH_P_IP:
+            if hooked and f.packet_type != PACKET_HOST and p.ct != 0:
+                if not conntrack_confirm(&self.netfilter.c, p):
+                    self.drop(f, p, "conntrack: insert failed")
+                    return
+            self.ip_receive(bridge, f, p, hooked)
+        elif be16(f.data + 12) == ETH_P_ARP:
+            self.arp_receive(bridge, f)
+        else:
+            self.drop(f, NULL, "unknown protocol")
+
+    cdef void bridge_forward(self, Interface out, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
+        """To another port: FORWARD and POSTROUTING if br_netfilter is on."""
+        cdef Packet q
+        cdef int v
+        if hooked:
+            q = p[0]
+            q.data = f.data + IP
+            q.avail = f.have - IP
+            q.iif = bridge.number
+            q.oif = bridge.number
+            q.physout = out.number
+            v = self.netfilter.run(FORWARD, &q)
+            if v == NF_ACCEPT:
+                q.iif = 0
+                v = self.netfilter.run(POSTROUTING, &q)
+            if v != NF_ACCEPT:
+                if v == NF_REJECT:
+                    self.reject(f, &q)
+                self.drop(f, NULL, "bridged FORWARD")
+                return
+        if f.len - ETH_HLEN > out.mtu + 4 and not f.frag_max:
+            self.drop(f, NULL, "longer than the port's MTU")
+            return
+        if f.frag_max:
+            self.emit_fragments(out, f, f.frag_max if f.frag_max < out.mtu else out.mtu)
+            return
+        self.put_on_wire(out, f)
+
+    cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept:
+        """A frame that the host sends into its bridge: FDB or flood."""
+        cdef uint64_t entry, seen
+        cdef Frame* copy
+        cdef Interface out
+        cdef int i
+        if not f.data[0] & 1 and self.fdb.get(mac_key(f.data), &entry):
+            if not entry & 1:
+                self.fdb_seen.get(mac_key(f.data), &seen)
+            if entry & 1 or self.calendar.now - seen * 1e-6 <= self.fdb_ageing:
+                out = <Interface>self.interfaces[entry >> 1]
+                if self.tracer is not None:
+                    self.note(bridge.name, f, f"bridge FDB: port {out.name}")
+                self.put_on_wire(out, f)
+                return
+            self.fdb.remove(mac_key(f.data))
+        for i in range(len(bridge.members)):
+            copy = frame_copy(f)
+            self.put_on_wire(<Interface>bridge.members[i], copy)
+        frame_free(f)
+
+    # --- IPv4 input --------------------------------------------------------------------------------
+
+    cdef bint ip_header_ok(self, Frame* f) noexcept:
+        """The checks of ip_rcv (RFC 1122 3.2.1.1); trims padding. A bad frame is dropped."""
+        cdef uint8_t* ip
+        cdef uint32_t total, ihl
+        if f.len < IP + 20 or not frame_need(f, IP + 20):
+            self.drop(f, NULL, "IP: truncated")
+            return False
+        ip = f.data + IP
+        ihl = ip_ihl(ip)
+        if (ip[0] >> 4) != 4 or ihl < 20 or f.len < IP + ihl or not frame_need(f, IP + ihl):
+            self.drop(f, NULL, "IP: bad header")
+            return False
+        ip = f.data + IP
+        if not f.checksum_ok and fold(sum_bytes(ip, ihl)) != 0xFFFF:
+            self.drop(f, NULL, "IP: bad checksum")
+            return False
+        total = ip_total(ip)
+        if f.len < IP + total or total < ihl:
+            self.drop(f, NULL, "IP: bad length")
+            return False
+        if f.len > IP + total:
+            f.len = IP + total
+            if f.have > f.len:
+                f.have = f.len
+        return True
+
+    cdef Frame* reassemble(self, Frame* f, int where) noexcept:
+        """Take a fragment; the whole datagram as a new frame, or NULL while it is incomplete."""
+        cdef Frame* g = NULL
+        cdef bytes data
+        cdef double first
+        try:
+            data = frame_bytes(f)
+            first = self.defrag.next_expiry()
+            whole = self.defrag.push(data[IP:], self.calendar.now, where)
+            if self.tracer is not None:
+                self.note("", f, "defragmentation: held" if whole is None else "defragmentation: complete")
+            if whole is None:
+                if self.defrag.next_expiry() < first:
+                    self.calendar.at(self.defrag.next_expiry(), self, T_FRAGMENTS)
+            else:
+                data = data[:IP] + whole.data
+                g = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
+                g.born = f.born
+                g.packet_type = f.packet_type
+                g.frag_max = whole.max_size
+                g.id = f.id
+                sizes = whole.sizes
+                Py_INCREF(sizes)
+                g.pieces = <void*>sizes
+        except Exception as error:
+            self.calendar.fail(error)
+        frame_free(f)
+        return g
+
+    cdef void fragment_expiry(self) noexcept:
+        """Queues past their time; who was sent to us is told (RFC 792, type 11 code 1)."""
+        cdef Frame* f
+        cdef bytes data
+        cdef Packet p
+        try:
+            for first, where in self.defrag.expire(self.calendar.now):
+                if first and where < 0x1000:
+                    data = bytes(IP) + first
+                    f = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
+                    memset(&p, 0, sizeof(Packet))
+                    if address_type(&self.host, ip_dst(f.data + IP)) & T_LOCAL:
+                        self.icmp_error(ICMP_TIME_EXCEEDED, 1, 0, f, &p, True)
+                    frame_free(f)
+            if self.defrag.queues:
+                self.calendar.at(self.defrag.next_expiry(), self, T_FRAGMENTS)
+        except Exception as error:
+            self.calendar.fail(error)
+
+    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept:
+        """ip_rcv: checks, PREROUTING (unless the bridge did it), routing decision."""
+        cdef Way w
+        cdef uint32_t before
+        if f.packet_type == PACKET_OTHERHOST:
+            self.drop(f, p, "for another host")
+            return
+        if not self.ip_header_ok(f):
+            if hooked:
+                self.netfilter.put(p)
+            return
+        if hooked:
+            f.frag_max = 0                          # what the bridge reassembled leaves as one packet
+        p.data = f.data + IP
+        p.len = f.len - IP
+        p.avail = f.have - IP
+        if self.netfilter is not None and not hooked:
+            if ip_is_fragment(f.data + IP):
+                f = self.reassemble(f, dev.index)
+                if f == NULL:
+                    return
+            p.data = f.data + IP
+            p.len = f.len - IP
+            p.avail = f.have - IP
+            p.checksum_ok = f.checksum_ok
+            p.iif = dev.number
+            before = ip_dst(p.data)
+            self.netfilter.clock(self.calendar.now)
+            if self.netfilter.run(PREROUTING, p) != NF_ACCEPT:
+                self.drop(f, p, "PREROUTING")
+                return
+            if self.tracer is not None:
+                self.note(dev.name, f, "PREROUTING: destination mapped" if ip_dst(p.data) != before else "PREROUTING: tracked" if p.ct else "PREROUTING: INVALID")
+        self.route_input(dev, f, &w)
+        if w.kind == W_DROP:
+            self.drop(f, p, "martian or unroutable")
+            return
+        if ip_ihl(f.data + IP) > 20 and self.ip_options(dev, f, p, &w) < 0:
+            self.drop(f, p, "IP options")
+            return
+        if w.kind == W_LOCAL or w.kind == W_BROADCAST:
+            self.local_in(dev, f, p, &w)
+        elif w.kind == W_UNREACHABLE:
+            if self.forwarding:
+                self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
+            self.drop(f, p, "no route")
+        else:
+            self.ip_forward(dev, f, p, &w)
+
+    cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept:
+        """ip_route_input: where a received packet goes; martians go nowhere (RFC 1812 5.3.7)."""
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t src = ip_src(ip), dst = ip_dst(ip), kind
+        cdef int i
+        w.kind = W_DROP
+        w.source = 0
+        w.oif = -1
+        w.nexthop = 0
+        if (src >> 28) == 14 or src == 0xFFFFFFFFU:
+            return
+        if dst == 0xFFFFFFFFU or (src == 0 and dst == 0):
+            w.kind = W_BROADCAST
+            return
+        if (src >> 24) == 0 or (dst >> 24) == 0:
+            return
+        if ((src >> 24) == 127 or (dst >> 24) == 127) and not self.route_localnet and dev.kind != LOOPBACK:
+            return
+        if (dst >> 28) == 14:
+            if dst == 0xE0000001U:
+                w.kind = W_BROADCAST
+            return
+        kind = address_type(&self.host, dst)
+        if address_type(&self.host, src) & T_LOCAL and dev.kind != LOOPBACK:
+            return
+        if kind == T_LOCAL:
+            w.kind = W_LOCAL
+            return
+        if kind == T_BROADCAST:
+            if (src >> 24) == 127:
+                return
+            w.kind = W_BROADCAST
+            return
+        if not self.forwarding:
+            return
+        i = self.routes.lookup(dst)
+        if i < 0:
+            w.kind = W_UNREACHABLE
+            return
+        if self.rp_filter:
+            kind = self.routes.lookup(src)
+            if <int>kind < 0 or (self.rp_filter == 1 and self.routes.routes[kind].interface != dev.index):
+                return
+        w.kind = W_FORWARD
+        w.oif = self.routes.routes[i].interface
+        w.nexthop = self.routes.routes[i].via or dst
+        w.source = self.routes.routes[i].source
+
+    cdef int ip_options(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
+        """Record route is filled in with the address we send from; a malformed option is answered (12/0).
+
+        Timestamp and source route options: a source route is refused (accept_source_route=0), timestamps
+        pass untouched.
+        """
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t ihl = ip_ihl(ip), i = 20, size, pointer, address
+        while i < ihl:
+            if ip[i] == 0:
+                break
+            if ip[i] == 1:
+                i += 1
+                continue
+            size = ip[i + 1] if i + 1 < ihl else 0
+            if size < 2 or i + size > ihl:
+                self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>i << 24, f, p, w.kind == W_LOCAL)
+                return -1
+            if ip[i] == 131 or ip[i] == 137:
+                return -1
+            if ip[i] == 7 and w.kind == W_FORWARD:
+                pointer = ip[i + 2] if size >= 3 else 0
+                if size < 3 or pointer < 4 or (pointer <= size and pointer + 3 > size):
+                    self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>(i + 2) << 24, f, p, False)
+                    return -1
+                if pointer <= size:
+                    address = (<Interface>self.interfaces[w.oif]).address
+                    put32(ip + i + pointer - 1, address)
+                    ip[i + 2] = <uint8_t>(pointer + 4)
+                    ip_checksum(ip)
+            i += size
+        return 0
+
+    cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
+        """ip_forward: TTL, MTU, FORWARD, then out."""
+        cdef uint8_t* ip = f.data + IP
+        cdef Interface out = <Interface>self.interfaces[w.oif]
+        cdef uint32_t before
+        cdef int v
+        if f.packet_type != PACKET_HOST:
+            self.drop(f, p, "link-layer broadcast is not forwarded")
+            return
+        if ip[8] <= 1:
+            self.icmp_error(ICMP_TIME_EXCEEDED, 0, 0, f, p, False)
+            self.drop(f, p, "TTL exceeded")
+            return
+        if f.len - IP > out.mtu and ip_frag(ip) & IP_DF and not (f.frag_max and f.frag_max <= out.mtu):
+            self.icmp_error(ICMP_DEST_UNREACH, 4, out.mtu, f, p, False)
+            self.drop(f, p, "fragmentation needed and DF set")
+            return
+        ip[8] -= 1
+        put16(ip + 10, decrease_ttl(be16(ip + 10)))
+        if self.netfilter is not None:
+            p.iif = dev.number
+            p.oif = out.number
+            v = self.netfilter.run(FORWARD, p)
+            if v != NF_ACCEPT:
+                if v == NF_REJECT:
+                    self.reject(f, p)
+                self.drop(f, p, "FORWARD")
+                return
+            before = ip_src(ip)
+            v = self.netfilter.run(POSTROUTING, p)
+            if v != NF_ACCEPT:
+                self.drop(f, p, "POSTROUTING")
+                return
+            self.netfilter.put(p)
+            if self.tracer is not None:
+                self.note(out.name, f, f"route: {out.name}, TTL -1" + (
+                    "; POSTROUTING: source mapped" if ip_src(ip) != before else "; FORWARD accepted"))
+        elif self.tracer is not None:
+            self.note(out.name, f, f"route: {out.name}, TTL -1")
+        self.finish_output(w.oif, w.nexthop, f)
+
+    cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
+        """INPUT, then the protocol: a socket, an answer, or an error."""
+        cdef uint8_t* ip
+        cdef uint32_t l4, n
+        cdef Endpoint e
+        cdef int v
+        cdef int protocol
+        if ip_is_fragment(f.data + IP):
+            f = self.reassemble(f, dev.index)
+            if f == NULL:
+                return
+            p.data = f.data + IP
+            p.len = f.len - IP
+            p.avail = f.have - IP
+        f.frag_max = 0
+        if self.netfilter is not None:
+            p.iif = dev.number
+            p.oif = 0
+            v = self.netfilter.run(LOCAL_IN, p)
+            if v != NF_ACCEPT:
+                if v == NF_REJECT:
+                    self.reject(f, p)
+                self.drop(f, p, "INPUT")
+                return
+            self.netfilter.put(p)
+        ip = f.data + IP
+        l4 = IP + ip_ihl(ip)
+        n = f.len - l4
+        protocol = ip[9]
+        if protocol == IPPROTO_ICMP:
+            self.icmp_in(dev, f, l4)
+            return
+        if protocol == IPPROTO_UDP:
+            if n < 8 or not frame_need(f, l4 + 8):
+                self.drop(f, NULL, "UDP: truncated")
+                return
+            ip = f.data + IP
+            v = be16(f.data + l4 + 4)
+            if <uint32_t>v > n or v < 8:
+                self.drop(f, NULL, "UDP: bad length")
+                return
+            if <uint32_t>v < n:
+                f.len = l4 + v
+                if f.have > f.len:
+                    f.have = f.len
+            if be16(f.data + l4 + 6) != 0 and not f.checksum_ok and fold(
+                    sum_bytes(f.data + l4, f.have - l4) + pseudo_sum(ip, IPPROTO_UDP, v)) != 0xFFFF:
+                self.drop(f, NULL, "UDP: bad checksum")
+                return
+        elif protocol == IPPROTO_TCP:
+            if n < 20 or not frame_need(f, l4 + 20) or (f.data[l4 + 12] >> 4) < 5 or (f.data[l4 + 12] >> 4) * 4 > <int>n:
+                self.drop(f, NULL, "TCP: truncated")
+                return
+            frame_need(f, l4 + (f.data[l4 + 12] >> 4) * 4)
+            ip = f.data + IP
+            if not f.checksum_ok and fold(sum_bytes(f.data + l4, f.have - l4) + pseudo_sum(ip, IPPROTO_TCP, n)) != 0xFFFF:
+                self.drop(f, NULL, "TCP: bad checksum")
+                return
+            if w.kind != W_LOCAL or f.packet_type != PACKET_HOST:
+                self.drop(f, NULL, "TCP: not for one host")
+                return
+        elif protocol == IPPROTO_IGMP:
+            self.drop(f, NULL, "IGMP")
+            return
+        else:
+            self.icmp_error(ICMP_DEST_UNREACH, 2, 0, f, p, True)
+            self.drop(f, NULL, "unknown IP protocol")
+            return
+        e = self.find_endpoint(protocol, ip_dst(ip), be16(f.data + l4 + 2), ip_src(ip), be16(f.data + l4))
+        if e is not None:
+            e.packet(f, l4)
+        elif protocol == IPPROTO_UDP:
+            if w.kind == W_LOCAL:
+                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, True)
+            self.drop(f, NULL, "UDP: no socket")
+        else:
+            self.send_reset(f)
+            self.drop(f, NULL, "TCP: no socket")
+
+    # --- output ------------------------------------------------------------------------------------
+
+    cdef uint32_t source_for(self, uint32_t dst) noexcept:
+        """The address this host sends from towards `dst`; 0 without a route."""
+        cdef Way w
+        self.route_output(dst, 0, &w)
+        return w.source
+
+    cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
+        cdef int i
+        w.kind = W_UNREACHABLE
+        w.oif = -1
+        w.nexthop = dst
+        w.source = src
+        if address_type(&self.host, dst) & T_LOCAL:
+            w.kind = W_LOCAL
+            w.oif = 0
+            if src == 0:
+                w.source = dst
+            return
+        i = self.routes.lookup(dst)
+        if i < 0:
+            return
+        w.kind = W_FORWARD
+        w.oif = self.routes.routes[i].interface
+        w.nexthop = self.routes.routes[i].via or dst
+        if src == 0:
+            w.source = self.routes.routes[i].source or (<Interface>self.interfaces[w.oif]).address
+        if address_type(&self.host, dst) & (T_BROADCAST | T_MULTICAST):
+            w.kind = W_BROADCAST
+
+    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag) noexcept:
+        """A frame with Ethernet and IP header; `have` and `length` count what follows the IP header."""
+        cdef Frame* f = frame_new(IP + 20 + have, IP + 20 + length)
+        cdef uint8_t* ip = f.data + IP
+        memset(f.data, 0, IP + 20)
+        put16(f.data + 12, ETH_P_IP)
+        ip[0] = 0x45
+        ip[1] = <uint8_t>tos
+        put16(ip + 2, 20 + length)
+        self.ip_id += 1
+        put16(ip + 4, 0 if frag & IP_DF and protocol == IPPROTO_TCP and have == 20 and length == 20 else self.ip_id)
+        put16(ip + 6, frag)
+        ip[8] = <uint8_t>ttl
+        ip[9] = <uint8_t>protocol
+        put32(ip + 12, src)
+        put32(ip + 16, dst)
+        ip_checksum(ip)
+        f.born = self.calendar.now
+        return f
+
+    cdef void local_out(self, Frame* f) noexcept:
+        """A packet that this host sends: OUTPUT, routing, POSTROUTING."""
+        cdef Way w
+        cdef Packet p
+        cdef uint32_t before, src
+        self.route_output(ip_dst(f.data + IP), ip_src(f.data + IP), &w)
+        if w.kind == W_UNREACHABLE:
+            self.drop(f, NULL, "no route from here")
+            return
+        if self.netfilter is not None:
+            memset(&p, 0, sizeof(Packet))
+            p.data = f.data + IP
+            p.len = f.len - IP
+            p.avail = f.have - IP
+            p.checksum_ok = f.checksum_ok
+            p.oif = (<Interface>self.interfaces[w.oif]).number
+            before = ip_dst(p.data)
+            src = ip_src(p.data)
+            self.netfilter.clock(self.calendar.now)
+            if self.netfilter.run(LOCAL_OUT, &p) != NF_ACCEPT:
+                self.drop(f, &p, "OUTPUT")
+                return
+            if ip_dst(p.data) != before:
+                self.route_output(ip_dst(p.data), ip_src(p.data), &w)
+                if w.kind == W_UNREACHABLE:
+                    self.drop(f, &p, "no route after OUTPUT")
+                    return
+                p.oif = (<Interface>self.interfaces[w.oif]).number
+            if self.netfilter.run(POSTROUTING, &p) != NF_ACCEPT:
+                self.drop(f, &p, "POSTROUTING")
+                return
+            self.netfilter.put(&p)
+        self.finish_output(w.oif, w.nexthop, f)
+
+    cdef void finish_output(self, int oif, uint32_t nexthop, Frame* f) noexcept:
+        """ip_finish_output: fragment if needed, then the neighbour."""
+        cdef Interface out = <Interface>self.interfaces[oif]
+        cdef uint32_t size = out.mtu
+        if f.frag_max or f.len - IP > out.mtu:
+            if f.frag_max and f.frag_max < size:
+                size = f.frag_max
+            self.emit_fragments(out, f, size, oif, nexthop)
+            return
+        self.neighbour_output(oif, nexthop, f)
+
+    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, int oif=-1, uint32_t nexthop=0) noexcept:
+        """Send a datagram in fragments of `size`, the pieces it came in if they fit; to a bridge port if no `oif`."""
+        cdef bytes data
+        cdef Frame* g
+        try:
+            data = frame_bytes(f)
+            sizes = <object>f.pieces if f.pieces != NULL else ()
+            for piece in fragment(data[IP:], size, False, sizes):
+                data = data[:IP] + piece
+                g = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
+                g.born = f.born
+                g.id = f.id
+                g.flow = f.flow
+                if oif >= 0:
+                    self.neighbour_output(oif, nexthop, g)
+                else:
+                    self.put_on_wire(out, g)
+        except Exception as error:
+            self.calendar.fail(error)
+        frame_free(f)
+
+    cdef void neighbour_output(self, int oif, uint32_t nexthop, Frame* f) noexcept:
+        """Find the next hop's MAC; without one the frame waits for ARP."""
+        cdef Interface out = <Interface>self.interfaces[oif]
+        cdef Neighbour n
+        cdef Frame* q
+        if out.kind == LOOPBACK:
+            self.lo_queue.append(<unsigned long long><size_t>f)
+            self.calendar.at(self.calendar.now, self, T_LOOPBACK)
+            return
+        if nexthop == 0xFFFFFFFFU or address_type(&self.host, nexthop) & T_BROADCAST:
+            memset(f.data, 255, 6)
+            self.transmit(out, f)
+            return
+        if (nexthop >> 28) == 14:
+            f.data[0] = 1
+            f.data[1] = 0
+            f.data[2] = 0x5E
+            f.data[3] = (nexthop >> 16) & 0x7F
+            f.data[4] = (nexthop >> 8) & 255
+            f.data[5] = nexthop & 255
+            self.transmit(out, f)
+            return
+        n = self.neighbour(oif, nexthop, True)
+        if n.state >= N_REACHABLE:
+            if n.state == N_REACHABLE and self.calendar.now - n.confirmed > REACHABLE:
+                n.state = N_DELAY                   # stale: use it, and ask if nothing confirms it
+                n.probes = 0
+                self.calendar.at(self.calendar.now + DELAY_PROBE, self, neighbour_token(n))
+            memcpy(f.data, n.mac, 6)
+            self.transmit(out, f)
+            return
+        if n.n_waiting >= QUEUE_UNRESOLVED:
+            q = n.waiting
+            n.waiting = q.next
+            n.n_waiting -= 1
+            self.drop(q, NULL, "neighbour queue full")
+        f.next = NULL
+        if n.waiting == NULL:
+            n.waiting = f
+        else:
+            q = n.waiting
+            while q.next != NULL:
+                q = q.next
+            q.next = f
+        n.n_waiting += 1
+        if n.state == 0:
+            n.state = N_INCOMPLETE
+            n.probes = 1
+            self.arp_send(out, 1, NULL, nexthop, self.arp_source(out, nexthop))
+            self.calendar.at(self.calendar.now + RETRANS, self, neighbour_token(n))
+
+    cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept:
+        """Our address on the target's subnet, else the interface's first."""
+        cdef uint32_t i
+        for i in range(self.host.n):
+            if self.host.address[i].interface == out.index and (self.host.address[i].address ^ target) & self.host.address[i].mask == 0:
+                return self.host.address[i].address
+        return out.address
+
+    cdef void transmit(self, Interface dev, Frame* f) noexcept:
+        """Hand a frame to an interface; its source MAC is the interface's."""
+        memcpy(f.data + 6, dev.mac, 6)
+        if dev.kind == BRIDGE:
+            dev.tx_packets += 1
+            dev.tx_bytes += f.len
+            if dev.tap is not None:
+                dev.tap.frame(self.calendar.now, dev, f, True)
+            self.bridge_transmit(dev, f)
+        else:
+            self.put_on_wire(dev, f)
+
+    cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
+        if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
+            self.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
+            return
+        dev.tx_packets += 1
+        dev.tx_bytes += f.len
+        if dev.tap is not None:
+            dev.tap.frame(self.calendar.now, dev, f, True)
+        self.send(dev.port, f)
+
+    # --- neighbours and ARP (RFC 826) --------------------------------------------------------------
+
+    cdef Neighbour neighbour(self, int oif, uint32_t address, bint create):
+        cdef uint64_t key = (<uint64_t>oif << 32) | address, index
+        cdef Neighbour n
+        if self.neighbours.get(key, &index):
+            return <Neighbour>self.neighbour_objects[index]
+        if not create:
+            return None
+        n = Neighbour()
+        n.address = address
+        n.interface = oif
+        self.neighbours.put(key, <uint64_t>len(self.neighbour_objects))
+        self.neighbour_objects.append(n)
+        return n
+
+    cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept:
+        cdef Frame* f = frame_new(ARP_LEN, ARP_LEN)
+        cdef uint8_t* a = f.data + IP
+        memset(f.data, 0, ARP_LEN)
+        if target_mac != NULL:
+            memcpy(f.data, target_mac, 6)
+        else:
+            memset(f.data, 255, 6)
+        put16(f.data + 12, ETH_P_ARP)
+        put16(a, 1)
+        put16(a + 2, ETH_P_IP)
+        a[4] = 6
+        a[5] = 4
+        put16(a + 6, op)
+        memcpy(a + 8, dev.mac, 6)
+        put32(a + 14, sender)
+        if op == 2:
+            memcpy(a + 18, target_mac, 6)
+        put32(a + 24, target)
+        f.born = self.calendar.now
+        self.transmit(dev, f)
+
+    cdef void arp_receive(self, Interface dev, Frame* f) noexcept:
+        """Answer requests for our addresses; learn from what is said to us."""
+        cdef uint8_t* a
+        cdef uint32_t sender, target
+        cdef int op
+        cdef Neighbour n
+        cdef bint ours
+        if f.len < ARP_LEN or not frame_need(f, ARP_LEN):
+            self.drop(f, NULL, "ARP: truncated")
+            return
+        a = f.data + IP
+        op = be16(a + 6)
+        sender = be32(a + 14)
+        target = be32(a + 24)
+        if be16(a) != 1 or be16(a + 2) != ETH_P_IP or a[4] != 6 or a[5] != 4 or (op != 1 and op != 2):
+            self.drop(f, NULL, "ARP: not IPv4 over Ethernet")
+            return
+        ours = (address_type(&self.host, target) & T_LOCAL) != 0 and (target >> 24) != 127
+        if op == 1 and ours and sender == 0:
+            self.arp_send(dev, 2, a + 8, sender, target)            # duplicate address detection
+        elif op == 1 and ours and address_type(&self.host, sender) == 2:
+            n = self.neighbour(dev.index, sender, True)
+            self.neighbour_confirm(n, a + 8)
+            self.arp_send(dev, 2, a + 8, sender, target)
+        elif op == 2:
+            n = self.neighbour(dev.index, sender, False)
+            if n is not None:
+                self.neighbour_confirm(n, a + 8)
+        frame_free(f)
+
+    cdef void neighbour_confirm(self, Neighbour n, const uint8_t* mac) noexcept:
+        cdef Frame* f
+        cdef Frame* nxt
+        if n.state == N_PERMANENT:
+            return
+        memcpy(n.mac, mac, 6)
+        n.state = N_REACHABLE
+        n.confirmed = self.calendar.now
+        f = n.waiting
+        n.waiting = NULL
+        n.n_waiting = 0
+        while f != NULL:
+            nxt = f.next
+            f.next = NULL
+            memcpy(f.data, mac, 6)
+            self.transmit(<Interface>self.interfaces[n.interface], f)
+            f = nxt
+
+    cdef void neighbour_failed(self, Neighbour n) noexcept:
+        """Nobody answered: what waited is dropped, and its senders are told (3/1)."""
+        cdef Frame* f = n.waiting
+        cdef Frame* nxt
+        cdef Packet p
+        n.state = 0
+        n.waiting = NULL
+        n.n_waiting = 0
+        while f != NULL:
+            nxt = f.next
+            memset(&p, 0, sizeof(Packet))
+            p.data = f.data + IP
+            p.len = f.len - IP
+            f.packet_type = PACKET_HOST
+            if address_type(&self.host, ip_src(f.data + IP)) & T_LOCAL:
+                self.local_error(f)
+            else:
+                self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, False)
+            self.drop(f, NULL, "neighbour unreachable")
+            f = nxt
+
+    cdef void local_error(self, Frame* f) noexcept:
+        """Tell the socket that sent a frame that its next hop is unreachable."""
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t l4 = IP + ip_ihl(ip)
+        cdef Endpoint e
+        if f.have >= l4 + 4 and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP):
+            e = self.find_endpoint(ip[9], ip_src(ip), be16(f.data + l4), ip_dst(ip), be16(f.data + l4 + 2))
+            if e is not None:
+                e.error(ICMP_DEST_UNREACH, 1, 0)
+
+    cdef void fire(self, uint64_t token) noexcept:
+        cdef Neighbour n
+        cdef Frame* f
+        cdef Packet p
+        cdef int kind = token & 255
+        if kind == T_NEIGHBOUR:
+            n = <Neighbour>self.neighbour_objects[self.neighbour_index(token)]
+            if n.state == N_DELAY:
+                n.state = N_PROBE
+                n.probes = 0
+            if n.state == N_INCOMPLETE or n.state == N_PROBE:
+                if n.probes >= 3:
+                    self.neighbour_failed(n)
+                    return
+                n.probes += 1
+                self.arp_send(<Interface>self.interfaces[n.interface], 1, n.mac if n.state == N_PROBE else NULL, n.address,
+                              self.arp_source(<Interface>self.interfaces[n.interface], n.address))
+                self.calendar.at(self.calendar.now + RETRANS, self, token)
+        elif kind == T_FRAGMENTS:
+            self.fragment_expiry()
+        elif kind == T_LOOPBACK:
+            f = <Frame*><size_t>self.lo_queue.pop(0)
+            f.packet_type = PACKET_HOST
+            f.frag_max = 0
+            memset(&p, 0, sizeof(Packet))
+            self.ip_receive(<Interface>self.interfaces[0], f, &p, False)
+
+    cdef uint32_t neighbour_index(self, uint64_t token) noexcept:
+        cdef uint64_t index = 0
+        self.neighbours.get(token >> 8, &index)
+        return <uint32_t>index
+
+    # --- ICMP (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3) ----------------------------------------------
+
+    cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept:
+        """icmp_ratelimit: per destination a burst of 6, then one per interval; 3/4 is never limited."""
+        cdef double tokens, last, now = self.calendar.now
+        if self.icmp_ratelimit <= 0 or (kind == ICMP_DEST_UNREACH and code == 4):
+            return True
+        if kind != ICMP_DEST_UNREACH and kind != 4 and kind != ICMP_TIME_EXCEEDED and kind != ICMP_PARAMETERPROB:
+            return True
+        tokens, last = self.icmp_tokens.get(dst, (6.0, now))
+        tokens = min(6.0, tokens + (now - last) / self.icmp_ratelimit)
+        if tokens < 1:
+            self.icmp_tokens[dst] = (tokens, now)
+            return False
+        self.icmp_tokens[dst] = (tokens - 1, now)
+        return True
+
+    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept:
+        """icmp_send: an error about `f`, which stays the caller's."""
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t ihl = ip_ihl(ip), src = ip_src(ip), from_, quoted, have
+        cdef Way w
+        cdef Frame* e
+        cdef uint32_t l4
+        if f.packet_type != PACKET_HOST or ip_frag(ip) & IP_OFFSET:
+            return
+        if address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST):
+            return
+        if ip[9] == IPPROTO_ICMP:
+            if f.len < IP + ihl + 1 or f.have < IP + ihl + 1:
+                return
+            if ip[ihl] > 18 or icmp_is_error(ip[ihl]):
+                return
+        if address_type(&self.host, src) & (T_BROADCAST | T_MULTICAST):
+            return
+        self.route_output(src, 0, &w)
+        if w.kind == W_UNREACHABLE or not self.icmp_allowed(kind, code, src):
+            return
+        from_ = ip_dst(ip) if to_local else w.source
+        quoted = f.len - IP
+        if quoted > 548:
+            quoted = 548
+        have = f.have - IP if f.have - IP < quoted else quoted
+        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0)
+        l4 = IP + 20
+        memset(e.data + l4, 0, 8)
+        e.data[l4] = <uint8_t>kind
+        e.data[l4 + 1] = <uint8_t>code
+        put32(e.data + l4 + 4, info)
+        memcpy(e.data + l4 + 8, ip, have)
+        set_checksum_l4(e, l4, 2, IPPROTO_ICMP)
+        e.checksum_ok = 1
+        if self.tracer is not None:
+            self.note("", e, f"ICMP error {kind}/{code} made here")
+        self.local_out(e)
+
+    cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept:
+        """ICMP for this host: echo is answered, errors go to the socket they are about."""
+        cdef uint8_t* ip = f.data + IP
+        cdef uint8_t* inner
+        cdef uint32_t n = f.len - l4, have
+        cdef Frame* r
+        cdef Endpoint e
+        cdef int kind
+        if n < 8 or not frame_need(f, l4 + 8):
+            self.drop(f, NULL, "ICMP: truncated")
+            return
+        if not f.checksum_ok and fold(sum_bytes(f.data + l4, f.have - l4)) != 0xFFFF:
+            self.drop(f, NULL, "ICMP: bad checksum")
+            return
+        ip = f.data + IP
+        kind = f.data[l4]
+        if (kind == ICMP_ECHO or kind == ICMP_TIMESTAMP) and f.packet_type == PACKET_HOST and not (
+                address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST)):
+            if kind == ICMP_TIMESTAMP and n < 20:
+                self.drop(f, NULL, "ICMP: truncated")
+                return
+            if kind == ICMP_TIMESTAMP:
+                frame_need(f, l4 + 20)
+                n = 20
+            have = f.have - l4 if f.have - l4 < n else n
+            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(f.data + IP), ip_src(f.data + IP), f.data[IP + 1], 64, 0)
+            memcpy(r.data + IP + 20, f.data + l4, have)
+            r.data[IP + 20] = ICMP_ECHOREPLY if kind == ICMP_ECHO else 14
+            if kind == ICMP_TIMESTAMP:
+                put32(r.data + IP + 20 + 12, <uint32_t>(self.calendar.now * 1000) % 86400000)
+                put32(r.data + IP + 20 + 16, <uint32_t>(self.calendar.now * 1000) % 86400000)
+            r.data[IP + 21] = 0
+            set_checksum_l4(r, IP + 20, 2, IPPROTO_ICMP)
+            r.checksum_ok = 1
+            r.flow = f.flow
+            frame_free(f)
+            self.local_out(r)
+            return
+        if kind == ICMP_ECHOREPLY:
+            e = self.find_endpoint(IPPROTO_ICMP, ip_dst(ip), be16(f.data + l4 + 4), ip_src(ip), 0)
+            if e is not None:
+                e.packet(f, l4)
+                return
+        elif icmp_is_error(kind) and n >= 36 and frame_need(f, l4 + 36):
+            inner = f.data + l4 + 8
+            if ip_ihl(inner) == 20 or (f.have >= l4 + 8 + ip_ihl(inner) + 8):
+                e = self.find_endpoint(inner[9], ip_src(inner), be16(inner + ip_ihl(inner)), ip_dst(inner),
+                                       be16(inner + ip_ihl(inner) + 2))
+                if e is not None:
+                    e.error(kind, f.data[l4 + 1], be32(f.data + l4 + 4))
+        self.drop(f, NULL, "ICMP: nobody asked")
+
+    cdef void send_reset(self, Frame* f) noexcept:
+        """tcp_v4_send_reset (RFC 9293 3.10.7.1): the answer to a segment that no socket wants."""
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t l4 = IP + ip_ihl(ip)
+        cdef uint8_t* th = f.data + l4
+        cdef uint32_t flags = th[13], n
+        cdef Frame* r
+        cdef uint8_t* o
+        if flags & TCP_RST:
+            return
+        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), 0, 64, IP_DF)
+        o = r.data + IP + 20
+        memset(o, 0, 20)
+        put16(o, be16(th + 2))
+        put16(o + 2, be16(th))
+        o[12] = 5 << 4
+        o[13] = TCP_RST
+        if flags & TCP_ACK:
+            put32(o + 4, be32(th + 8))
+        else:
+            n = f.len - l4 - (th[12] >> 4) * 4
+            put32(o + 8, be32(th + 4) + n + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0))
+            o[13] = TCP_RST | TCP_ACK
+        set_checksum_l4(r, IP + 20, 16, IPPROTO_TCP)
+        r.checksum_ok = 1
+        self.local_out(r)
+
+    cdef void reject(self, Frame* f, Packet* p) noexcept:
+        """REJECT's answer."""
+        cdef int code = p.reject - 1
+        if code == 100:
+            if f.data[IP + 9] == IPPROTO_TCP and f.have >= IP + ip_ihl(f.data + IP) + 20:
+                self.send_reset(f)
+        else:
+            self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, False)
+
+    # --- sockets -----------------------------------------------------------------------------------
+
+    cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
+        """The socket for a packet: connected first, then bound to the address, then to any."""
+        cdef Endpoint e = self.lookup_endpoint(protocol, local, lport, remote, rport)
+        if e is None:
+            e = self.lookup_endpoint(protocol, local, lport, 0, 0)
+        if e is None:
+            e = self.lookup_endpoint(protocol, 0, lport, 0, 0)
+        return e
+
+    cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport):
+        cdef uint64_t key = endpoint_key(protocol, lip, lport, rip, rport), value
+        cdef Endpoint e
+        while self.endpoints.get(key, &value):
+            e = <Endpoint><void*><size_t>value
+            if e.protocol == protocol and e.local_ip == lip and e.local_port == lport and e.remote_ip == rip and e.remote_port == rport:
+                return e
+            key += 1
+        return None
+
+    def register(self, Endpoint e):
+        """Let a socket receive; OSError EADDRINUSE if its tuple is taken."""
+        tup = (e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port)
+        if tup in self.endpoint_objects:
+            raise OSError(errno.EADDRINUSE, "EADDRINUSE: address already in use")
+        cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
+        while self.endpoints.get(key, &value):
+            key += 1
+        self.endpoints.put(key, <uint64_t><size_t><void*>e)
+        self.endpoint_objects[tup] = e
+
+    def unregister(self, Endpoint e):
+        """The socket receives no more."""
+        tup = (e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port)
+        if self.endpoint_objects.get(tup) is not e:
+            return
+        del self.endpoint_objects[tup]
+        # keys that collided are found by counting up: put back those behind the gap
+        cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
+        while self.endpoints.get(key, &value) and <void*><size_t>value != <void*>e:
+            key += 1
+        self.endpoints.remove(key)
+        cdef list moved = []
+        key += 1
+        while self.endpoints.get(key, &value):
+            moved.append(<object><void*><size_t>value)
+            self.endpoints.remove(key)
+            key += 1
+        cdef Endpoint m
+        for m in moved:
+            key = endpoint_key(m.protocol, m.local_ip, m.local_port, m.remote_ip, m.remote_port)
+            while self.endpoints.get(key, &value):
+                key += 1
+            self.endpoints.put(key, <uint64_t><size_t><void*>m)
+
+    def ephemeral_port(self, int protocol, uint32_t local, uint32_t remote, uint16_t rport):
+        """A free port of ip_local_port_range; OSError EADDRNOTAVAIL if there is none."""
+        cdef int low, high, i, port
+        low, high = (int(x) for x in str(self.sysctl["net.ipv4.ip_local_port_range"]).split())
+        for i in range(high - low + 1):
+            port = low + (self.next_port + i) % (high - low + 1)
+            if (protocol, local, port, remote, rport) not in self.endpoint_objects and (
+                    protocol, 0, port, 0, 0) not in self.endpoint_objects:
+                self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
+
+
+cdef inline uint64_t neighbour_token(Neighbour n) noexcept:
+    return (<uint64_t>n.interface << 40) | (<uint64_t>n.address << 8) | T_NEIGHBOUR

@@ -1,0 +1,236 @@
+"""One Linux host as a box: frames in, frames out, compared with what a kernel was recorded to do."""
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import natfast
+from natfast.errors import BoxError
+from simcore.engine import Environment
+from simcore.net.device import wire
+from simcore.net.namespace import Namespace
+from simcore.net.probe import Collector, inject
+
+KINDS = {"bridge": 1, "veth": 0, "ethernet": 0}
+
+
+class Box:
+    """A Docker host in one namespace whose wires end in the caller's hands.
+
+    Parameters
+    ----------
+    description : dict
+        interfaces, fdb, neighbours, routes, sysctl, as in a box.json; `rules` is iptables-save text.
+
+    Raises
+    ------
+    BoxError
+        For a description that is not understood.
+    """
+
+    def __init__(self, description: dict[str, Any], seed: int = 0) -> None:
+        self.description = description
+        self.env = Environment()
+        rules = natfast.Rules.from_iptables_save(description.get("rules") or "")
+        try:
+            self.host = Namespace(self.env, "host", description.get("sysctl", {}), rules, seed)
+            self._build(description)
+        except (KeyError, TypeError) as error:
+            raise BoxError(f"box: {type(error).__name__} {error}") from None
+        except ValueError as error:
+            raise BoxError(f"box: {error}") from None
+
+    @classmethod
+    def load(cls, path: str | Path, seed: int = 0) -> Box:
+        """Read a box.json; its `rules` names a file beside it."""
+        path = Path(path)
+        try:
+            description = json.loads(path.read_text())
+        except OSError as error:
+            raise BoxError(f"{path}: {error.strerror}") from None
+        except json.JSONDecodeError as error:
+            raise BoxError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from None
+        if not isinstance(description, dict) or "interfaces" not in description:
+            raise BoxError(f"{path}: expected an object with 'interfaces'")
+        name = description.get("rules")
+        if name:
+            file = path.parent / name
+            try:
+                description["rules"] = file.read_text()
+            except OSError as error:
+                raise BoxError(f"{path}: rules: {file}: {error.strerror}") from None
+        return cls(description, seed)
+
+    def _build(self, d: dict[str, Any]) -> None:
+        host = self.host
+        self.wires: list[str] = []
+        for name, spec in d["interfaces"].items():
+            kind = KINDS.get(spec.get("kind", "veth"))
+            if kind is None:
+                raise BoxError(f"box: interface {name}: kind {spec['kind']!r}, expected bridge or veth")
+            dev = host.add_interface(name, kind, spec.get("mac", "02:00:00:00:00:01"), spec.get("mtu", 1500))
+            dev.hairpin = bool(spec.get("hairpin", False))
+            if kind == 0:
+                self.wires.append(name)
+        for name, spec in d["interfaces"].items():
+            for port in spec.get("ports", ()):
+                if port not in host.by_name:
+                    raise BoxError(f"box: interface {name}: port {port!r} is not an interface")
+                host.enslave(port, name)
+            for cidr in spec.get("addresses", ()):
+                host.add_address(name, cidr)
+        for mac, port in d.get("fdb", ()):
+            host.add_fdb(mac, port)
+        for address, mac, dev_name in d.get("neighbours", ()):
+            host.add_neighbour(address, mac, dev_name)
+        for route in d.get("routes", ()):
+            host.add_route(route["to"], route["dev"], route.get("via"))
+        self.collector = Collector(self.env, "wires", len(self.wires))
+        for i, name in enumerate(self.wires):
+            wire(self.env, host, host.interface(name).port, self.collector, i)
+        self.addresses = {str(ipaddress.IPv4Interface(a).ip) for s in d["interfaces"].values() for a in s.get("addresses", ())}
+
+    def inject(self, interface: str, frame: bytes, at: float,
+               observed: Sequence[tuple[str, bytes] | Sequence[Any]] | None = None) -> list[tuple[str, bytes]]:
+        """Let a frame arrive.
+
+        Parameters
+        ----------
+        interface : str
+            The host's interface that receives it.
+        frame : bytes
+        at : float
+            Seconds; must not go back.
+        observed : list of (interface, frame), optional
+            What a real kernel sent because of it: a port that it drew at random is adopted.
+
+        Returns
+        -------
+        list of (interface, frame)
+            All that left the host since the last call, in order.
+        """
+        if interface not in self.wires:
+            raise BoxError(f"{interface!r} is not a wire of the box; expected one of {', '.join(self.wires)}")
+        if at > self.env.now:
+            self.env.run(until=at)
+        self.host.netfilter.adopt(_source_keys(f for _, f in observed or ()))
+        inject(self.host, self.host.interface(interface).port, frame)
+        self._settle()
+        out = [(self.wires[port], f) for port, f in self.collector.frames]
+        self.collector.frames.clear()
+        return out
+
+    def _settle(self) -> None:
+        """Run what happens at this very moment."""
+        calendar = self.env.calendar
+        calendar.check()
+        while calendar.peek() <= self.env.now:
+            self.env.step()
+
+    def conntrack(self) -> list[str]:
+        """`conntrack -L` as recorded cases have it."""
+        return list(self.host.netfilter.conntrack(self.env.now))
+
+    def reset(self) -> None:
+        """Empty the tables and set the clock back to 0."""
+        fresh = Box(self.description)
+        self.__dict__.update(fresh.__dict__)
+
+
+def _source_keys(frames: Iterable[bytes]) -> list[int]:
+    """Source ports and ICMP ids of frames."""
+    keys = []
+    for f in frames:
+        if len(f) < 34 or f[12:14] != b"\x08\x00":
+            continue
+        l4 = 14 + (f[14] & 15) * 4
+        if f[23] in (6, 17, 132) and len(f) >= l4 + 2:
+            keys.append(int.from_bytes(f[l4:l4 + 2], "big"))
+        elif f[23] == 1 and len(f) >= l4 + 6:
+            keys.append(int.from_bytes(f[l4 + 4:l4 + 6], "big"))
+    return keys
+
+
+@dataclass
+class Difference:
+    """A step that came out otherwise."""
+
+    case: str
+    step: int
+    what: str
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.case}: step {self.step}: {self.what}\n  kernel  {self.expected}\n  simcore {self.got}"
+
+
+def same_frame(kernel: bytes, ours: bytes, addresses: set[str]) -> bool:
+    """Equal but for the IP id (and header checksum) of packets that the host itself makes."""
+    if kernel == ours:
+        return True
+    if len(kernel) != len(ours) or len(ours) < 34 or ours[12:14] != b"\x08\x00":
+        return False
+    ihl = (ours[14] & 15) * 4
+    kind = ours[14 + ihl] if ours[23] == 1 else -1
+    reset = ours[23] == 6 and len(ours) > 14 + ihl + 13 and ours[14 + ihl + 13] & 4
+    if str(ipaddress.IPv4Address(ours[26:30])) not in addresses or not (kind in (0, 3, 11, 12, 14) or reset):
+        return False
+
+    def masked(f: bytes) -> bytes:
+        header = bytearray(f[14:14 + ihl])
+        header[4:6] = header[10:12] = b"\0\0"
+        return f[:14] + bytes(header) + f[14 + ihl:]
+
+    return masked(kernel) == masked(ours)
+
+
+def same_entry(kernel: str, ours: str) -> bool:
+    """Equal lines but for a second of the remaining timeout."""
+    a, b = kernel.split(), ours.split()
+    return a[:2] == b[:2] and a[3:] == b[3:] and abs(int(a[2]) - int(b[2])) <= 1
+
+
+def _by_interface(frames: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+    out: dict[str, list[bytes]] = {}
+    for name, f in frames:
+        out.setdefault(name, []).append(f)
+    return out
+
+
+def replay_case(box: Box, path: Path, conntrack: bool = False) -> tuple[int, list[Difference]]:
+    """Run one recorded case; the number of steps and where they differ."""
+    box.reset()
+    steps = 0
+    different: list[Difference] = []
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise BoxError(f"{path}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            frame, at, dev = bytes.fromhex(row["frame"]), float(row["t"]), str(row["in"])
+            expected = [(str(n), bytes.fromhex(f)) for n, f in row["out"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BoxError(f"{path}: line {number}: not a step of a case ({error})") from None
+        steps += 1
+        got = box.inject(dev, frame, at, observed=expected)
+        want, have = _by_interface(expected), _by_interface(got)
+        ok = want.keys() == have.keys() and all(
+            len(want[n]) == len(have[n]) and all(map(lambda a, b: same_frame(a, b, box.addresses), want[n], have[n])) for n in want)
+        if not ok:
+            different.append(Difference(path.stem, steps, "frames", str([(n, f.hex()) for n, f in expected]),
+                                        str([(n, f.hex()) for n, f in got])))
+            continue
+        if conntrack and "conntrack" in row:
+            table = box.conntrack()
+            if len(table) != len(row["conntrack"]) or not all(map(same_entry, row["conntrack"], table)):
+                different.append(Difference(path.stem, steps, "conntrack", str(row["conntrack"]), str(table)))
+    return steps, different
