@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +129,7 @@ class Box:
         """Run what happens at this very moment."""
         calendar = self.env.calendar
         calendar.check()
-        while calendar.peek() <= self.env.now:
-            self.env.step()
+        calendar.run_before(math.nextafter(self.env.now, math.inf))
 
     def conntrack(self) -> list[str]:
         """`conntrack -L` as recorded cases have it."""
