@@ -12,7 +12,7 @@ cdef enum:                      # Verdict
 
 cdef enum:
     MAX_ADDRESSES = 64
-    MAX_INTERFACES = 4096
+    MAX_INTERFACES = 16384
 
 ctypedef struct Address:
     uint32_t address

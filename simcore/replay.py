@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import natfast
+from natfast.box import load_box
 from natfast.errors import BoxError
 from simcore.engine import Environment
 from simcore.net.device import wire
@@ -25,7 +26,7 @@ class Box:
     Parameters
     ----------
     description : dict
-        interfaces, fdb, neighbours, routes, sysctl, as in a box.json; `rules` is iptables-save text.
+        interfaces, fdb, neighbours, routes, sysctl, as in a box.json; `rules` is a Rules or iptables-save text.
 
     Raises
     ------
@@ -36,7 +37,9 @@ class Box:
     def __init__(self, description: dict[str, Any], seed: int = 0) -> None:
         self.description = description
         self.env = Environment()
-        rules = natfast.Rules.from_iptables_save(description.get("rules") or "")
+        rules = description.get("rules") or natfast.Rules()
+        if isinstance(rules, str):
+            rules = natfast.Rules.from_iptables_save(rules)
         try:
             self.host = Namespace(self.env, "host", description.get("sysctl", {}), rules, seed)
             self._build(description)
@@ -48,22 +51,7 @@ class Box:
     @classmethod
     def load(cls, path: str | Path, seed: int = 0) -> Box:
         """Read a box.json; its `rules` names a file beside it."""
-        path = Path(path)
-        try:
-            description = json.loads(path.read_text())
-        except OSError as error:
-            raise BoxError(f"{path}: {error.strerror}") from None
-        except json.JSONDecodeError as error:
-            raise BoxError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from None
-        if not isinstance(description, dict) or "interfaces" not in description:
-            raise BoxError(f"{path}: expected an object with 'interfaces'")
-        name = description.get("rules")
-        if name:
-            file = path.parent / name
-            try:
-                description["rules"] = file.read_text()
-            except OSError as error:
-                raise BoxError(f"{path}: rules: {file}: {error.strerror}") from None
+        description = load_box(path)
         return cls(description, seed)
 
     def _build(self, d: dict[str, Any]) -> None:

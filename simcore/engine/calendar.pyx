@@ -174,7 +174,7 @@ class Environment(_SimpyEnvironment):
             raise ValueError(f"engine: expected 'compiled' or 'simpy', got {engine!r}")
         self.engine = engine
         self.calendar = Calendar(self, engine == "simpy", float(initial_time))
-        self._start = initial_time
+        self.handlers = []                  # devices and links: the calendar only borrows them
         super().__init__(initial_time)
 
     @property

@@ -86,6 +86,7 @@ cdef class Device(Handler):
     def __init__(self, env, str name):
         self.name = name
         self.calendar = env.calendar
+        env.handlers.append(self)
         self.ports = []
         self.inbox = None
         if self.calendar.simpy_driven:
@@ -165,6 +166,7 @@ cdef class Link(Handler):
     def __cinit__(self, env, str name, Device sink, int sink_port, double rate=0.0, double latency=0.0, uint32_t limit=1000):
         self.name = name
         self.calendar = env.calendar
+        env.handlers.append(self)
         self.sink = sink
         self.sink_port = sink_port
         self.rate = rate

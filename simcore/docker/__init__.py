@@ -1,0 +1,1 @@
+"""A Docker host: networks, containers, published ports, and the rules that Docker writes for them."""

@@ -1,0 +1,387 @@
+"""Compose files, with `x-simcore` for what a Compose file does not say: links, servers, workloads.
+
+Keys of the Compose specification that do not touch the network (image, environment, ...) are taken and
+ignored; a key that nobody knows is an error.
+"""
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from simcore import units
+from simcore.docker.ipam import IpamError, Pool
+from simcore.errors import ScenarioError
+
+Rate = Annotated[float, BeforeValidator(units.rate)]
+Seconds = Annotated[float, BeforeValidator(units.duration)]
+Size = Annotated[int, BeforeValidator(units.size)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+IGNORED_SERVICE_KEYS = frozenset(
+    "image build command entrypoint environment env_file volumes depends_on restart container_name hostname labels healthcheck "
+    "deploy logging user working_dir tty stdin_open privileged cap_add cap_drop security_opt sysctls ulimits expose stop_signal "
+    "stop_grace_period tmpfs secrets configs profiles platform pull_policy init read_only shm_size mem_limit cpus extra_hosts dns "
+    "dns_search mac_address scale annotations attach blkio_config cgroup cpu_count cpu_percent cpu_shares cpuset devices develop "
+    "domainname external_links gpus group_add ipc isolation links mem_reservation mem_swappiness memswap_limit oom_score_adj pid "
+    "pids_limit post_start pre_stop runtime storage_opt userns_mode uts volumes_from".split())
+
+
+def _address(value: Any) -> Any:
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IPv4 address") from None
+
+
+def _interface(value: Any) -> Any:
+    try:
+        if "/" not in str(value):
+            raise ValueError
+        return str(ipaddress.IPv4Interface(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address in CIDR notation, as 192.168.1.100/24") from None
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+Cidr = Annotated[str, BeforeValidator(_interface)]
+
+
+class Model(BaseModel):
+    """Base: unknown keys are errors, names may differ from keys."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class LinkSpec(Model):
+    """One kind of link."""
+
+    rate: Rate = 0.0
+    latency: Seconds = 0.0
+    queue: Annotated[int, Field(ge=1)] = 1000
+
+
+class Links(Model):
+    """The links of the reference topology."""
+
+    container: LinkSpec = LinkSpec()
+    host: LinkSpec = LinkSpec()
+    server: LinkSpec = LinkSpec()
+
+
+class HostSpec(Model):
+    """The Docker host."""
+
+    interface: str = "eth0"
+    address: Cidr = "192.168.1.100/24"
+    userland_proxy: bool = Field(default=True, alias="userland-proxy")
+    bridge_nf_call_iptables: bool = Field(default=True, alias="bridge-nf-call-iptables")
+    sysctls: dict[str, float | str] = {}
+
+
+class RouterSpec(Model):
+    """The router between the host and the servers."""
+
+    address: Cidr = "192.168.1.1/24"
+
+
+class HttpServer(Model):
+    """An HTTP server."""
+
+    port: Port = 80
+    body: str = ""
+    size: Size | None = None
+    think: Seconds = 0.0
+
+
+class ServerSpec(Model):
+    """A machine beyond the router."""
+
+    address: Address
+    prefix: Annotated[int, Field(ge=8, le=30)] = 24
+    http: HttpServer | None = None
+
+
+class Workload(Model):
+    """Traffic from one place to another."""
+
+    kind: Literal["http", "ping", "udp", "bulk"]
+    source: str = Field(alias="from")
+    to: str
+    port: Port | None = None
+    source_port: Port | None = Field(default=None, alias="source-port")
+    path: str = "/"
+    start: Seconds = 0.0
+    count: Annotated[int, Field(ge=1)] = 1
+    interval: Seconds = 1.0
+    rate: Annotated[float, Field(gt=0)] | None = None
+    size: Size | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Workload:
+        if self.kind == "udp" and self.rate is None:
+            raise ValueError("a udp workload needs 'rate' (packets per second)")
+        if self.kind == "bulk" and self.size is None:
+            raise ValueError("a bulk workload needs 'size' (bytes to send)")
+        if self.kind in ("udp", "bulk") and self.port is None:
+            raise ValueError(f"a {self.kind} workload needs 'port'")
+        return self
+
+
+class ServiceExtension(Model):
+    """`x-simcore` of a service."""
+
+    http: HttpServer | None = None
+
+
+class NetworkUse(Model):
+    """How a service is attached to a network."""
+
+    ipv4_address: Address | None = None
+    aliases: list[str] = []
+    priority: int = 0
+
+
+class Service(Model):
+    """One container."""
+
+    networks: dict[str, NetworkUse | None] = {}
+    network_mode: Literal["bridge"] | None = None
+    ports: list[str] = []
+    x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            raise ValueError("expected a mapping")
+        return {k: v for k, v in data.items() if k not in IGNORED_SERVICE_KEYS}
+
+    @field_validator("networks", mode="before")
+    @classmethod
+    def _network_list(cls, value: Any) -> Any:
+        return {str(name): None for name in value} if isinstance(value, list) else value
+
+    @field_validator("ports", mode="before")
+    @classmethod
+    def _port_list(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("expected a list, as [\"8080:80\"]")
+        out = []
+        for item in value:
+            if isinstance(item, dict):
+                if "target" not in item or "published" not in item:
+                    raise ValueError("a port needs 'target' and 'published'")
+                out.append(f"{item['published']}:{item['target']}/{item.get('protocol', 'tcp')}")
+            else:
+                out.append(str(item))
+        for text in out:
+            parse_port(text)
+        return out
+
+
+def parse_port(text: str) -> tuple[str, int, int, str]:
+    """`[address:]host:container[/protocol]` as (address, host port, container port, protocol)."""
+    rest, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    parts = rest.split(":")
+    if len(parts) not in (2, 3) or protocol not in ("tcp", "udp"):
+        raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
+    try:
+        host, container = int(parts[-2]), int(parts[-1])
+    except ValueError:
+        raise ValueError(f"{text!r}: ranges of ports are not supported; list the ports one by one") from None
+    for n in (host, container):
+        if not 1 <= n <= 65535:
+            raise ValueError(f"{text!r}: port {n} is out of range 1-65535")
+    return (_address(parts[0]) if len(parts) == 3 else ""), host, container, protocol
+
+
+class IpamConfig(Model):
+    """One pool."""
+
+    subnet: str
+    gateway: Address | None = None
+    ip_range: str | None = None
+
+
+class Ipam(Model):
+    """A network's address management."""
+
+    driver: str = "default"
+    config: list[IpamConfig] = []
+
+
+class Network(Model):
+    """A bridge network."""
+
+    driver: Literal["bridge"] = "bridge"
+    ipam: Ipam = Ipam()
+    driver_opts: dict[str, Any] = {}
+    name: str | None = None
+    internal: bool = False
+    labels: Any = None
+    attachable: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, data: Any) -> Any:
+        return {} if data is None else data
+
+    @field_validator("internal")
+    @classmethod
+    def _no_internal(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("internal networks are not supported")
+        return value
+
+
+class Extension(Model):
+    """The file's `x-simcore`."""
+
+    duration: Seconds | None = None
+    seed: int = 0
+    host: HostSpec = HostSpec()
+    router: RouterSpec = RouterSpec()
+    links: Links = Links()
+    servers: dict[str, ServerSpec] = {}
+    workloads: list[Workload] = []
+
+
+class Compose(Model):
+    """A Compose file."""
+
+    version: Any = None
+    name: str | None = None
+    services: dict[str, Service]
+    networks: dict[str, Network] = {}
+    volumes: Any = None
+    secrets: Any = None
+    configs: Any = None
+    x: Extension = Field(default=Extension(), alias="x-simcore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _extensions(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError("expected a mapping with the key 'services'")
+        return {k: v for k, v in data.items() if not str(k).startswith("x-") or k == "x-simcore"}
+
+
+DEFAULT_NETWORK = "bridge"
+DOCKER0 = "172.17.0.0/16"
+
+
+def load(path: str | Path) -> Compose:
+    """Read and check a Compose file.
+
+    Raises
+    ------
+    ScenarioError
+        One line: file, key (or line), what was wrong, what was expected.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
+    try:
+        compose = Compose.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "top level"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "unknown key"
+        raise ScenarioError(f"{path}: {key}: {message}".replace("\n", " ")) from None
+    check(path, compose)
+    return compose
+
+
+def check(path: Path, c: Compose) -> None:
+    """What one key says of another: names that exist, subnets that do not overlap, ports taken once."""
+    def fail(key: str, message: str) -> ScenarioError:
+        return ScenarioError(f"{path}: {key}: {message}")
+
+    if not c.services:
+        raise fail("services", "expected at least one service")
+    subnets: list[tuple[str, ipaddress.IPv4Network]] = []
+    pools: dict[str, Pool] = {}
+    for name, subnet, gateway, key in network_subnets(c):
+        try:
+            pools[name] = Pool(subnet, gateway)
+        except IpamError as error:
+            raise fail(key, str(error)) from None
+        net = pools[name].network
+        for other, taken in [*subnets, ("the host's network", ipaddress.IPv4Interface(c.x.host.address).network)]:
+            if net.overlaps(taken):
+                raise fail(key, f"subnet {net} overlaps {taken} of {other}")
+        subnets.append((name, net))
+    if ipaddress.IPv4Interface(c.x.router.address).network != ipaddress.IPv4Interface(c.x.host.address).network:
+        raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
+    published: dict[tuple[int, str], str] = {}
+    for name, service in c.services.items():
+        for use, options in service.networks.items():
+            if use not in pools:
+                raise fail(f"services.{name}.networks", f"network {use!r} is not defined; expected one of {', '.join(pools)}")
+            if options is not None and options.ipv4_address:
+                try:
+                    pools[use].allocate(name, options.ipv4_address)
+                except IpamError as error:
+                    raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
+        for i, text in enumerate(service.ports):
+            _, host, _, protocol = parse_port(text)
+            if (host, protocol) in published:
+                raise fail(f"services.{name}.ports.{i}", f"port {host}/{protocol} is already published by {published[host, protocol]}")
+            published[host, protocol] = name
+    addresses: dict[str, str] = {}
+    for name, server in c.x.servers.items():
+        if name in c.services:
+            raise fail(f"x-simcore.servers.{name}", "a service has the same name")
+        if server.address in addresses:
+            raise fail(f"x-simcore.servers.{name}.address", f"{server.address} is the address of {addresses[server.address]}")
+        addresses[server.address] = name
+        for other, taken in subnets:
+            if ipaddress.IPv4Address(server.address) in taken:
+                raise fail(f"x-simcore.servers.{name}.address", f"{server.address} lies in {taken} of network {other}")
+    known = [*c.services, *c.x.servers, "host"]
+    for i, w in enumerate(c.x.workloads):
+        if w.source not in known:
+            raise fail(f"x-simcore.workloads.{i}.from", f"{w.source!r} is neither a service nor a server; expected one of {', '.join(known)}")
+        if w.to not in known:
+            try:
+                ipaddress.IPv4Address(w.to)
+            except ValueError:
+                raise fail(f"x-simcore.workloads.{i}.to", f"{w.to!r} is neither a service, a server nor an address; "
+                           f"expected one of {', '.join(known)}") from None
+
+
+def network_subnets(c: Compose) -> list[tuple[str, str, str | None, str]]:
+    """(name, subnet, gateway, key) of every network: docker0 first if a service uses it."""
+    out: list[tuple[str, str, str | None, str]] = []
+    if any(not s.networks for s in c.services.values()):
+        if DEFAULT_NETWORK not in c.networks:
+            out.append((DEFAULT_NETWORK, DOCKER0, None, "networks"))
+    next_default = 18
+    for name, network in c.networks.items():
+        config = network.ipam.config
+        key = f"networks.{name}.ipam.config.0.subnet" if config else f"networks.{name}"
+        if config:
+            out.append((name, config[0].subnet, config[0].gateway, key))
+        else:
+            subnet = DOCKER0 if name == DEFAULT_NETWORK else f"172.{next_default}.0.0/16"
+            next_default += name != DEFAULT_NETWORK
+            out.append((name, subnet, None, key))
+    return out

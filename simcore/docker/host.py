@@ -1,0 +1,174 @@
+"""The reference topology: containers on bridges of one Docker host, a router, servers beyond it."""
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from natfast import Rules
+from simcore.docker.ipam import Pool, mac_of
+from simcore.docker.iptables import Published, docker_rules
+from simcore.engine import Environment, Streams
+from simcore.net.device import Link, wire
+from simcore.net.namespace import Namespace
+
+BRIDGE = 1
+
+
+@dataclass(frozen=True)
+class LinkParameters:
+    """What a wire is like, each way."""
+
+    rate: float = 0.0
+    latency: float = 0.0
+    queue: int = 1000
+
+
+@dataclass
+class BridgeNetwork:
+    """A bridge network: its interface on the host and its pool of addresses."""
+
+    name: str
+    interface: str
+    pool: Pool
+
+
+@dataclass
+class Container:
+    """A container: its namespace and its address on each network."""
+
+    name: str
+    namespace: Namespace
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """The address on its first network."""
+        return next(iter(self.addresses.values()))
+
+
+class DockerHost:
+    """A Linux host that runs Docker.
+
+    Networks, containers and ports are declared first; `start` then writes the rules and builds the host.
+
+    Parameters
+    ----------
+    env : Environment
+    address : str
+        CIDR of the outside interface.
+    gateway : str
+        The router's address.
+    userland_proxy : bool
+        Docker's setting: off means hairpin NAT and route_localnet.
+    """
+
+    def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.100/24", gateway: str = "192.168.1.1",
+                 interface: str = "eth0", userland_proxy: bool = True, sysctl: dict[str, float | str] | None = None,
+                 conntrack: bool = True) -> None:
+        self.env, self.streams = env, streams
+        self.address, self.gateway, self.interface = address, gateway, interface
+        self.userland_proxy = userland_proxy
+        self.networks: dict[str, BridgeNetwork] = {}
+        self.containers: dict[str, Container] = {}
+        self.published: list[Published] = []
+        self.links: dict[str, Link] = {}
+        settings: dict[str, float | str] = {"net.ipv4.ip_forward": 1}
+        if not userland_proxy:
+            settings["net.ipv4.conf.all.route_localnet"] = 1
+        self.sysctl = {**settings, **(sysctl or {})}
+        self.conntrack = conntrack
+        self.namespace: Namespace
+
+    def add_network(self, name: str, subnet: str, gateway: str | None = None) -> BridgeNetwork:
+        """Declare a bridge network; the one called `bridge` is docker0."""
+        interface = "docker0" if name == "bridge" else f"br-{name}"[:15]
+        network = BridgeNetwork(name, interface, Pool(subnet, gateway))
+        self.networks[name] = network
+        return network
+
+    def publish(self, container: Container, host_port: int, port: int, protocol: str = "tcp", host_address: str = "",
+                network: str | None = None) -> None:
+        """Publish a container's port; before `start`."""
+        name = network or next(iter(container.addresses))
+        self.published.append(Published(self.networks[name].interface, container.addresses[name], port, host_port, protocol, host_address))
+
+    def add_container(self, name: str, networks: dict[str, str | None]) -> Container:
+        """Declare a container on networks, each with a wanted address or None."""
+        container = Container(name, Namespace(self.env, name))
+        for network, wanted in networks.items():
+            container.addresses[network] = self.networks[network].pool.allocate(name, wanted)
+        self.containers[name] = container
+        return container
+
+    def start(self, link: LinkParameters) -> Namespace:
+        """Write the rules, make the bridges, plug the containers in."""
+        bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
+        rules = docker_rules(bridges, self.published, self.userland_proxy) if self.conntrack else None
+        host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"))
+        self.namespace = host
+        outside = ipaddress.IPv4Interface(self.address)
+        host.add_interface(self.interface, 0, "02:00:" + outside.ip.packed.hex(":"))
+        host.add_address(self.interface, self.address)
+        for network in self.networks.values():
+            host.add_interface(network.interface, BRIDGE, mac_of(network.pool.gateway))
+            host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
+        host.add_route("default", self.interface, self.gateway)
+        for container in self.containers.values():
+            for i, (name, address) in enumerate(container.addresses.items()):
+                self._plug(container, i, self.networks[name], address, link)
+        return host
+
+    def _plug(self, container: Container, number: int, network: BridgeNetwork, address: str, link: LinkParameters) -> None:
+        """A veth pair: one end in the container, the other a port of the bridge."""
+        inside, outside = f"eth{number}", f"veth-{container.name}" + (f"-{number}" if number else "")
+        ns, host = container.namespace, self.namespace
+        a = ns.add_interface(inside, 0, mac_of(address))
+        b = host.add_interface(outside, 0, "02:fe:" + ipaddress.IPv4Address(address).packed.hex(":"))
+        b.hairpin = not self.userland_proxy
+        host.enslave(outside, network.interface)
+        ns.add_address(inside, f"{address}/{network.pool.prefix}")
+        if number == 0:
+            ns.add_route("default", inside, network.pool.gateway)
+        there, back = wire(self.env, ns, a.port, host, b.port, link.rate, link.latency, link.queue)
+        self.links[f"{container.name}/{inside}"], self.links[f"host/{outside}"] = there, back
+
+
+class Internet:
+    """The router in front of the host, and servers behind it."""
+
+    def __init__(self, env: Environment, address: str = "192.168.1.1/24") -> None:
+        self.env = env
+        self.router = Namespace(env, "router", {"net.ipv4.ip_forward": 1})
+        inside = ipaddress.IPv4Interface(address)
+        self.router.add_interface("eth0", 0, "02:00:" + inside.ip.packed.hex(":"))
+        self.router.add_address("eth0", address)
+        self.servers: dict[str, Namespace] = {}
+        self.addresses: dict[str, str] = {}
+        self.links: dict[str, Link] = {}
+
+    def connect(self, host: DockerHost, link: LinkParameters) -> None:
+        """Wire the host to the router."""
+        there, back = wire(self.env, host.namespace, host.namespace.interface(host.interface).port, self.router,
+                           self.router.interface("eth0").port, link.rate, link.latency, link.queue)
+        self.links[f"host/{host.interface}"], self.links["router/eth0"] = there, back
+
+    def add_server(self, name: str, address: str, prefix: int, link: LinkParameters) -> Namespace:
+        """A server on an interface of the router of its own."""
+        net = ipaddress.IPv4Interface(f"{address}/{prefix}").network
+        first = ipaddress.IPv4Address(int(net.network_address) + 1)
+        gateway = first if str(first) != address else ipaddress.IPv4Address(int(net.broadcast_address) - 1)
+        server = Namespace(self.env, name)
+        near = f"eth{len(self.servers) + 1}"
+        a = self.router.add_interface(near, 0, f"02:01:{gateway.packed.hex(':')}")
+        self.router.add_address(near, f"{gateway}/32")
+        self.router.add_route(f"{address}/32", near)
+        b = server.add_interface("eth0", 0, "02:02:" + ipaddress.IPv4Address(address).packed.hex(":"))
+        server.add_address("eth0", f"{address}/{prefix}")
+        server.add_route("default", "eth0", str(gateway))
+        there, back = wire(self.env, self.router, a.port, server, b.port, link.rate, link.latency, link.queue)
+        self.links[f"router/{near}"], self.links[f"{name}/eth0"] = there, back
+        self.servers[name], self.addresses[name] = server, address
+        return server
+
+
+__all__ = ["BridgeNetwork", "Container", "DockerHost", "Internet", "LinkParameters", "Rules"]

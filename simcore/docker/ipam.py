@@ -1,0 +1,68 @@
+"""Addresses of a bridge network, as Docker's default IPAM hands them out."""
+from __future__ import annotations
+
+import ipaddress
+
+
+class IpamError(ValueError):
+    """A subnet or address that cannot be used."""
+
+
+class Pool:
+    """A subnet: the first address is the gateway, containers get the lowest free one.
+
+    >>> pool = Pool("172.17.0.0/16")
+    >>> pool.gateway, pool.allocate("web"), pool.allocate("db")
+    ('172.17.0.1', '172.17.0.2', '172.17.0.3')
+    """
+
+    def __init__(self, subnet: str, gateway: str | None = None) -> None:
+        try:
+            self.network = ipaddress.IPv4Network(subnet)
+        except ValueError as error:
+            raise IpamError(f"{subnet!r} is not a subnet in CIDR notation, as 172.17.0.0/16 ({error})") from None
+        if self.network.num_addresses < 4:
+            raise IpamError(f"subnet {subnet} has no room for containers")
+        self.used: dict[int, str] = {}
+        first = int(self.network.network_address) + 1
+        self.gateway = str(ipaddress.IPv4Address(first)) if gateway is None else gateway
+        self.allocate("gateway", self.gateway)
+
+    @property
+    def prefix(self) -> int:
+        """Length of the subnet's prefix."""
+        return self.network.prefixlen
+
+    def allocate(self, owner: str, address: str | None = None) -> str:
+        """Take `address`, or the lowest free one.
+
+        Raises
+        ------
+        IpamError
+            If it is outside the subnet or taken, or none is left.
+        """
+        if address is not None:
+            try:
+                wanted = ipaddress.IPv4Address(address)
+            except ValueError:
+                raise IpamError(f"{address!r} is not an IPv4 address") from None
+            if wanted not in self.network or wanted in (self.network.network_address, self.network.broadcast_address):
+                raise IpamError(f"address {address} is not a host address of {self.network}")
+            if int(wanted) in self.used:
+                raise IpamError(f"address {address} is taken by {self.used[int(wanted)]}")
+            self.used[int(wanted)] = owner
+            return str(wanted)
+        for n in range(int(self.network.network_address) + 1, int(self.network.broadcast_address)):
+            if n not in self.used:
+                self.used[n] = owner
+                return str(ipaddress.IPv4Address(n))
+        raise IpamError(f"no address is left in {self.network}")
+
+    def release(self, address: str) -> None:
+        """Give an address back."""
+        self.used.pop(int(ipaddress.IPv4Address(address)), None)
+
+
+def mac_of(address: str) -> str:
+    """The MAC that Docker derives from a container's address: 02:42 and the four bytes."""
+    return "02:42:" + ipaddress.IPv4Address(address).packed.hex(":")

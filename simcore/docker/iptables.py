@@ -1,0 +1,56 @@
+"""The rules that Docker Engine (up to 27) writes for its networks and published ports."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from natfast import Rules
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published port: `host_address:host_port` to a container's `address:port`."""
+
+    bridge: str
+    address: str
+    port: int
+    host_port: int
+    protocol: str = "tcp"
+    host_address: str = ""
+
+
+def docker_rules(bridges: list[tuple[str, str]], published: list[Published], userland_proxy: bool = True) -> Rules:
+    """The ruleset for `bridges`, a list of (interface, subnet), the oldest first.
+
+    With the userland proxy off, hairpin traffic is translated too, and host-local destinations go through
+    the DOCKER chain even for 127.0.0.0/8.
+    """
+    local = "" if not userland_proxy else " ! -d 127.0.0.0/8"
+    nat = ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+           f"-A OUTPUT{local} -m addrtype --dst-type LOCAL -j DOCKER"]
+    nat += [f"-A POSTROUTING -s {subnet} ! -o {name} -j MASQUERADE" for name, subnet in reversed(bridges)]
+    if not userland_proxy:
+        nat += [f"-A POSTROUTING -o {name} -m addrtype --src-type LOCAL -j MASQUERADE" for name, _ in bridges]
+    nat += [f"-A POSTROUTING -s {p.address}/32 -d {p.address}/32 -p {p.protocol} -m {p.protocol} --dport {p.port} -j MASQUERADE"
+            for p in published]
+    if userland_proxy:
+        nat += [f"-A DOCKER -i {name} -j RETURN" for name, _ in bridges]
+    for p in published:
+        to = f" -d {p.host_address}/32" if p.host_address else ""
+        iif = f" ! -i {p.bridge}" if userland_proxy else ""
+        nat.append(f"-A DOCKER{to}{iif} -p {p.protocol} -m {p.protocol} --dport {p.host_port} "
+                   f"-j DNAT --to-destination {p.address}:{p.port}")
+    forward = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"]
+    for name, _ in bridges:
+        forward += [f"-A FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+                    f"-A FORWARD -o {name} -j DOCKER", f"-A FORWARD -i {name} ! -o {name} -j ACCEPT",
+                    f"-A FORWARD -i {name} -o {name} -j ACCEPT"]
+    docker = [f"-A DOCKER -d {p.address}/32 ! -i {p.bridge} -o {p.bridge} -p {p.protocol} -m {p.protocol} --dport {p.port} -j ACCEPT"
+              for p in published]
+    one = [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in bridges]
+    two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {name} -j DROP" for name, _ in bridges]
+    text = ["*nat", ":PREROUTING ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]",
+            ":DOCKER - [0:0]", *nat, "COMMIT", "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]",
+            ":DOCKER - [0:0]", ":DOCKER-ISOLATION-STAGE-1 - [0:0]", ":DOCKER-ISOLATION-STAGE-2 - [0:0]",
+            ":DOCKER-USER - [0:0]", *forward, *docker, *one, "-A DOCKER-ISOLATION-STAGE-1 -j RETURN", *two,
+            "-A DOCKER-ISOLATION-STAGE-2 -j RETURN", "-A DOCKER-USER -j RETURN", "COMMIT"]
+    return Rules.from_iptables_save("\n".join(text), "docker")

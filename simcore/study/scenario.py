@@ -1,0 +1,310 @@
+"""A scenario: a Compose file made into a world, run, and summed up."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from natfast.capture import PcapngWriter
+from simcore.docker import compose as compose_file
+from simcore.docker.compose import Compose, LinkSpec, Workload, parse_port
+from simcore.docker.host import DockerHost, Internet, LinkParameters
+from simcore.engine import Environment, Streams
+from simcore.engine.frame import reset_ids
+from simcore.errors import ScenarioError
+from simcore.measure.capture import CaptureTap, TraceTap
+from simcore.measure.trace import Tracer
+from simcore.net.namespace import Namespace
+from simcore.traffic import http
+from simcore.traffic.udp import UdpSink, UdpSource
+from simcore.transport import PingSocket, TcpListener, TcpSocket
+
+Process = Generator[Any, Any, None]
+
+
+def _link(spec: LinkSpec) -> LinkParameters:
+    return LinkParameters(spec.rate, spec.latency, spec.queue)
+
+
+@dataclass
+class Outcome:
+    """What one workload came to."""
+
+    kind: str
+    source: str
+    to: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class World:
+    """Everything that one run simulates.
+
+    Parameters
+    ----------
+    compose : Compose
+    seed : int, optional
+        Instead of the file's.
+    engine : {"compiled", "simpy"}
+    """
+
+    def __init__(self, compose: Compose, seed: int | None = None, engine: str = "compiled") -> None:
+        reset_ids()
+        self.compose = compose
+        x = compose.x
+        self.seed = x.seed if seed is None else seed
+        self.env = Environment(engine=engine)
+        self.streams = Streams(self.seed)
+        sysctl: dict[str, float | str] = {"net.bridge.bridge-nf-call-iptables": int(x.host.bridge_nf_call_iptables), **x.host.sysctls}
+        self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
+                               x.host.userland_proxy, sysctl)
+        for name, subnet, gateway, _ in compose_file.network_subnets(compose):
+            self.host.add_network(name, subnet, gateway)
+        self._add_services()
+        self.host.start(_link(x.links.container))
+        self.internet = Internet(self.env, x.router.address)
+        self.internet.connect(self.host, _link(x.links.host))
+        for name, server in x.servers.items():
+            ns = self.internet.add_server(name, server.address, server.prefix, _link(x.links.server))
+            if server.http:
+                http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
+        self.outcomes: list[Outcome] = []
+        self.finished: list[Callable[[], None]] = []
+        self.tracer: Tracer | None = None
+        self.writer: PcapngWriter | None = None
+        for i, workload in enumerate(x.workloads):
+            self._start(i, workload)
+
+    def _add_services(self) -> None:
+        # Docker gives addresses in the order of starting; wanted ones are taken first
+        services = self.compose.services
+        wanted = {(n, net): o.ipv4_address for n, s in services.items() for net, o in s.networks.items() if o and o.ipv4_address}
+        for (name, net), address in wanted.items():
+            self.host.networks[net].pool.allocate(name, address)
+        for (_, net), address in wanted.items():
+            self.host.networks[net].pool.release(str(address))
+        reserved = {net: [a for (_, n), a in wanted.items() if n == net] for net in self.host.networks}
+        for name, service in services.items():
+            networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in service.networks} or {compose_file.DEFAULT_NETWORK: None}
+            for net, address in networks.items():
+                if address is None:
+                    networks[net] = self._free(net, reserved[net])
+            container = self.host.add_container(name, networks)
+            if service.x.http:
+                h = service.x.http
+                http.serve(container.namespace, h.port, _body(h.body, name), h.size, h.think)
+            for text in service.ports:
+                host_address, host_port, port, protocol = parse_port(text)
+                self.host.publish(container, host_port, port, protocol, host_address)
+
+    def _free(self, network: str, reserved: list[str | None]) -> str:
+        pool = self.host.networks[network].pool
+        skipped = []
+        while (address := pool.allocate("probe")) in reserved:
+            skipped.append(address)
+        for a in [*skipped, address]:
+            pool.release(a)
+        return address
+
+    def namespaces(self) -> list[Namespace]:
+        """Containers, host, router, servers."""
+        return [*(c.namespace for c in self.host.containers.values()), self.host.namespace, self.internet.router,
+                *self.internet.servers.values()]
+
+    def namespace(self, name: str) -> Namespace:
+        """By name: a service, a server, `host` or `router`."""
+        for ns in self.namespaces():
+            if ns.name == name:
+                return ns
+        raise ScenarioError(f"there is no namespace {name!r}")
+
+    def address_of(self, name: str) -> str:
+        """The address that others reach it by."""
+        if name in self.host.containers:
+            return self.host.containers[name].address
+        if name in self.internet.addresses:
+            return self.internet.addresses[name]
+        if name == "host":
+            return self.host.address.split("/")[0]
+        return name
+
+    def capture(self, path: Path) -> None:
+        """Write every interface's frames to a pcapng file."""
+        self.writer = PcapngWriter(path)
+        for ns in self.namespaces():
+            for dev in ns.interfaces:
+                if dev.name != "lo":
+                    dev.tap = CaptureTap(self.writer, dev.place)
+
+    def trace(self) -> Tracer:
+        """Follow every packet; returns the tracer."""
+        tracer = self.tracer = Tracer()
+        for ns in self.namespaces():
+            ns.tracer = tracer
+            for dev in ns.interfaces:
+                if dev.name != "lo":
+                    dev.tap = TraceTap(tracer, dev.tap)
+        return tracer
+
+    # --- workloads ---------------------------------------------------------------------------------
+
+    def _start(self, number: int, w: Workload) -> None:
+        outcome = Outcome(w.kind, w.source, w.to)
+        self.outcomes.append(outcome)
+        ns, to = self.namespace(w.source), self.address_of(w.to)
+        if w.kind == "http":
+            self.env.process(self._http(w, ns, to, outcome))
+        elif w.kind == "ping":
+            self.env.process(self._ping(number, w, ns, to, outcome))
+        elif w.kind == "bulk":
+            self._bulk(w, ns, to, outcome)
+        else:
+            self._udp(number, w, ns, to, outcome)
+
+    def _http(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
+        results: list[http.HttpResult] = []
+        outcome.values["requests"] = results
+        yield self.env.timeout(w.start)
+        for i in range(w.count):
+            result = yield from http.get(ns, to, w.port or 80, w.to, w.path, w.source_port or 0 if i == 0 else 0)
+            results.append(result)
+            if i + 1 < w.count:
+                yield self.env.timeout(w.interval)
+
+    def _ping(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
+        rtts: list[float | None] = []
+        outcome.values["rtt_s"] = rtts
+        yield self.env.timeout(w.start)
+        ping = PingSocket(ns, number + 1)
+        for i in range(w.count):
+            began = self.env.now
+            rtts.append((yield ping.echo(to, w.size or 56)))
+            if i + 1 < w.count:
+                yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
+
+    def _udp(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+        assert w.port is not None and w.rate is not None
+        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        if target is None:
+            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody counts its datagrams")
+        sink = next((s for s in self.sinks if s[0] is target and s[1] == w.port), None)
+        if sink is None:
+            sink = (target, w.port, UdpSink(target, w.port))
+            self.sinks.append(sink)
+        source = UdpSource(ns, to, w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
+                           self.streams[f"workload/{number}"], w.start, self.compose.x.duration or w.start + 1.0)
+        self.finished.append(lambda: outcome.values.update(sent=source.sent, received=sink[2].packets, mean_delay_s=sink[2].mean_delay))
+
+    def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+        assert w.port is not None and w.size is not None
+        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        if target is not None and all(t is not target or p != w.port for t, p in self.bulk_sinks):
+            self.bulk_sinks.append((target, w.port))
+            self.env.process(_discard(target, w.port))
+        self.env.process(_upload(self.env, ns, to, w.port, w.size, w.start, outcome))
+
+    @property
+    def sinks(self) -> list[tuple[Namespace, int, UdpSink]]:
+        """UDP sinks already open."""
+        return self.__dict__.setdefault("_sinks", [])  # type: ignore[no-any-return]
+
+    @property
+    def bulk_sinks(self) -> list[tuple[Namespace, int]]:
+        """TCP sinks already open."""
+        return self.__dict__.setdefault("_bulk_sinks", [])  # type: ignore[no-any-return]
+
+    # --- running -----------------------------------------------------------------------------------
+
+    def run(self, duration: float | None = None) -> None:
+        """Run for `duration` seconds, the file's, or until nothing happens any more."""
+        limit = duration if duration is not None else self.compose.x.duration
+        try:
+            self.env.run(until=limit)
+        finally:
+            for f in self.finished:
+                f()
+            if self.writer is not None:
+                self.writer.close()
+
+    def summary(self) -> dict[str, Any]:
+        """What happened, as JSON has it."""
+        host = self.host.namespace
+        links = {name: {"packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
+                        "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0}
+                 for name, link in {**self.host.links, **self.internet.links}.items()}
+        interfaces = {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
+                                  "tx_bytes": dev.tx_bytes}
+                      for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
+        return {
+            "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now,
+            "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
+            "workloads": [_outcome(o) for o in self.outcomes],
+            "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
+            "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
+            "conntrack_stats": host.netfilter.stats if host.netfilter else {},
+            "links": links, "interfaces": interfaces, "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
+        }
+
+
+def _body(text: str, name: str) -> bytes:
+    return (text or f"hello from {name}\n").encode()
+
+
+def _discard(ns: Namespace, port: int) -> Process:
+    listener = TcpListener(ns, port)
+
+    def drain(sock: TcpSocket) -> Process:
+        while (yield sock.recv_count()):
+            pass
+        yield sock.close()
+
+    while True:
+        sock = yield listener.accept()
+        ns.env.process(drain(sock))
+
+
+def _upload(env: Environment, ns: Namespace, to: str, port: int, size: int, start: float, outcome: Outcome) -> Process:
+    yield env.timeout(start)
+    sock = TcpSocket(ns)
+    began = env.now
+    try:
+        yield sock.connect(to, port)
+        yield sock.send(size)
+        yield sock.close()
+        outcome.values.update(bytes=size, total_time_s=env.now - began, retransmits=sock.retransmits)
+    except OSError as error:
+        outcome.values.update(error=str(error))
+
+
+def _outcome(o: Outcome) -> dict[str, Any]:
+    values = dict(o.values)
+    if "requests" in values:
+        values["requests"] = [{**asdict(r), "body": r.body.decode(errors="replace")} for r in values["requests"]]
+    return {"kind": o.kind, "from": o.source, "to": o.to, **values}
+
+
+def _throughput(outcomes: list[Outcome]) -> float | None:
+    """Payload bits per second of the transfers that completed."""
+    total = time = 0.0
+    for o in outcomes:
+        for r in o.values.get("requests", ()):
+            if not r.error:
+                total, time = total + r.body_bytes, time + r.total_time
+        if "total_time_s" in o.values:
+            total, time = total + o.values["bytes"], time + o.values["total_time_s"]
+    return total * 8 / time if time else None
+
+
+def _latency(outcomes: list[Outcome]) -> dict[str, float] | None:
+    """Round-trip times of all pings: least, mean, most."""
+    rtts = [r for o in outcomes for r in o.values.get("rtt_s", ()) if r is not None]
+    return {"min": min(rtts), "mean": sum(rtts) / len(rtts), "max": max(rtts), "count": len(rtts)} if rtts else None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
