@@ -11,7 +11,8 @@ link = ["-fsanitize=address"] if DEBUG else []
 
 sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))
 extensions = [
-    Extension(s[:-4].replace(os.sep, "."), [s], extra_compile_args=[*flags, "-Wno-unused-function"], extra_link_args=link)
+    Extension(s[:-4].replace(os.sep, "."), [s], include_dirs=["natfast"], depends=["natfast/simd.h"],
+              extra_compile_args=[*flags, "-Wno-unused-function"], extra_link_args=link)
     for s in sources
 ]
 setup(ext_modules=cythonize(

@@ -4,7 +4,11 @@ Sums are plain 32/64-bit integers over host-order 16-bit words; one's complement
 mind the byte order. Which of the two zeros (0x0000, 0xffff) comes out is part of the behaviour.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from natfast.headers cimport be16, put16
+
+cdef extern from "<arpa/inet.h>" nogil:
+    uint16_t ntohs(uint16_t v)
 
 
 cdef inline uint16_t fold(uint64_t s) noexcept nogil:
@@ -21,15 +25,28 @@ cdef inline uint64_t sum32(uint32_t v) noexcept nogil:
 
 
 cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Sum of `n` bytes as big-endian words, the odd last byte padded with zero."""
+    """Sum of `n` bytes as big-endian words, folded; the odd last byte is padded with zero.
+
+    Summed as the machine's own 32-bit words and swapped once at the end (RFC 1071 section 2 B).
+    """
     cdef uint64_t s = 0
-    cdef uint32_t i = 0
-    while i + 1 < n:
-        s += be16(p + i)
-        i += 2
-    if i < n:
-        s += <uint64_t>p[i] << 8
-    return s
+    cdef uint32_t w
+    cdef uint16_t h
+    while n >= 4:
+        memcpy(&w, p, 4)
+        s += w
+        p += 4
+        n -= 4
+    if n >= 2:
+        memcpy(&h, p, 2)
+        s += h
+        p += 2
+        n -= 2
+    if n:
+        h = 0
+        memcpy(&h, p, 1)
+        s += h
+    return ntohs(fold(s))
 
 
 cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexcept nogil:

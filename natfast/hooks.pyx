@@ -7,19 +7,19 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from natfast.checksum cimport decrease_ttl, fold, sum_bytes
-from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, kill, sweep
+from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, sweep
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
 from natfast.packet cimport (FORWARD, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, table_bytes, table_clear,
                             table_free, table_init)
-from natfast.tuples cimport Half
+from natfast.tuples cimport Half, Tuple, invert, parse_tuple
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -280,12 +280,14 @@ cdef class Netfilter:
         cdef int a = self.number(iif), b = self.number(oif)
         cdef const unsigned char[:] dst = None
         cdef const unsigned char[:] src = None
-        cdef bint many = np.ndim(now) == 1
+        cdef bint many = not isinstance(now, (float, int)) and np.ndim(now) == 1
+        cdef bint held = False
         cdef uint32_t length
         if n.shape[0] != count:
             raise ValueError(f"lengths has {n.shape[0]} entries for {count} frames")
-        if count and np.max(lengths) > stride:
-            raise ValueError(f"a length exceeds the frames' stride of {stride} bytes")
+        for i in range(count):
+            if n[i] > stride:
+                raise ValueError(f"lengths[{i}] is {n[i]}, more than the frames' stride of {stride} bytes")
         if many:
             times = np.ascontiguousarray(now, np.float64)
             if times.shape[0] != count:
@@ -302,13 +304,15 @@ cdef class Netfilter:
                     self.clock(times[i])
                 v[i] = self.one(&f[i, 0], n[i], &length, a, b)
                 n[i] = length
+                held = held or v[i] == NF_STOLEN
                 if macs is not None and v[i] == NF_ACCEPT:
                     for j in range(6):
                         f[i, j] = dst[j]
                         f[i, 6 + j] = src[j]
             sweep(&self.c, <uint32_t>count)
-        for i in np.flatnonzero(verdicts == STOLEN):
-            self.hold(bytes(frames[i, :lengths[i]]), times[i] if many else now, a, b)
+        if held:
+            for i in np.flatnonzero(verdicts == STOLEN):
+                self.hold(bytes(frames[i, :lengths[i]]), times[i] if many else now, a, b)
         return verdicts
 
     def hold(self, bytes frame, double now, int iif, int oif):
@@ -319,12 +323,38 @@ cdef class Netfilter:
         cdef uint32_t length
         self.clock(now)
         cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif)
-        self.whole.append((bytes(buf), v, whole.max_size))
+        self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
-        """Datagrams completed since the last call: (frame, verdict, size of the largest fragment)."""
+        """Datagrams completed since the last call: (frame, verdict, size of the largest fragment, sizes of all)."""
         out, self.whole = self.whole, []
         return out
+
+    def observe_reply(self, buf, str iif, str oif, double now=0.0):
+        """Let conntrack see an answer as it looks behind the translation.
+
+        The frame in the writable `buf` (from `iif`'s side of a capture) is mapped back to what had come in by
+        `oif`, and forwarded; True if it belongs to a known connection.
+        """
+        cdef Py_buffer view
+        cdef Tuple t, sent
+        cdef uint32_t off, length, ref
+        cdef Packet p
+        cdef bint known = False
+        self.clock(now)
+        PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        memset(&p, 0, sizeof(Packet))
+        if view.len >= ETH_HLEN + 20:
+            p.data = <uint8_t*>view.buf + ETH_HLEN
+            p.len = <uint32_t>view.len - ETH_HLEN
+            p.avail = p.len
+            if parse_tuple(p.data, p.len, &t, &off) and invert(&t, &sent):
+                ref = find_live(&self.c, &sent.h, sent.proto)
+                if ref != 0 and ref & 1 == 0:
+                    known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif))
+        PyBuffer_Release(&view)
+        return known
 
     def packet(self, buf, int iif=0, int oif=0):
         """Forward one frame in a writable buffer, in place; returns its verdict.

@@ -32,3 +32,4 @@ cdef void nat_null_binding(Conntrack* c, uint32_t ei, int manip) noexcept nogil
 cdef bint nat_initialized(const Entry* e, int manip) noexcept nogil
 cdef bint nat_packet(Conntrack* c, Packet* p, int manip) noexcept nogil
 cdef bint nat_icmp_error(Conntrack* c, Packet* p, int manip) noexcept nogil
+cdef bint rewrite(Packet* p, uint32_t ip_off, const Half* target, uint32_t proto, int manip) noexcept nogil

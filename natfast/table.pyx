@@ -2,6 +2,10 @@ from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from natfast.tuples cimport Half, half_equal, hash_half, hash_source
 
+cdef extern from "simd.h" nogil:
+    uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
+    int __builtin_ctz(unsigned int x)
+
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
     enum: MAP_NORESERVE
@@ -140,15 +144,15 @@ cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef Entry* e
-    cdef uint32_t ref
-    cdef int i
+    cdef uint32_t ref, hits
     while True:
-        for i in range(SLOTS):
-            if b.tag[i] == tag:
-                ref = b.ref[i]
-                e = &t.entries[ref >> 1]
-                if e.proto == proto and half_equal(&e.tuple[ref & 1], h):
-                    return ref
+        hits = natfast_tag_mask(b.tag, tag)
+        while hits:
+            ref = b.ref[__builtin_ctz(hits)]
+            e = &t.entries[ref >> 1]
+            if e.proto == proto and half_equal(&e.tuple[ref & 1], h):
+                return ref
+            hits &= hits - 1
         if b.next == 0:
             return 0
         b = &t.spill[b.next]

@@ -1,0 +1,89 @@
+"""The command `natfast`."""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from natfast import bench as bench_module
+from natfast.errors import NatfastError
+from natfast.translate import translate
+
+EXAMPLES = """examples:
+  natfast translate in.pcap out.pcapng --box box.json --iif docker0 --oif eth0
+  natfast bench --flows 1000 --json
+"""
+
+
+def _number(text: str) -> int:
+    scale = {"k": 1000, "K": 1024, "M": 1 << 20}.get(text[-1:], 1)
+    try:
+        n = int(text[:-1] if scale > 1 else text) * scale
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, as 1000, 64K or 1M") from None
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return n
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser("natfast", description="Netfilter in user space: translate captures, measure the core.",
+                                  epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True)
+    t = commands.add_parser("translate", help="translate a capture as the host in a box.json would")
+    t.add_argument("source", type=Path, metavar="IN.pcap[ng]")
+    t.add_argument("target", type=Path, metavar="OUT.pcapng")
+    t.add_argument("--box", type=Path, required=True, help="the host: interfaces, routes, neighbours, rules")
+    t.add_argument("--iif", required=True, help="interface that the frames came in by")
+    t.add_argument("--oif", required=True, help="interface that they leave by")
+    t.add_argument("--json", action="store_true", help="counts as one JSON object")
+    b = commands.add_parser("bench", help="nanoseconds per packet, new flow and expiry")
+    b.add_argument("--flows", type=_number, nargs="+", default=[1, 1000, 65536], help="numbers of flows (1000, 64K, 1M)")
+    b.add_argument("--frames", type=_number, default=1 << 20, help="frames to translate")
+    b.add_argument("--threads", type=_number, default=1, help="worker threads (1)")
+    b.add_argument("--size", type=_number, default=64, help="bytes per frame (64)")
+    b.add_argument("--json", action="store_true", help="one JSON object a line")
+    return top
+
+
+def run(argv: list[str] | None = None) -> None:
+    """Run a command; errors are raised."""
+    args = parser().parse_args(argv)
+    if args.command == "translate":
+        counts = translate(args.source, args.target, args.box, args.iif, args.oif)
+        if args.json:
+            print(json.dumps(vars(counts)))
+        else:
+            print(f"{counts.frames} frames: {counts.translated} written to {args.target}, {counts.returned} answers, "
+                  f"{counts.dropped} dropped, {counts.other} not IPv4")
+        return
+    if args.threads != 1:
+        raise NatfastError(f"--threads {args.threads}: more than one thread is not supported yet")
+    if args.size < 64 or args.size > 1514:
+        raise NatfastError(f"--size {args.size}: expected 64 to 1514")
+    if not args.json:
+        print(f"{'flows':>9} {'ns/packet':>10} {'Mpps':>7} {'ns/new flow':>12} {'ns/expired':>11} {'bytes/flow':>11}")
+    for flows in args.flows:
+        row = bench_module.bench(flows, args.frames, size=args.size)
+        if args.json:
+            print(json.dumps(row), flush=True)
+        else:
+            print(f"{row['flows']:>9} {row['ns_per_packet']:>10.1f} {row['mpps']:>7.2f} {row['insert_ns']:>12.1f} "
+                  f"{row['expire_ns']:>11.1f} {row['bytes_per_flow']:>11.1f}", flush=True)
+
+
+def main() -> None:
+    """Entry point: errors are one line, exit 2."""
+    try:
+        run()
+    except NatfastError as error:
+        print(f"natfast: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

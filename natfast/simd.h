@@ -1,0 +1,23 @@
+/* Which of a bucket's ten 16-bit tags equal one: bit i for slot i. SSE2 is part of every x86-64. */
+#ifndef NATFAST_SIMD_H
+#define NATFAST_SIMD_H
+#include <stdint.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+static inline uint32_t natfast_tag_mask(const uint16_t *tags, uint16_t tag)
+{
+    __m128i eq = _mm_cmpeq_epi16(_mm_loadu_si128((const __m128i *)tags), _mm_set1_epi16((short)tag));
+    uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(eq, _mm_setzero_si128()));
+    return low | (uint32_t)(tags[8] == tag) << 8 | (uint32_t)(tags[9] == tag) << 9;
+}
+#else
+static inline uint32_t natfast_tag_mask(const uint16_t *tags, uint16_t tag)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < 10; i++)
+        mask |= (uint32_t)(tags[i] == tag) << i;
+    return mask;
+}
+#endif
+#endif

@@ -1,0 +1,108 @@
+"""The benchmark workloads: A, Poisson UDP through the host's NAT over a WAN; B, CUBIC bulk flows on the same path."""
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+from simcore.docker.host import DockerHost, Internet, LinkParameters
+from simcore.engine import Environment, Streams
+from simcore.traffic.udp import UdpSink, UdpSource
+from simcore.transport import TcpListener, TcpSocket
+
+CONTAINER = LinkParameters(1e9, 5e-6, 1000)
+HOST = LinkParameters(1e9, 50e-6, 1000)
+WAN = LinkParameters(200e6, 10e-3, 100)
+PER_BRIDGE = 1000
+RATE = 22500.0
+SEGMENT = 1448
+SERVER = "93.184.216.34"
+
+
+def _topology(containers: int, seed: int, engine: str) -> tuple[Environment, DockerHost, Internet, Any, Streams]:
+    env = Environment(engine=engine)
+    streams = Streams(seed)
+    host = DockerHost(env, streams)
+    bridges = max(1, -(-containers // PER_BRIDGE))
+    if containers > PER_BRIDGE:
+        bridges = max(4, bridges)
+    for b in range(bridges):
+        host.add_network("bridge" if b == 0 else f"net{b}", f"172.{17 + b}.0.0/16")
+    names = list(host.networks)
+    for i in range(containers):
+        host.add_container(f"c{i}", {names[i % bridges]: None})
+    host.start(CONTAINER)
+    internet = Internet(env)
+    internet.connect(host, HOST)
+    server = internet.add_server("web", SERVER, 24, WAN)
+    return env, host, internet, server, streams
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def wan_udp(containers: int = 8, duration: float = 10.0, seed: int = 1, engine: str = "compiled") -> dict[str, Any]:
+    """Workload A; the figures of one run.
+
+    Returns
+    -------
+    dict
+        wall_s, packets (crossed or dropped), dropped, ns_per_packet, mean_wait_us at the WAN queue,
+        delivered_mbps, and what was asked for.
+    """
+    env, host, internet, server, streams = _topology(containers, seed, engine)
+    sink = UdpSink(server, 9)
+    sources = [UdpSource(c.namespace, SERVER, 9, 5000, RATE / containers, 1000, streams[f"source/{i}"], stop=duration)
+               for i, c in enumerate(host.containers.values())]
+    wan = internet.links["router/eth1"]
+    began = time.perf_counter()
+    env.run(until=duration + 1.0)
+    wall = time.perf_counter() - began
+    dropped = sum(s.sent for s in sources) - sink.packets
+    packets = sink.packets + dropped
+    return {"workload": "wan-udp", "engine": engine, "containers": containers, "duration_s": duration, "wall_s": wall,
+            "packets": packets, "dropped": dropped, "ns_per_packet": wall * 1e9 / max(packets, 1),
+            "mean_wait_us": wan.waited / max(wan.packets, 1) * 1e6, "delivered_mbps": sink.bytes * 8 / duration / 1e6,
+            "conntrack_entries": len(host.namespace.netfilter), "events": env.calendar.executed, "peak_memory_bytes": _memory()}
+
+
+def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled") -> dict[str, Any]:
+    """Workload B; the figures of one run, per delivered segment of 1448 bytes."""
+    env, host, internet, server, _ = _topology(containers, seed, engine)
+    received: list[TcpSocket] = []
+    senders: list[TcpSocket] = []
+
+    def serve() -> Any:
+        listener = TcpListener(server, 80)
+        while True:
+            sock = yield listener.accept()
+            received.append(sock)
+            env.process(drain(sock))
+
+    def drain(sock: TcpSocket) -> Any:
+        while (yield sock.recv_count()):
+            pass
+
+    def upload(ns: Any, start: float) -> Any:
+        yield env.timeout(start)
+        sock = TcpSocket(ns)
+        senders.append(sock)
+        yield sock.connect(SERVER, 80)
+        while True:
+            yield sock.send(1 << 20)
+
+    env.process(serve())
+    for i, c in enumerate(host.containers.values()):
+        env.process(upload(c.namespace, i * 1e-3))
+    wan = internet.links["router/eth1"]
+    began = time.perf_counter()
+    env.run(until=duration)
+    wall = time.perf_counter() - began
+    delivered = sum(s.bytes_in for s in received)
+    segments = delivered / SEGMENT
+    return {"workload": "wan-tcp", "engine": engine, "containers": containers, "duration_s": duration, "wall_s": wall,
+            "packets": round(segments), "dropped": wan.dropped, "ns_per_packet": wall * 1e9 / max(segments, 1),
+            "mean_wait_us": wan.waited / max(wan.packets, 1) * 1e6, "delivered_mbps": delivered * 8 / duration / 1e6,
+            "retransmits": sum(s.retransmits for s in senders), "flow_mbps": [round(s.bytes_in * 8 / duration / 1e6, 2) for s in received],
+            "events": env.calendar.executed, "peak_memory_bytes": _memory()}
