@@ -54,37 +54,34 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
 
 
 cdef bint early_drop(Conntrack* c) noexcept nogil:
-    """Make room in a full table: from a random bucket on, delete a bucket's unassured entries.
+    """Make room in a full table: delete one unassured entry, found from a random bucket on.
 
-    At most eight buckets are looked at, as Linux does.
+    Linux looks at eight of its buckets, which hold two tuples each when the table is full; so 16 tuples are
+    looked at here, whatever the buckets hold.
     """
     cdef Table* t = &c.table
     cdef Bucket* b
     cdef Entry* e
-    cdef uint32_t ref, victims[16]
-    cdef int n = 0, i, k
+    cdef uint32_t seen = 0, k
+    cdef int i
     cdef uint32_t at = random32(c)
-    for k in range(8):
+    for k in range(t.n_buckets):
         b = &t.buckets[(at + k) % t.n_buckets]
         while True:
             for i in range(10):
                 if b.tag[i] == 0:
                     continue
-                ref = b.ref[i]
-                e = &t.entries[ref >> 1]
-                if e.status & IPS_ASSURED and not (e.proto == IPPROTO_TCP and tcp_can_early_drop(e)):
-                    continue
-                if ref & 1 == 0 and n < 16:
-                    victims[n] = ref >> 1
-                    n += 1
+                seen += 1
+                e = &t.entries[b.ref[i] >> 1]
+                if not e.status & IPS_ASSURED or (e.proto == IPPROTO_TCP and tcp_can_early_drop(e)):
+                    kill(c, b.ref[i] >> 1)
+                    c.stats.early_drop += 1
+                    return True
             if b.next == 0:
                 break
             b = &t.spill[b.next]
-        if n:
-            for i in range(n):
-                kill(c, victims[i])
-            c.stats.early_drop += n
-            return True
+        if seen >= 16:
+            return False
     return False
 
 

@@ -36,7 +36,7 @@ class _Queue:
     max_df_size: int = 0
 
 
-def checksum(header: bytes) -> int:
+def checksum(header: bytes | bytearray) -> int:
     s = sum(int.from_bytes(header[i:i + 2], "big") for i in range(0, len(header), 2))
     s = (s & 0xFFFF) + (s >> 16)
     s = (s & 0xFFFF) + (s >> 16)
@@ -84,7 +84,8 @@ class Defragmenter:
             q = self.queues[key] = _Queue(now + self.timeout, where)
         if not word & MF:
             if end < q.length or (q.last_in and end != q.length):
-                return self._discard(key)
+                self._discard(key)
+                return None
             q.last_in = True
             q.length = end
         else:
@@ -92,15 +93,18 @@ class Defragmenter:
             payload = payload[:end - offset]
             if end > q.length:
                 if q.last_in:
-                    return self._discard(key)
+                    self._discard(key)
+                    return None
                 q.length = end
         if end <= offset:
-            return self._discard(key)
+            self._discard(key)
+            return None
         if not self._insert(q, offset, payload):
             runs = self._runs(q)
             if any(a <= offset and end <= b for a, b in runs):
                 return None
-            return self._discard(key)
+            self._discard(key)
+            return None
         q.meat += len(payload)
         size = len(payload) + ihl
         q.max_size = max(q.max_size, size)

@@ -424,8 +424,12 @@ cdef class Netfilter:
         lines.sort(key=lambda line: line.split(" src=", 1)[1])
         return lines
 
-    def flush(self):
+    def flush_conntrack(self):
         """Delete every entry, as `conntrack -F`."""
+        table_clear(&self.c.table)
+
+    def flush(self):
+        """Delete every entry, and the fragments that wait for others."""
         table_clear(&self.c.table)
         self.defrag.queues.clear()
 

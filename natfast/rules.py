@@ -77,9 +77,9 @@ class Rule:
     def text(self, chain: str) -> str:
         """The rule as iptables-save writes it."""
         words = [f"-A {chain}"]
-        for flag, value in (("-s", self.source), ("-d", self.destination), ("-i", self.iif), ("-o", self.oif)):
-            if value is not None:
-                words.append(("! " if value[0] else "") + f"{flag} {value[1]}")
+        for flag, given in (("-s", self.source), ("-d", self.destination), ("-i", self.iif), ("-o", self.oif)):
+            if given is not None:
+                words.append(("! " if given[0] else "") + f"{flag} {given[1]}")
         if self.protocol is not None:
             words.append(("! " if self.protocol[0] else "") + f"-p {PROTOCOL_NAMES.get(self.protocol[1], self.protocol[1])}")
         if self.fragment is not None:
@@ -384,7 +384,8 @@ class _Parser:
     def parse(self) -> Rules:
         rules = Rules()
         table: str | None = None
-        for self.line, raw in enumerate(self.text.splitlines(), 1):
+        for number, raw in enumerate(self.text.splitlines(), 1):
+            self.line = number
             line = raw.strip()
             if not line or line.startswith("#"):
                 continue

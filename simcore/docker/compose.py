@@ -21,13 +21,16 @@ Seconds = Annotated[float, BeforeValidator(units.duration)]
 Size = Annotated[int, BeforeValidator(units.size)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-IGNORED_SERVICE_KEYS = frozenset(
-    "image build command entrypoint environment env_file volumes depends_on restart container_name hostname labels healthcheck "
-    "deploy logging user working_dir tty stdin_open privileged cap_add cap_drop security_opt sysctls ulimits expose stop_signal "
-    "stop_grace_period tmpfs secrets configs profiles platform pull_policy init read_only shm_size mem_limit cpus extra_hosts dns "
-    "dns_search mac_address scale annotations attach blkio_config cgroup cpu_count cpu_percent cpu_shares cpuset devices develop "
-    "domainname external_links gpus group_add ipc isolation links mem_reservation mem_swappiness memswap_limit oom_score_adj pid "
-    "pids_limit post_start pre_stop runtime storage_opt userns_mode uts volumes_from".split())
+_NOT_OURS = (
+    "annotations attach blkio_config build cap_add cap_drop cgroup command configs container_name cpu_count cpu_percent "
+    "cpu_shares cpus cpuset depends_on deploy develop devices dns dns_search domainname entrypoint env_file environment "
+    "expose external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels links logging "
+    "mac_address mem_limit mem_reservation mem_swappiness memswap_limit oom_score_adj pid pids_limit platform post_start "
+    "pre_stop privileged profiles pull_policy read_only restart runtime scale secrets security_opt shm_size stdin_open "
+    "stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user userns_mode uts volumes volumes_from "
+    "working_dir "
+)
+IGNORED_SERVICE_KEYS = frozenset(_NOT_OURS.split())
 
 
 def _address(value: Any) -> Any:
@@ -359,7 +362,8 @@ def check(path: Path, c: Compose) -> None:
     known = [*c.services, *c.x.servers, "host"]
     for i, w in enumerate(c.x.workloads):
         if w.source not in known:
-            raise fail(f"x-simcore.workloads.{i}.from", f"{w.source!r} is neither a service nor a server; expected one of {', '.join(known)}")
+            raise fail(f"x-simcore.workloads.{i}.from",
+                       f"{w.source!r} is neither a service nor a server; expected one of {', '.join(known)}")
         if w.to not in known:
             try:
                 ipaddress.IPv4Address(w.to)
@@ -371,9 +375,8 @@ def check(path: Path, c: Compose) -> None:
 def network_subnets(c: Compose) -> list[tuple[str, str, str | None, str]]:
     """(name, subnet, gateway, key) of every network: docker0 first if a service uses it."""
     out: list[tuple[str, str, str | None, str]] = []
-    if any(not s.networks for s in c.services.values()):
-        if DEFAULT_NETWORK not in c.networks:
-            out.append((DEFAULT_NETWORK, DOCKER0, None, "networks"))
+    if DEFAULT_NETWORK not in c.networks and any(not s.networks for s in c.services.values()):
+        out.append((DEFAULT_NETWORK, DOCKER0, None, "networks"))
     next_default = 18
     for name, network in c.networks.items():
         config = network.ipam.config

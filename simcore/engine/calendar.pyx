@@ -204,3 +204,5 @@ class Environment(_SimpyEnvironment):
                 c.run_before(limit)
                 return
         super().step()
+        if c.error is not None:
+            c.check()

@@ -19,7 +19,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, 
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter
-from natfast.packet cimport FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
+from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (FRAME_ROOM, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST, Frame,
@@ -362,9 +362,9 @@ cdef class Namespace(Device):
             if self.netfilter.run(PREROUTING, &p) != NF_ACCEPT:
                 self.drop(f, &p, "PREROUTING")
                 return
+            if self.tracer is not None:
+                self.note(bridge.name, f, prerouting_note(&p, ip_dst(p.data) != before))
             if ip_dst(p.data) != before:
-                if self.tracer is not None:
-                    self.note(bridge.name, f, "PREROUTING on the bridge: DNAT")
                 self.route_input(bridge, f, &w)
                 if w.kind == W_FORWARD and w.oif == bridge.index:
                     # stays on the bridge: addressed to the new destination, source MAC kept
@@ -432,6 +432,8 @@ cdef class Namespace(Device):
 
     cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """br_pass_frame_up: the frame is for the host."""
+        if self.tracer is not None and not f.data[0] & 1:
+            self.note(bridge.name, f, "bridge: its own MAC, up to the host")
         bridge.rx_packets += 1
         bridge.rx_bytes += f.len
         if bridge.tap is not None:
@@ -604,7 +606,7 @@ cdef class Namespace(Device):
                 self.drop(f, p, "PREROUTING")
                 return
             if self.tracer is not None:
-                self.note(dev.name, f, "PREROUTING: destination mapped" if ip_dst(p.data) != before else "PREROUTING: tracked" if p.ct else "PREROUTING: INVALID")
+                self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
         self.route_input(dev, f, &w)
         if w.kind == W_DROP:
             self.drop(f, p, "martian or unroutable")
@@ -735,10 +737,11 @@ cdef class Namespace(Device):
             if v != NF_ACCEPT:
                 self.drop(f, p, "POSTROUTING")
                 return
-            self.netfilter.put(p)
             if self.tracer is not None:
-                self.note(out.name, f, f"route: {out.name}, TTL -1" + (
-                    "; POSTROUTING: source mapped" if ip_src(ip) != before else "; FORWARD accepted"))
+                self.note(out.name, f, f"route: {out.name}, TTL -1; FORWARD accepted" + (
+                    "" if ip_src(ip) == before else "; POSTROUTING: reverse mapping" if p.ctinfo >= IP_CT_IS_REPLY
+                    else "; POSTROUTING: masquerade"))
+            self.netfilter.put(p)
         elif self.tracer is not None:
             self.note(out.name, f, f"route: {out.name}, TTL -1")
         self.finish_output(w.oif, w.nexthop, f)
@@ -984,6 +987,8 @@ cdef class Namespace(Device):
                 q = q.next
             q.next = f
         n.n_waiting += 1
+        if self.tracer is not None:
+            self.note(out.name, f, "waits for ARP")
         if n.state == 0:
             n.state = N_INCOMPLETE
             n.probes = 1
@@ -1380,6 +1385,18 @@ cdef class Namespace(Device):
                 self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
                 return port
         raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
+
+
+cdef str prerouting_note(Packet* p, bint mapped):
+    """What PREROUTING did, for the trace."""
+    if p.ct == 0:
+        return "PREROUTING: INVALID, goes on untracked"
+    cdef str state = "NEW" if p.ctinfo == IP_CT_NEW else "ESTABLISHED" if p.ctinfo == 0 or p.ctinfo == IP_CT_IS_REPLY else "RELATED"
+    if not mapped:
+        return f"PREROUTING: {state}"
+    if p.ctinfo >= IP_CT_IS_REPLY:
+        return f"PREROUTING: {state}, reverse mapping"
+    return f"PREROUTING: {state}, published port (DNAT)"
 
 
 cdef inline uint64_t neighbour_token(Neighbour n) noexcept:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,10 @@ class World:
             self.host.networks[net].pool.release(str(address))
         reserved = {net: [a for (_, n), a in wanted.items() if n == net] for net in self.host.networks}
         for name, service in services.items():
-            networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in service.networks} or {compose_file.DEFAULT_NETWORK: None}
-            for net, address in networks.items():
-                if address is None:
+            networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in service.networks}
+            networks = networks or {compose_file.DEFAULT_NETWORK: None}
+            for net, asked in networks.items():
+                if asked is None:
                     networks[net] = self._free(net, reserved[net])
             container = self.host.add_container(name, networks)
             if service.x.http:
@@ -99,7 +100,7 @@ class World:
                 host_address, host_port, port, protocol = parse_port(text)
                 self.host.publish(container, host_port, port, protocol, host_address)
 
-    def _free(self, network: str, reserved: list[str | None]) -> str:
+    def _free(self, network: str, reserved: Sequence[str | None]) -> str:
         pool = self.host.networks[network].pool
         skipped = []
         while (address := pool.allocate("probe")) in reserved:
@@ -185,7 +186,8 @@ class World:
                 yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
 
     def _udp(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
-        assert w.port is not None and w.rate is not None
+        assert w.port is not None
+        assert w.rate is not None
         target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
         if target is None:
             raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody counts its datagrams")
@@ -198,7 +200,8 @@ class World:
         self.finished.append(lambda: outcome.values.update(sent=source.sent, received=sink[2].packets, mean_delay_s=sink[2].mean_delay))
 
     def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
-        assert w.port is not None and w.size is not None
+        assert w.port is not None
+        assert w.size is not None
         target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
         if target is not None and all(t is not target or p != w.port for t, p in self.bulk_sinks):
             self.bulk_sinks.append((target, w.port))

@@ -1,0 +1,3 @@
+STATES: tuple[str, ...]
+ORIGINAL_TABLE: tuple[tuple[int, ...], ...]
+REPLY_TABLE: tuple[tuple[int, ...], ...]

@@ -1,0 +1,158 @@
+"""The command `simcore`."""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from natfast.errors import NatfastError
+from simcore.docker import compose
+from simcore.errors import ScenarioError, SimcoreError
+from simcore.measure.report import print_run
+from simcore.study import bench as benchmarks
+from simcore.study.scenario import World, write_json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+                  help="Simulate container networks packet by packet, as Linux forwards them.")
+TRACED_PACKETS = 2000
+"""A run is followed hop by hop unless it has more workload packets than a reader would want."""
+
+
+class Engine(str, Enum):
+    """Who drives the packet events."""
+
+    compiled = "compiled"
+    simpy = "simpy"
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "200"))
+    return Console(width=width, highlight=False)
+
+
+def _python_scenario(path: Path, seed: int | None, engine: str) -> World:
+    """A Python scenario is a file with `build(seed, engine) -> World`."""
+    spec = importlib.util.spec_from_file_location("scenario", path)
+    if spec is None or spec.loader is None:
+        raise ScenarioError(f"{path}: cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ScenarioError(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
+    if not hasattr(module, "build"):
+        raise ScenarioError(f"{path}: expected a function build(seed, engine) that returns a World")
+    world = module.build(seed, engine)
+    if not isinstance(world, World):
+        raise ScenarioError(f"{path}: build() returned {type(world).__name__}, expected a World")
+    return world
+
+
+@app.command(epilog="Examples:  simcore run compose.yaml   |   simcore run compose.yaml --json --seed 7   |   "
+             "simcore run compose.yaml --pcap out.pcapng --engine simpy")
+def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcore) or a Python scenario.", metavar="FILE")],
+        out: Annotated[Path, typer.Option(help="Directory for summary.json and packets.pcapng.")] = Path("out"),
+        pcap: Annotated[Path | None, typer.Option(help="Capture file (pcapng) instead of OUT/packets.pcapng.")] = None,
+        seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
+        duration: Annotated[float | None, typer.Option(min=0, help="Seconds to simulate instead of the file's.")] = None,
+        engine: Annotated[Engine, typer.Option(help="Who drives packet events; the results are the same.")] = Engine.compiled,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+        trace: Annotated[bool, typer.Option("--trace/--no-trace", help="Follow packets hop by hop.")] = True,
+        capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Write the capture.")] = True) -> None:
+    """Simulate a Compose file (or a Python scenario) and explain what happened."""
+    if file.suffix == ".py":
+        if not file.exists():
+            raise ScenarioError(f"{file}: No such file or directory")
+        world = _python_scenario(file, seed, engine.value)
+    else:
+        world = World(compose.load(file), seed, engine.value)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScenarioError(f"--out {out}: {error.strerror}") from None
+    target = pcap or out / "packets.pcapng"
+    if capture:
+        if not target.parent.is_dir():
+            raise ScenarioError(f"--pcap {target}: no such directory")
+        world.capture(target)
+    tracer = world.trace() if trace and not as_json and not _heavy(world) else None
+    world.run(duration)
+    summary = world.summary()
+    write_json(out / "summary.json", summary)
+    if as_json:
+        print(json.dumps(summary))
+        return
+    console = _console()
+    print_run(console, summary, tracer.packets() if tracer else None)
+    console.print(f"results     {out / 'summary.json'}" + (f", {target}" if capture else ""))
+
+
+def _heavy(world: World) -> bool:
+    return any(w.kind in ("udp", "bulk") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+
+
+@app.command(epilog="Example:  simcore replay --box box.json --conntrack case1.jsonl case2.jsonl")
+def replay(cases: Annotated[list[Path], typer.Argument(help="Recorded cases.", metavar="CASE.jsonl...")],
+           box: Annotated[Path, typer.Option(help="The host that they were recorded on.")],
+           conntrack: Annotated[bool, typer.Option(help="Compare the conntrack table after every step, too.")] = False) -> None:
+    """Drive one host with recorded frames and compare with what the kernel did."""
+    from simcore.replay import Box, replay_case
+    host = Box.load(box)
+    total = different = 0
+    for case in cases:
+        steps, differences = replay_case(host, case, conntrack)
+        total += steps
+        different += len(differences)
+        for d in differences:
+            print(d)
+    print(f"{total - different}/{total} steps identical")
+    if different:
+        raise typer.Exit(1)
+
+
+class BenchName(str, Enum):
+    """The workloads."""
+
+    udp = "wan-udp"
+    tcp = "wan-tcp"
+
+
+@app.command(epilog="Example:  simcore bench wan-udp --containers 8 --duration 10 --json")
+def bench(workload: Annotated[BenchName, typer.Argument(help="wan-udp (A) or wan-tcp (B).")],
+          containers: Annotated[int, typer.Option(min=1, max=4000, help="Containers that send.")] = 8,
+          duration: Annotated[float | None, typer.Option(min=0.01, help="Simulated seconds (A: 10, B: 20).")] = None,
+          seed: Annotated[int, typer.Option(min=0)] = 1,
+          engine: Annotated[Engine, typer.Option(help="compiled or simpy.")] = Engine.compiled,
+          as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Measure the simulator: wall time per packet with the host's real NAT on."""
+    if workload is BenchName.udp:
+        row = benchmarks.wan_udp(containers, duration or 10.0, seed, engine.value)
+    else:
+        row = benchmarks.wan_tcp(containers, duration or 20.0, seed, engine.value)
+    if as_json:
+        print(json.dumps(row))
+        return
+    for key, value in row.items():
+        print(f"{key:>20}  {value:.6g}" if isinstance(value, float) else f"{key:>20}  {value}")
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Entry point: errors of the user's making are one line on stderr, exit 2."""
+    try:
+        return app(argv, standalone_mode=True)
+    except (SimcoreError, NatfastError) as error:
+        print(f"simcore: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

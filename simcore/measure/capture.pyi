@@ -1,0 +1,9 @@
+from typing import Any
+
+from simcore.net.interface import Tap
+
+class CaptureTap(Tap):
+    def __init__(self, writer: Any, place: str) -> None: ...
+
+class TraceTap(Tap):
+    def __init__(self, tracer: Any, after: Tap | None = None) -> None: ...

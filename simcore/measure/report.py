@@ -1,0 +1,95 @@
+"""What `simcore run` prints: packets hop by hop, conntrack, workloads."""
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from simcore.measure.trace import Hop
+
+
+def _hex(value: int | None) -> str:
+    return "-" if value is None else f"{value:04x}"
+
+
+def hop_table(title: str, hops: list[Hop]) -> Table:
+    """One packet's way as a table."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_lines=False, pad_edge=False)
+    for name, justify in (("time ms", "right"), ("place", "left"), ("", "left"), ("source MAC > destination MAC", "left"),
+                          ("source > destination", "left"), ("TTL", "right"), ("IP sum", "left"), ("L4 sum", "left"),
+                          ("what changed, and why", "left")):
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in ("place", "time ms", "TTL"))  # type: ignore[arg-type]
+    for hop in hops:
+        f = hop.fields
+        changed = ", ".join(hop.changed)
+        why = "; ".join(hop.why)
+        table.add_row(f"{hop.time * 1e3:.4f}", hop.place, "out" if hop.outgoing else "in", f"{f.source_mac} > {f.destination_mac}",
+                      f"{f.source} > {f.destination}", str(f.ttl or "-"), _hex(f.ip_checksum) if f.ttl else "-", _hex(f.l4_checksum),
+                      f"[bold]{changed}[/bold]: {why}" if changed else why or "unchanged")
+    return table
+
+
+def tell(packets: list[list[Hop]]) -> list[tuple[str, list[Hop]]]:
+    """The packets worth showing: the first of each kind between each pair of ends, with a title."""
+    out: list[tuple[str, list[Hop]]] = []
+    seen: set[tuple[str, str, str]] = set()
+    for hops in packets:
+        first = hops[0]
+        kind = first.fields.protocol
+        key = (kind, first.fields.source.split(":")[0], first.fields.destination.split(":")[0])
+        if key in seen:
+            continue
+        seen.add(key)
+        out.append((f"{kind}  {first.fields.source} > {first.fields.destination}", hops))
+    return out
+
+
+def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]] | None) -> None:
+    """The whole report."""
+    if packets is not None:
+        for title, hops in tell(packets):
+            console.print(hop_table(title, hops))
+            console.print()
+    if summary["conntrack"]:
+        console.print("[bold]conntrack on the host at the end[/bold]")
+        for line in summary["conntrack"]:
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
+        console.print()
+    table = Table(title="workloads", title_justify="left", title_style="bold", pad_edge=False)
+    for name in ("kind", "from", "to", "result"):
+        table.add_column(name, overflow="fold")
+    for w in summary["workloads"]:
+        table.add_row(w["kind"], w["from"], w["to"], _result(w))
+    if summary["workloads"]:
+        console.print(table)
+    if summary["throughput_bps"] is not None:
+        console.print(f"throughput  {summary['throughput_bps'] / 1e6:.6g} Mbit/s of payload while transferring")
+    if summary["latency_s"] is not None:
+        rtt = summary["latency_s"]
+        console.print(f"latency     {rtt['min'] * 1e3:.4f} / {rtt['mean'] * 1e3:.4f} / {rtt['max'] * 1e3:.4f} ms "
+                      f"(least / mean / most of {rtt['count']} pings)")
+    console.print(f"simulated   {summary['simulated_s']:.6g} s, {summary['packets']} frames over links, "
+                  f"{summary['dropped']} dropped in queues")
+    for name, drops in summary["drops"].items():
+        console.print(f"dropped by {name}: " + ", ".join(f"{reason} {n}" for reason, n in drops.items()))
+
+
+def _request(r: dict[str, Any]) -> str:
+    return r["error"] or (f"{r['status']}, {r['body_bytes']} bytes, connected in {r['connect_time'] * 1e3:.3f} ms, "
+                          f"done in {r['total_time'] * 1e3:.3f} ms")
+
+
+def _result(w: dict[str, Any]) -> str:
+    if w["kind"] == "http":
+        return "; ".join(map(_request, w.get("requests", []))) or "not started"
+    if w["kind"] == "ping":
+        return ", ".join("lost" if r is None else f"{r * 1e3:.4f} ms" for r in w.get("rtt_s", [])) or "not started"
+    if w["kind"] == "udp":
+        delay = w.get("mean_delay_s")
+        return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")
+    if "error" in w:
+        return str(w["error"])
+    if "total_time_s" not in w:
+        return "not finished"
+    return f"{w['bytes']} bytes in {w['total_time_s']:.4f} s, {w['retransmits']} retransmits"

@@ -1,0 +1,13 @@
+import simpy
+
+from simcore.net.namespace import Endpoint, Namespace
+
+class UdpSocket(Endpoint):
+    limit: int
+    received: int
+    received_bytes: int
+    dropped: int
+    def __init__(self, namespace: Namespace, port: int = 0, address: str | None = None, limit: int = 256) -> None: ...
+    def sendto(self, data: bytes | int, address: str, port: int, ttl: int = 64) -> None: ...
+    def recvfrom(self) -> simpy.Event: ...
+    def close(self) -> None: ...

@@ -1,0 +1,78 @@
+"""The two engines give the same capture, byte for byte and nanosecond for nanosecond."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simcore.docker.compose import Compose, check, load
+from simcore.engine.frame import live_frames
+from simcore.study.scenario import World
+
+
+def capture(compose: Compose, engine: str, path: Path, until: float | None = None) -> tuple[bytes, dict[str, Any]]:
+    world = World(compose, engine=engine)
+    world.capture(path)
+    world.run(until)
+    summary = world.summary()
+    assert summary.pop("engine") == engine
+    return path.read_bytes(), summary
+
+
+def test_journey(root: Path, tmp_path: Path) -> None:
+    compose = load(root / "examples" / "journey.yaml")
+    fast, a = capture(compose, "compiled", tmp_path / "a.pcapng")
+    slow, b = capture(compose, "simpy", tmp_path / "b.pcapng")
+    assert fast == slow
+    assert a == b
+    assert len(fast) > 10_000
+
+
+def test_tracing_changes_nothing(root: Path, tmp_path: Path) -> None:
+    compose = load(root / "examples" / "journey.yaml")
+    plain, _ = capture(compose, "compiled", tmp_path / "a.pcapng")
+    world = World(compose)
+    world.capture(tmp_path / "b.pcapng")
+    world.trace()
+    world.run()
+    assert (tmp_path / "b.pcapng").read_bytes() == plain
+
+
+WORKLOADS = st.lists(st.one_of(
+    st.fixed_dictionaries({"kind": st.just("ping"), "from": st.sampled_from(["c0", "c1", "web", "host"]),
+                           "to": st.sampled_from(["c0", "web", "172.17.0.1", "10.99.0.1"]), "count": st.integers(1, 3),
+                           "interval": st.just("100ms"), "size": st.sampled_from([0, 56, 3000])}),
+    st.fixed_dictionaries({"kind": st.just("http"), "from": st.sampled_from(["c0", "c1", "web", "db"]),
+                           "to": st.sampled_from(["web", "192.168.1.100", "c1"]), "port": st.sampled_from([80, 8080, 81]),
+                           "start": st.sampled_from(["0s", "20ms", "1s"])}),
+    st.fixed_dictionaries({"kind": st.just("bulk"), "from": st.sampled_from(["c0", "c1"]), "to": st.just("db"), "port": st.just(9000),
+                           "size": st.sampled_from([1, 20_000, 300_000])}),
+    st.fixed_dictionaries({"kind": st.just("udp"), "from": st.sampled_from(["c0", "c1", "web"]), "to": st.sampled_from(["db", "c1"]),
+                           "port": st.just(7), "rate": st.sampled_from([50, 400]), "size": st.sampled_from([60, 1400])})),
+    min_size=1, max_size=6)
+
+
+@given(workloads=WORKLOADS, containers=st.integers(2, 4), seed=st.integers(0, 1000),
+       rate=st.sampled_from(["unlimited", "1Mbit", "10Mbit"]), queue=st.integers(1, 30), latency=st.sampled_from(["0s", "5us", "2ms"]),
+       proxy=st.booleans(), brnf=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_worlds(tmp_path_factory: Any, workloads: list[dict[str, Any]], containers: int, seed: int, rate: str, queue: int,
+                       latency: str, proxy: bool, brnf: bool) -> None:
+    directory = tmp_path_factory.mktemp("engines")
+    services: dict[str, Any] = {f"c{i}": {} for i in range(containers)}
+    services["c1"] = {"ports": ["8080:80"], "x-simcore": {"http": {"port": 80, "size": 5000}}}
+    compose = Compose.model_validate({"services": services, "x-simcore": {
+        "seed": seed, "duration": "2s", "host": {"userland-proxy": proxy, "bridge-nf-call-iptables": brnf},
+        "links": {"container": {"latency": latency}, "host": {"rate": rate, "latency": "50us", "queue": queue},
+                  "server": {"rate": rate, "latency": "3ms", "queue": queue}},
+        "servers": {"web": {"address": "93.184.216.34", "http": {"port": 80}}, "db": {"address": "198.51.100.7"}},
+        "workloads": [w for w in workloads if w["from"] != w["to"]]}})
+    check(Path("random"), compose)
+    before = live_frames()
+    fast, a = capture(compose, "compiled", directory / "a.pcapng")
+    slow, b = capture(compose, "simpy", directory / "b.pcapng")
+    assert fast == slow
+    assert a == b
+    assert before >= 0

@@ -1,0 +1,220 @@
+"""The Python surface of natfast: batch, single packet, hooks, limits, expiry, port choice."""
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scapy.all import ICMP, IP, TCP, UDP, Ether
+
+import natfast
+from natfast import Netfilter, Rules
+from natfast.checksum import internet_checksum
+
+INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
+
+
+def rules(options: str = "") -> Rules:
+    return Rules.from_iptables_save(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
+        f"-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -p tcp -j MASQUERADE {options}\n"
+        f"-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -p udp -j MASQUERADE {options}\n"
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\nCOMMIT\n")
+
+
+def udp(src: str, sport: int, dst: str = "93.184.216.34", dport: int = 53, payload: bytes = b"x") -> bytes:
+    head = struct.pack(">HHHH", sport, dport, 8 + len(payload), 0)
+    addresses = bytes(int(x) for a in (src, dst) for x in a.split("."))
+    c = internet_checksum(addresses + struct.pack(">HH", 17, 8 + len(payload)) + head + payload) or 0xFFFF
+    ip = bytearray(struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0x4000, 64, 17, 0) + addresses)
+    ip[10:12] = internet_checksum(bytes(ip)).to_bytes(2, "big")
+    return bytes(12) + b"\x08\x00" + bytes(ip) + head[:6] + c.to_bytes(2, "big") + payload
+
+
+def send(nat: Netfilter, frame: bytes, iif: str = "docker0", oif: str = "eth0", now: float = 0.0) -> tuple[int, bytes]:
+    buf = np.frombuffer(frame, np.uint8).copy().reshape(1, -1)
+    n = np.array([len(frame)], np.uint32)
+    verdict = int(nat.forward(buf, n, iif, oif, now)[0])
+    return verdict, bytes(buf[0, :n[0]])
+
+
+def sport(frame: bytes) -> int:
+    return int.from_bytes(frame[34:36], "big")
+
+
+def test_batch_single_packet_and_scapy_agree() -> None:
+    frames = [udp("172.17.0.2", 1000 + i, payload=bytes(i % 23)) for i in range(300)]
+    one, many = Netfilter(rules(), INTERFACES), Netfilter(rules(), INTERFACES)
+    batch = np.zeros((300, 128), np.uint8)
+    lengths = np.array([len(f) for f in frames], np.uint32)
+    for row, f in zip(batch, frames, strict=True):
+        row[:len(f)] = np.frombuffer(f, np.uint8)
+    verdicts = many.forward(batch, lengths, "docker0", "eth0", 0.0, macs=(b"\1" * 6, b"\2" * 6))
+    assert verdicts.dtype == np.uint8
+    assert (verdicts == natfast.ACCEPT).all()
+    a, b = one.interface_number("docker0"), one.interface_number("eth0")
+    for i, f in enumerate(frames):
+        buf = bytearray(f)
+        assert one.packet(buf, a, b) == natfast.ACCEPT
+        got = bytes(batch[i, :lengths[i]])
+        assert got[:12] == b"\1" * 6 + b"\2" * 6
+        assert got[14:] == bytes(buf[14:])
+        p = IP(f[14:])
+        p.src, p.ttl = "192.168.1.100", 63
+        del p.chksum, p[UDP].chksum
+        assert got[14:] == bytes(p)
+    assert one.conntrack() == many.conntrack()
+
+
+def test_conntrack_text() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+    send(nat, udp("172.17.0.2", 5353))
+    assert nat.conntrack(0.0) == [
+        "udp 17 30 src=172.17.0.2 dst=93.184.216.34 sport=5353 dport=53 [UNREPLIED] "
+        "src=93.184.216.34 dst=192.168.1.100 sport=53 dport=5353 mark=0 use=1"]
+    assert nat.conntrack(29.999)
+    assert nat.conntrack(30.0) == []
+    assert len(nat) == 1
+    assert nat.expire(30.0) == 1
+    assert len(nat) == 0
+
+
+@pytest.mark.parametrize(("port", "low", "high"), [(300, 1, 511), (700, 600, 1023), (40000, 1024, 65535)])
+def test_clash_draws_from_the_class_of_the_port(port: int, low: int, high: int) -> None:
+    nat = Netfilter(rules(), INTERFACES, seed=7)
+    assert sport(send(nat, udp("172.17.0.2", port))[1]) == port
+    drawn = [sport(send(nat, udp(f"172.17.1.{i}", port))[1]) for i in range(1, 201)]
+    assert all(low <= p <= high for p in drawn)
+    assert len(set(drawn)) == len(drawn)
+    deciles = np.histogram(drawn, bins=4, range=(low, high + 1))[0]
+    assert deciles.min() > 25, "the start of the search is uniform over the class"
+
+
+def test_mapping_sticks_across_destinations() -> None:
+    nat = Netfilter(rules(), INTERFACES, seed=3)
+    send(nat, udp("172.17.0.2", 5000))
+    odd = sport(send(nat, udp("172.17.0.3", 5000))[1])
+    assert odd != 5000
+    assert sport(send(nat, udp("172.17.0.3", 5000, "198.51.100.7"))[1]) == odd
+    assert sport(send(nat, udp("172.17.0.2", 5000, "198.51.100.7"))[1]) == 5000
+
+
+def test_port_range_exhaustion_is_silent_and_counted() -> None:
+    nat = Netfilter(rules("--to-ports 40000-40009"), INTERFACES)
+    got = [send(nat, udp("172.17.0.2", 1000 + i)) for i in range(12)]
+    assert sorted(sport(f) for v, f in got if v == natfast.ACCEPT) == list(range(40000, 40010))
+    assert [v for v, _ in got[10:]] == [natfast.DROP, natfast.DROP]
+    assert nat.stats["insert_failed"] == 2
+    assert nat.stats["drop"] == 2
+
+
+def test_bounded_search_fails_before_the_range_is_full() -> None:
+    """KERNEL.md section 4: with 512 random free ports of 64512 some 70 % of new flows find one, not all."""
+    nat = Netfilter(rules("--to-ports 1024-65535"), INTERFACES, seed=5)
+    rng = np.random.default_rng(5)
+    ports = rng.permutation(np.arange(1024, 65536))
+    for p in ports[512:]:
+        send(nat, udp("172.17.0.2", int(p)))
+    before = len(nat)
+    assert before == 64000
+    for i in range(400):
+        send(nat, udp(f"172.17.{2 + i // 250}.{i % 250 + 1}", 1023 + int(ports[-1 - i]) % 7 * 0 + 1))
+    assert 0.55 < (len(nat) - before) / 400 < 0.82
+
+
+def test_full_table_evicts_unassured_first_and_then_drops() -> None:
+    nat = Netfilter(rules(), INTERFACES, {"net.netfilter.nf_conntrack_max": 100})
+    for i in range(300):
+        assert send(nat, udp("172.17.0.2", 1024 + i))[0] == natfast.ACCEPT
+    assert len(nat) <= 100
+    assert nat.stats["early_drop"] >= 200
+    full = Netfilter(rules(), INTERFACES, {"net.netfilter.nf_conntrack_max": 50})
+    for i in range(50):
+        out = send(full, udp("172.17.0.2", 1024 + i))[1]
+        assert send(full, udp("93.184.216.34", 53, "192.168.1.100", sport(out)), "eth0", "docker0")[0] == natfast.ACCEPT
+        send(full, udp("172.17.0.2", 1024 + i), now=3.0)
+    assert all("[ASSURED]" in line for line in full.conntrack(3.0))
+    assert send(full, udp("172.17.0.2", 9999), now=3.0)[0] == natfast.DROP
+    assert full.stats["table_full"] == 1
+
+
+def test_many_inserts_and_deletes_leave_a_table_that_works() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+    for round_ in range(20):
+        now = round_ * 100.0
+        for i in range(2000):
+            send(nat, udp(f"172.17.{i % 7}.9", 1024 + i, dport=round_ + 1), now=now)
+        assert len(nat.conntrack(now)) == 2000
+        for i in range(0, 2000, 97):
+            reply = udp("93.184.216.34", round_ + 1, "192.168.1.100", 1024 + i)
+            verdict, out = send(nat, reply, "eth0", "docker0", now)
+            assert verdict == natfast.ACCEPT
+            assert out[30:34] == bytes([172, 17, i % 7, 9])
+        nat.expire(now + 99.0)
+        assert len(nat) == 0
+
+
+def test_udp_zero_checksum_stays_and_icmp_errors_are_mapped_inside_and_out() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+    zero = bytearray(udp("172.17.0.2", 7000))
+    zero[40:42] = b"\0\0"
+    assert send(nat, bytes(zero))[1][40:42] == b"\0\0"
+    out = send(nat, udp("172.17.0.2", 7001, payload=b"abcdefgh"))[1]
+    error = bytes(Ether() / IP(src="203.0.113.9", dst="192.168.1.100") / ICMP(type=11, code=0) / IP(out[14:]))
+    verdict, back = send(nat, error, "eth0", "docker0")
+    assert verdict == natfast.ACCEPT
+    inner = IP(back[14:])[ICMP].payload
+    assert back[30:34] == bytes([172, 17, 0, 2])
+    assert (inner.src, inner.sport) == ("172.17.0.2", 7001)
+    fixed = IP(bytes(IP(src="172.17.0.2", dst="93.184.216.34", ttl=63, id=1, flags="DF") / UDP(sport=7001, dport=53) / b"abcdefgh"))
+    assert inner.chksum == fixed.chksum
+    assert inner.payload.chksum == fixed[UDP].chksum
+
+
+def test_fragments_are_held_until_the_datagram_is_whole() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+    whole = IP(src="172.17.0.2", dst="93.184.216.34", id=9) / UDP(sport=5000, dport=53) / (b"0123456789" * 200)
+    pieces = [bytes(Ether() / f) for f in whole.fragment(800)]
+    assert [send(nat, p)[0] for p in pieces] == [natfast.STOLEN] * len(pieces)
+    [(frame, verdict, size, sizes)] = nat.take_reassembled()
+    assert verdict == natfast.ACCEPT
+    assert size == max(len(p) - 14 for p in pieces)
+    assert sum(sizes) == len(frame) - 34
+    assert frame[26:30] == bytes([192, 168, 1, 100])
+
+
+def test_bad_arguments_are_named() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+    frames = np.zeros((2, 64), np.uint8)
+    with pytest.raises(ValueError, match="lengths has 1 entries for 2 frames"):
+        nat.forward(frames, np.zeros(1, np.uint32), "docker0", "eth0")
+    with pytest.raises(ValueError, match="more than the frames' stride of 64"):
+        nat.forward(frames, np.array([60, 65], np.uint32), "docker0", "eth0")
+    with pytest.raises(ValueError, match="sysctl 'net.netfilter.nf_conntrack_nonsense' is not known"):
+        Netfilter(rules(), INTERFACES, {"net.netfilter.nf_conntrack_nonsense": 1})
+    with pytest.raises(natfast.BoxError, match="interface eth0: '192.168.1.300/24' is not an address"):
+        Netfilter(rules(), {"eth0": ["192.168.1.300/24"]})
+
+
+def test_real_rules_round_trip(data: Path) -> None:
+    text = (data / "oracle" / "docker.v4").read_text()
+    once = Rules.from_iptables_save(text)
+    assert Rules.from_iptables_save(once.to_iptables_save()).to_iptables_save() == once.to_iptables_save()
+    assert once.to_iptables_save() == text
+
+
+def test_tcp_states_by_name() -> None:
+    nat = Netfilter(rules(), INTERFACES)
+
+    def tcp(flags: str, inward: bool, seq: int, ack: int) -> None:
+        a, b = ("93.184.216.34", "192.168.1.100") if inward else ("172.17.0.2", "93.184.216.34")
+        p = IP(src=a, dst=b) / TCP(sport=80 if inward else 4000, dport=4000 if inward else 80, flags=flags, seq=seq, ack=ack)
+        send(nat, bytes(Ether() / p), *(("eth0", "docker0") if inward else ("docker0", "eth0")))
+
+    states = []
+    for flags, inward, seq, ack in [("S", False, 1, 0), ("SA", True, 9, 2), ("A", False, 2, 10), ("FA", False, 2, 10),
+                                    ("A", True, 10, 3), ("FA", True, 10, 3), ("A", False, 3, 11)]:
+        tcp(flags, inward, seq, ack)
+        states.append(nat.conntrack()[0].split()[3])
+    assert states == ["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT"]

@@ -1,0 +1,78 @@
+"""iptables-save text: what is not understood is an error with line and token."""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from natfast import Netfilter, Rules, RulesError
+
+HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:MINE - [0:0]\n"
+
+
+@pytest.mark.parametrize(("rule", "message"), [
+    ("-A FORWARD -m nonsense -j ACCEPT", "rules: line 6: match 'nonsense' is not supported"),
+    ("-A FORWARD -j NOWHERE", "rules: line 6: target 'NOWHERE' is neither known nor a chain of table filter"),
+    ("-A FORWARD -p tcp --dport 70000 -j ACCEPT", "rules: line 6: port '70000' is out of range"),
+    ("-A FORWARD -s 1.2.3.400 -j ACCEPT", "rules: line 6: '1.2.3.400' is not an IPv4 address"),
+    ("-A FORWARD --frobnicate -j ACCEPT", "rules: line 6: '--frobnicate' is not understood"),
+    ("-A FORWARD -j MASQUERADE", "rules: line 6: target MASQUERADE is only valid in the nat table"),
+    ("-A MISSING -j ACCEPT", "rules: line 6: chain 'MISSING' is not declared"),
+    ("-A FORWARD -m conntrack --ctstate FRESH -j ACCEPT", "rules: line 6: 'FRESH' is not a connection state"),
+    ("-A FORWARD -j REJECT --reject-with a-letter", "rules: line 6: expected icmp-net-unreachable"),
+])
+def test_errors_name_line_and_token(rule: str, message: str) -> None:
+    with pytest.raises(RulesError) as error:
+        Rules.from_iptables_save(HEAD + rule + "\nCOMMIT\n")
+    assert str(error.value).startswith(message)
+
+
+def test_helpers_and_loops_are_refused() -> None:
+    with pytest.raises(RulesError, match="helpers are not supported"):
+        Rules.from_iptables_save("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 21 -j CT --helper ftp\nCOMMIT\n")
+    with pytest.raises(RulesError, match="jumps to itself"):
+        Netfilter(Rules.from_iptables_save(HEAD + "-A FORWARD -j MINE\n-A MINE -j MINE\nCOMMIT\n"))
+
+
+PIECES = st.lists(st.sampled_from([
+    "-s 10.0.0.0/8", "! -d 192.168.0.0/16", "-i docker0", "! -o br-+", "-m conntrack --ctstate RELATED,ESTABLISHED",
+    "-m addrtype --dst-type LOCAL", "-m mark --mark 0x1/0xff", "-m comment --comment \"a b\"", "-m limit --limit 5/minute",
+    "-m statistic --mode random --probability 0.5", "-m length --length 100:200",
+]), max_size=5, unique_by=lambda s: s.split()[-2])
+PROTOCOLS = st.sampled_from(["", "-p tcp -m tcp --dport 80", "-p tcp -m multiport --dports 80,443,8000:8100", "-p udp -m udp ! --sport 53",
+                             "-p icmp -m icmp --icmp-type 8", "-p tcp -m tcp --tcp-flags SYN,RST SYN", "! -p gre"])
+TARGETS = st.sampled_from(["-j ACCEPT", "-j DROP", "-j RETURN", "-j MINE", "-g MINE", "-j REJECT --reject-with tcp-reset",
+                           "-j LOG --log-prefix \"x: \"", ""])
+
+
+@given(st.lists(st.tuples(PIECES, PROTOCOLS, TARGETS), max_size=8))
+def test_round_trip(rows: list[tuple[list[str], str, str]]) -> None:
+    order = ["-s", "!", "-i", "-m"]
+    text = HEAD
+    for pieces, protocol, target in rows:
+        basic = [p for p in pieces if not p.startswith("-m")]
+        matches = [p for p in pieces if p.startswith("-m")]
+        basic.sort(key=lambda p: order.index(p.split()[0]))
+        if "tcp-reset" in target and "-p tcp" not in protocol:
+            target = "-j DROP"
+        text += " ".join(w for w in ["-A FORWARD", *basic, protocol, *matches, target] if w) + "\n"
+    rules = Rules.from_iptables_save(text + "COMMIT\n")
+    again = Rules.from_iptables_save(rules.to_iptables_save())
+    assert again.to_iptables_save() == rules.to_iptables_save()
+    Netfilter(rules, {"docker0": ["172.17.0.1/16"]})
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("iptables-restore") is None or shutil.which("unshare") is None,
+                    reason="needs root, iptables-restore and unshare")
+def test_the_real_iptables_takes_what_we_write() -> None:
+    from simcore.docker.iptables import Published, docker_rules
+    rules = docker_rules([("docker0", "172.17.0.0/16"), ("br-web", "172.18.0.0/16")],
+                         [Published("docker0", "172.17.0.2", 80, 8080), Published("br-web", "172.18.0.2", 53, 53, "udp", "127.0.0.1")])
+    for proxy in (rules, docker_rules([("docker0", "172.17.0.0/16")], [Published("docker0", "172.17.0.2", 80, 8080)], False)):
+        done = subprocess.run(["unshare", "--net", "iptables-restore", "--test"], input=proxy.to_iptables_save(), text=True,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,184 @@
+"""Namespaces do not notice each other; ARP, FDB ageing, unreachable neighbours, routes, ICMP."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scapy.all import ARP, ICMP, IP, UDP, Ether
+
+from simcore.engine import Environment
+from simcore.net.device import wire
+from simcore.net.namespace import Namespace
+from simcore.net.probe import Collector, inject
+from simcore.transport import PingSocket, UdpSocket
+
+
+def pair(env: Environment, name: str, latency: float = 1e-3) -> tuple[Namespace, Namespace]:
+    a, b = Namespace(env, f"{name}-a"), Namespace(env, f"{name}-b")
+    for ns, ip in ((a, "10.0.0.1"), (b, "10.0.0.2")):
+        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{ip[-1]}")
+        ns.add_address("eth0", f"{ip}/24")
+    wire(env, a, 0, b, 0, latency=latency)
+    return a, b
+
+
+def ping(env: Environment, ns: Namespace, to: str, results: list[float | None], **options: Any) -> None:
+    def process() -> Any:
+        results.append((yield PingSocket(ns, len(results) + 7).echo(to, **options)))
+    env.process(process())
+
+
+@pytest.mark.parametrize("engine", ["compiled", "simpy"])
+def test_same_addresses_in_two_worlds(engine: str) -> None:
+    env = Environment(engine=engine)
+    (a1, b1), (a2, b2) = pair(env, "one", 1e-3), pair(env, "two", 2e-3)
+    one: list[float | None] = []
+    two: list[float | None] = []
+    ping(env, a1, "10.0.0.2", one)
+    ping(env, a2, "10.0.0.2", two)
+    env.run()
+    assert one == pytest.approx([4e-3])
+    assert two == pytest.approx([8e-3])
+    assert [e[0] for e in b1.neighbour_table()] == ["10.0.0.1"]
+    assert b2.interface("eth0").rx_packets == 2
+
+
+def test_arp_retries_and_gives_up_with_host_unreachable() -> None:
+    env = Environment()
+    ns = Namespace(env, "a")
+    ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+    ns.add_address("eth0", "10.0.0.1/24")
+    wires = Collector(env, "wires", 1)
+    wire(env, ns, 0, wires, 0)
+    errors: list[str] = []
+
+    def process() -> Any:
+        sock = UdpSocket(ns, 1000)
+        sock.sendto(b"x", "10.0.0.9", 9)
+        try:
+            yield sock.recvfrom()
+        except OSError as error:
+            errors.append(f"{env.now:.0f} {error}")
+
+    env.process(process())
+    env.run()
+    requests = [Ether(f)[ARP] for _, f in wires.frames]
+    assert [(r.op, r.pdst, r.psrc) for r in requests] == [(1, "10.0.0.9", "10.0.0.1")] * 3
+    assert errors == ["3 [Errno 113] EHOSTUNREACH: No route to host"]
+    assert ns.drops == {"neighbour unreachable": 1}
+
+
+def test_neighbour_goes_stale_and_is_probed() -> None:
+    env = Environment()
+    a, b = pair(env, "n")
+    results: list[float | None] = []
+    ping(env, a, "10.0.0.2", results)
+    env.run(until=10)
+    assert a.neighbour_table()[0][3] == "REACHABLE"
+    env.run(until=40)
+    assert a.neighbour_table()[0][3] == "STALE"
+    ping(env, a, "10.0.0.2", results)
+    env.run(until=41)
+    assert a.neighbour_table()[0][3] == "DELAY"
+    env.run(until=46)
+    assert a.neighbour_table()[0][3] == "REACHABLE"
+    assert len(results) == 2
+
+
+def bridge(env: Environment) -> tuple[Namespace, Collector]:
+    host = Namespace(env, "host")
+    host.add_interface("br0", 1, "02:00:00:00:00:ff")
+    wires = Collector(env, "wires", 3)
+    for i in range(3):
+        host.add_interface(f"p{i}", 0, f"02:00:00:00:01:0{i}")
+        host.enslave(f"p{i}", "br0")
+        wire(env, host, i, wires, i)
+    return host, wires
+
+
+def test_bridge_learns_and_forgets() -> None:
+    env = Environment()
+    host, wires = bridge(env)
+    frame = bytes(Ether(src="02:00:00:00:00:0a", dst="02:00:00:00:00:0b", type=0x88B5) / b"hello")
+    back = bytes(Ether(src="02:00:00:00:00:0b", dst="02:00:00:00:00:0a", type=0x88B5) / b"hello")
+
+    def ports() -> list[int]:
+        env.run(until=env.now + 1e-6)
+        out = [p for p, _ in wires.frames]
+        wires.frames.clear()
+        return out
+
+    inject(host, 0, frame)
+    assert ports() == [1, 2]
+    inject(host, 1, back)
+    assert ports() == [0]
+    inject(host, 0, frame)
+    assert ports() == [1]
+    assert host.fdb_table() == [("02:00:00:00:00:0a", "p0", False), ("02:00:00:00:00:0b", "p1", False)]
+    env.run(until=400)
+    inject(host, 0, frame)
+    assert ports() == [1, 2]
+
+
+def test_longest_prefix_wins_and_ttl_is_answered() -> None:
+    env = Environment()
+    router = Namespace(env, "router", {"net.ipv4.ip_forward": 1})
+    wires = Collector(env, "wires", 3)
+    for i, net in enumerate(("10.0.0", "10.1.0", "10.2.0")):
+        router.add_interface(f"eth{i}", 0, f"02:00:00:00:02:0{i}")
+        router.add_address(f"eth{i}", f"{net}.1/24")
+        router.add_neighbour(f"{net}.2", f"02:00:00:00:03:0{i}", f"eth{i}")
+        wire(env, router, i, wires, i)
+    router.add_route("default", "eth1", "10.1.0.2")
+    router.add_route("8.8.0.0/16", "eth2", "10.2.0.2")
+    router.add_route("8.8.8.0/24", "eth1", "10.1.0.2")
+
+    def send(dst: str, ttl: int = 64) -> list[tuple[int, IP]]:
+        inject(router, 0, bytes(Ether(src="02:00:00:00:03:00", dst="02:00:00:00:02:00") / IP(src="10.0.0.2", dst=dst, ttl=ttl) / UDP()))
+        env.run(until=env.now + 1e-6)
+        out = [(p, Ether(f)[IP]) for p, f in wires.frames]
+        wires.frames.clear()
+        return out
+
+    assert [(p, x.ttl) for p, x in send("8.8.4.4")] == [(2, 63)]
+    assert [p for p, _ in send("8.8.8.8")] == [1]
+    assert [p for p, _ in send("1.2.3.4")] == [1]
+    [(port, answer)] = send("8.8.8.8", ttl=1)
+    assert (port, answer.src, answer[ICMP].type) == (0, "10.0.0.1", 11)
+    for _ in range(10):
+        send("8.8.8.8", ttl=1)
+    assert send("8.8.8.8", ttl=1) == [], "icmp_ratelimit: a burst of 6, then one a second"
+
+
+def test_big_packets_are_fragmented_and_reassembled() -> None:
+    env = Environment()
+    a, b = pair(env, "f")
+    got: list[bytes] = []
+
+    def receiver() -> Any:
+        data, address, port = yield UdpSocket(b, 9).recvfrom()
+        got.append(data)
+        assert (address, port) == ("10.0.0.1", 1000)
+
+    env.process(receiver())
+    results: list[float | None] = []
+    ping(env, a, "10.0.0.2", results, size=4000)
+    env.run(until=1)
+    assert results
+    assert results[0] is not None
+    UdpSocket(a, 1000).sendto(bytes(range(256)) * 20, "10.0.0.2", 9)
+    env.run(until=2)
+    assert got == [bytes(range(256)) * 20]
+    assert b.interface("eth0").rx_packets > 6
+
+
+def test_mistakes_are_named() -> None:
+    env = Environment()
+    ns = Namespace(env, "a")
+    with pytest.raises(ValueError, match=r"sysctl 'net.ipv4.nonsense' is not known"):
+        Namespace(env, "b", {"net.ipv4.nonsense": 1})
+    ns.add_interface("eth0")
+    with pytest.raises(ValueError, match="interface eth0 exists already"):
+        ns.add_interface("eth0")
+    with pytest.raises(ValueError, match="eth0 is not a bridge"):
+        ns.enslave("eth0", "eth0")
