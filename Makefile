@@ -35,11 +35,11 @@ $(VENV)/.venv: | check-tools
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.venv $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[study]"
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.built
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[test]"
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[study,test]"
 	@touch $@
 
 clean:

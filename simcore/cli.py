@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -21,6 +20,8 @@ from simcore.study.scenario import World, write_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   help="Simulate container networks packet by packet, as Linux forwards them.")
+PLAIN_WIDTH = 200
+"""Columns where output goes to a file or a pipe."""
 TRACED_PACKETS = 2000
 """A run is followed hop by hop unless it has more workload packets than a reader would want."""
 
@@ -33,8 +34,7 @@ class Engine(str, Enum):
 
 
 def _console() -> Console:
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "200"))
-    return Console(width=width, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
 def _python_scenario(path: Path, seed: int | None, engine: str) -> World:
@@ -91,7 +91,7 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         return
     console = _console()
     print_run(console, summary, tracer.packets() if tracer else None)
-    console.print(f"results     {out / 'summary.json'}" + (f", {target}" if capture else ""))
+    console.print(f"results     {out / 'summary.json'}" + (f", {target}" if capture else ""), soft_wrap=True)
 
 
 def _heavy(world: World) -> bool:

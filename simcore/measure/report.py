@@ -8,6 +8,9 @@ from rich.table import Table
 
 from simcore.measure.trace import Hop
 
+WIDE = 170
+"""Columns that the table needs."""
+
 
 def _hex(value: int | None) -> str:
     return "-" if value is None else f"{value:04x}"
@@ -30,6 +33,19 @@ def hop_table(title: str, hops: list[Hop]) -> Table:
     return table
 
 
+def hop_lines(console: Console, title: str, hops: list[Hop]) -> None:
+    """The same for a narrow terminal: a few lines a hop."""
+    console.print(f"[bold]{title}[/bold]")
+    for hop in hops:
+        f = hop.fields
+        sums = f"  TTL {f.ttl}  IP {_hex(f.ip_checksum)}  L4 {_hex(f.l4_checksum)}" if f.ttl else ""
+        console.print(f"  {hop.time * 1e3:10.4f} ms  [bold]{hop.place}[/bold] {'out' if hop.outgoing else 'in'}{sums}")
+        console.print(f"      {f.source} > {f.destination}")
+        console.print(f"      {f.source_mac} > {f.destination_mac}")
+        changed, why = ", ".join(hop.changed), "; ".join(hop.why)
+        console.print(f"      [bold]{changed}[/bold]: {why}" if changed else f"      {why or 'unchanged'}")
+
+
 def tell(packets: list[list[Hop]]) -> list[tuple[str, list[Hop]]]:
     """The packets worth showing: the first of each kind between each pair of ends, with a title."""
     out: list[tuple[str, list[Hop]]] = []
@@ -49,7 +65,10 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
     """The whole report."""
     if packets is not None:
         for title, hops in tell(packets):
-            console.print(hop_table(title, hops))
+            if console.width >= WIDE:
+                console.print(hop_table(title, hops))
+            else:
+                hop_lines(console, title, hops)
             console.print()
     if summary["conntrack"]:
         console.print("[bold]conntrack on the host at the end[/bold]")
