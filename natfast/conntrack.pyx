@@ -15,7 +15,7 @@ from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
                                udp_packet, udplite_packet)
-from natfast.tuples cimport Half, Tuple, invert, parse_tuple
+from natfast.tuples cimport Half, Tuple, half_equal, invert, parse_tuple
 
 
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
@@ -137,6 +137,13 @@ cdef int icmp_error(Conntrack* c, Packet* p, uint32_t off, bint at_prerouting) n
     return TRACK_ACCEPT
 
 
+cdef inline bint still_there(Conntrack* c, uint32_t ref, const Tuple* t) noexcept nogil:
+    """Is this the live entry of the tuple? A hint may be of another tuple, or out of date."""
+    cdef Entry* e = &c.table.entries[ref >> 1]
+    return (e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED and e.proto == t.proto
+            and half_equal(&e.tuple[ref & 1], &t.h) and not expired(e, c.now))
+
+
 cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogil:
     """PREROUTING and OUTPUT: gives the packet its connection, or none if it is INVALID."""
     cdef Tuple t, reply
@@ -159,7 +166,10 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         c.stats.invalid += 1
         return CT_ACCEPT
     while True:
-        ref = find_live(c, &t.h, t.proto)
+        ref = p.hint
+        p.hint = 0
+        if ref == 0 or not still_there(c, ref, &t):
+            ref = find_live(c, &t.h, t.proto)
         if ref == 0:
             if not invert(&t, &reply):
                 c.stats.invalid += 1

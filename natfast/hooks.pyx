@@ -3,7 +3,8 @@ import ipaddress
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 import numpy as np
 
 from natfast.checksum cimport decrease_ttl, fold, sum_bytes
@@ -17,9 +18,9 @@ from natfast.packet cimport (FORWARD, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, 
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, table_bytes, table_clear,
+from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, table_bytes, table_clear,
                             table_free, table_init)
-from natfast.tuples cimport Half, Tuple, invert, parse_tuple
+from natfast.tuples cimport Half, Tuple, hash_half, invert, parse_tuple
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -30,6 +31,9 @@ DROP = NF_DROP
 ACCEPT = NF_ACCEPT
 STOLEN = NF_STOLEN
 REJECT = NF_REJECT
+
+cdef enum:
+    BLOCK = 32                  # frames whose table entries are fetched together
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 
@@ -208,7 +212,33 @@ cdef class Netfilter:
             return v
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif) noexcept nogil:
+    cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
+                         uint32_t* hints) noexcept nogil:
+        """Find the entries of a block of frames before they are needed, so that memory is waited for once.
+
+        Two passes: hash all tuples and prefetch their buckets; match tags and prefetch the entries. What is
+        found is a hint only: the packet's own turn compares tuples.
+        """
+        cdef Table* t = &self.c.table
+        cdef uint64_t hash[BLOCK]
+        cdef uint8_t known[BLOCK]
+        cdef Tuple tuple_
+        cdef uint32_t i, off
+        cdef const uint8_t* ip
+        for i in range(count):
+            ip = frames + i * stride + ETH_HLEN
+            known[i] = (lengths[i] >= ETH_HLEN + 28 and be16(ip - 2) == 0x0800 and ip[0] == 0x45
+                        and parse_tuple(ip, lengths[i] - ETH_HLEN, &tuple_, &off))
+            if known[i]:
+                hash[i] = hash_half(&tuple_.h, tuple_.proto, t.k0, t.k1)
+                __builtin_prefetch(bucket_of(t, hash[i]))
+        for i in range(count):
+            hints[i] = likely_reference(t, hash[i]) if known[i] else 0
+            if hints[i] != 0:
+                __builtin_prefetch(&t.entries[hints[i] >> 1])
+                __builtin_prefetch(<char*>&t.entries[hints[i] >> 1] + 64)
+
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before."""
         cdef Packet p
         cdef uint8_t* ip = frame + ETH_HLEN
@@ -228,6 +258,7 @@ cdef class Netfilter:
         p.len = total
         p.avail = total
         p.iif = iif
+        p.hint = hint
         out_length[0] = ETH_HLEN + total            # padding does not survive a router
         v = self.run(PREROUTING, &p)
         if v == NF_ACCEPT:
@@ -282,7 +313,8 @@ cdef class Netfilter:
         cdef const unsigned char[:] src = None
         cdef bint many = not isinstance(now, (float, int)) and np.ndim(now) == 1
         cdef bint held = False
-        cdef uint32_t length
+        cdef uint32_t length, block
+        cdef uint32_t hints[BLOCK]
         if n.shape[0] != count:
             raise ValueError(f"lengths has {n.shape[0]} entries for {count} frames")
         for i in range(count):
@@ -300,16 +332,19 @@ cdef class Netfilter:
                 raise ValueError("macs: expected two strings of 6 bytes")
         with nogil:
             for i in range(count):
+                if i & (BLOCK - 1) == 0:
+                    block = <uint32_t>(count - i) if count - i < BLOCK else BLOCK
+                    self.look_ahead(&f[i, 0], stride, &n[i], block, hints)
                 if many:
                     self.clock(times[i])
-                v[i] = self.one(&f[i, 0], n[i], &length, a, b)
+                v[i] = self.one(&f[i, 0], n[i], &length, a, b, hints[i & (BLOCK - 1)])
                 n[i] = length
                 held = held or v[i] == NF_STOLEN
                 if macs is not None and v[i] == NF_ACCEPT:
                     for j in range(6):
                         f[i, j] = dst[j]
                         f[i, 6 + j] = src[j]
-            sweep(&self.c, <uint32_t>count)
+            sweep(&self.c, 8 + <uint32_t>count // 16)
         if held:
             for i in np.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), times[i] if many else now, a, b)
@@ -322,7 +357,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif, 0)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -352,7 +387,7 @@ cdef class Netfilter:
                 ref = find_live(&self.c, &sent.h, sent.proto)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif))
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif), 0)
         PyBuffer_Release(&view)
         return known
 
@@ -365,7 +400,7 @@ cdef class Netfilter:
         cdef uint32_t length
         cdef int v
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif)
+        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif, 0)
         PyBuffer_Release(&view)
         return v
 

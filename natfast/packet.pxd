@@ -23,6 +23,7 @@ ctypedef struct Packet:
     uint32_t len            # bytes from the IP header on (after trimming)
     uint32_t avail          # bytes that are in memory; all after them are zero
     uint32_t ct             # conntrack entry, 0 if none
+    uint32_t hint           # reference that a batch found ahead of time, 0 if none; checked before use
     uint32_t mark
     uint32_t rules          # rules walked so far
     uint16_t iif            # interface numbers, 0 if none

@@ -101,6 +101,31 @@ ctypedef struct Table:
     uint64_t k1
     uint32_t sweep              # next entry to be looked at for expiry
 
+cdef extern from "simd.h" nogil:
+    uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
+    int __builtin_ctz(unsigned int x)
+    void __builtin_prefetch(const void* p)
+
+
+cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
+    cdef uint16_t tag = <uint16_t>(h >> 48)
+    return tag if tag != 0 else 1
+
+
+cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
+    cdef uint32_t b = <uint32_t>h & (2 * t.level - 1)
+    if b >= t.n_buckets:
+        b -= t.level
+    return &t.buckets[b]
+
+
+cdef inline uint32_t likely_reference(Table* t, uint64_t h) noexcept nogil:
+    """First reference in the hash's own bucket whose tag agrees; the tuple is not compared yet."""
+    cdef Bucket* b = bucket_of(t, h)
+    cdef uint32_t hits = natfast_tag_mask(b.tag, tag_of(h))
+    return b.ref[__builtin_ctz(hits)] if hits else 0
+
+
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1
 cdef void table_free(Table* t) noexcept nogil
 cdef uint32_t table_alloc(Table* t) noexcept nogil

@@ -2,10 +2,6 @@ from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from natfast.tuples cimport Half, half_equal, hash_half, hash_source
 
-cdef extern from "simd.h" nogil:
-    uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
-    int __builtin_ctz(unsigned int x)
-
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
     enum: MAP_NORESERVE
@@ -124,18 +120,6 @@ cdef void table_release(Table* t, uint32_t e) noexcept nogil:
     t.entries[e].status = 0
     t.entries[e].src_next = t.free
     t.free = e
-
-
-cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
-    cdef uint16_t tag = <uint16_t>(h >> 48)
-    return tag if tag != 0 else 1
-
-
-cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
-    cdef uint32_t b = <uint32_t>h & (2 * t.level - 1)
-    if b >= t.n_buckets:
-        b -= t.level
-    return &t.buckets[b]
 
 
 cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
