@@ -13,15 +13,12 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef inline uint16_t fold(uint64_t s) noexcept nogil:
     """One's complement sum folded to 16 bits; 0 only if every addend was 0."""
+    cdef uint32_t x
     s = (s & 0xFFFFFFFFU) + (s >> 32)
     s = (s & 0xFFFFFFFFU) + (s >> 32)
-    s = (s & 0xFFFF) + (s >> 16)
-    s = (s & 0xFFFF) + (s >> 16)
-    return <uint16_t>s
-
-
-cdef inline uint64_t sum32(uint32_t v) noexcept nogil:
-    return (v >> 16) + (v & 0xFFFF)
+    x = <uint32_t>s
+    # both halves added with the carry coming round, in one subtraction
+    return <uint16_t>~((~x - ((x << 16) | (x >> 16))) >> 16)
 
 
 cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
@@ -29,10 +26,15 @@ cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
 
     Summed as the machine's own 32-bit words and swapped once at the end (RFC 1071 section 2 B).
     """
-    cdef uint64_t s = 0
+    cdef uint64_t s = 0, q
     cdef uint32_t w
     cdef uint16_t h
-    while n >= 4:
+    while n >= 8:
+        memcpy(&q, p, 8)
+        s += (q & 0xFFFFFFFFU) + (q >> 32)
+        p += 8
+        n -= 8
+    if n >= 4:
         memcpy(&w, p, 4)
         s += w
         p += 4
@@ -58,6 +60,11 @@ cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexce
     return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new)
 
 
+cdef inline uint16_t replace6(uint16_t check, uint32_t old, uint32_t new, uint32_t old_port, uint32_t new_port) noexcept nogil:
+    """An address and a port at once: what two `replace4` give, as the sum is never folded to 0 in between."""
+    return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new + <uint64_t>(~old_port) + new_port)
+
+
 cdef inline void replace4_at(uint8_t* check, uint32_t old, uint32_t new) noexcept nogil:
     put16(check, replace4(be16(check), old, new))
 
@@ -69,8 +76,18 @@ cdef inline uint16_t decrease_ttl(uint16_t check) noexcept nogil:
     return 0 if s == 0xFFFF else <uint16_t>s
 
 
+cdef inline bint ip_checksum_ok(const uint8_t* ip, uint32_t ihl) noexcept nogil:
+    cdef uint32_t w[5]
+    if ihl != 20:
+        return fold(sum_bytes(ip, ihl)) == 0xFFFF
+    memcpy(w, ip, 20)
+    return fold(<uint64_t>w[0] + w[1] + w[2] + w[3] + w[4]) == 0xFFFF
+
+
 cdef inline uint64_t pseudo_sum(const uint8_t* ip, uint32_t protocol, uint32_t length) noexcept nogil:
-    return sum_bytes(ip + 12, 8) + protocol + length
+    cdef uint64_t addresses
+    memcpy(&addresses, ip + 12, 8)
+    return <uint64_t>ntohs(fold(addresses)) + protocol + length
 
 
 cdef inline void ip_checksum(uint8_t* ip) noexcept nogil:

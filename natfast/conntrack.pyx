@@ -152,8 +152,8 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
     cdef int verdict, dir
     if p.ct != 0 or p.ctinfo == IP_CT_UNTRACKED:
         return CT_ACCEPT                                # seen before: loopback, or on the bridge
-    off = ip_ihl(p.data)
-    if ip_frag(p.data) & IP_OFFSET or off > p.len:
+    off = 20 if p.key != NULL else ip_ihl(p.data)
+    if p.key == NULL and (ip_frag(p.data) & IP_OFFSET or off > p.len):
         c.stats.invalid += 1
         return CT_ACCEPT
     if p.data[9] == IPPROTO_ICMP:
@@ -162,7 +162,9 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             return CT_ACCEPT
         if p.ct != 0:
             return CT_ACCEPT
-    if not parse_tuple(p.data, p.avail, &t, &off):
+    if p.key != NULL:
+        t = p.key[0]
+    elif not parse_tuple(p.data, p.avail, &t, &off):
         c.stats.invalid += 1
         return CT_ACCEPT
     while True:

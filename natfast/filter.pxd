@@ -71,7 +71,6 @@ ctypedef struct Program:
     uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
     uint32_t n_patterns
     uint64_t logged
-    uint32_t tables             # bit set of the tables that exist
 
 cdef enum:                      # TableId
     TABLE_RAW = 0

@@ -403,7 +403,6 @@ cdef class Compiled:
             raise MemoryError
         cdef int at = 0, i
         for i, (table, chain) in enumerate(chains):
-            self.p.tables |= 1 << <int>TABLE_IDS[table]
             self.p.chains[i].first = at
             self.p.chains[i].n = len(chain.rules)
             if chain.policy is None:

@@ -3,6 +3,13 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from natfast.filter cimport Compiled, Host, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
+from natfast.tuples cimport Tuple
+
+ctypedef struct Ahead:
+    # what a batch finds out about a frame before its turn
+    Tuple key
+    uint32_t hint
+    uint8_t known               # the tuple was read
 
 cdef class Netfilter:
     cdef Conntrack c
@@ -17,5 +24,5 @@ cdef class Netfilter:
     cdef void put(self, Packet* p) noexcept nogil
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil
-    cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, uint32_t* hints) noexcept nogil
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil
+    cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil

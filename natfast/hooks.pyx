@@ -7,18 +7,18 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 import numpy as np
 
-from natfast.checksum cimport decrease_ttl, fold, sum_bytes
+from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, sweep
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
-from natfast.packet cimport (FORWARD, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
+from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, table_bytes, table_clear,
+from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, table_bytes, table_clear,
                             table_free, table_init)
 from natfast.tuples cimport Half, Tuple, hash_half, invert, parse_tuple
 from natfast.defrag import Defragmenter
@@ -71,19 +71,33 @@ cdef str entry_text(const Entry* e, uint32_t now):
     return " ".join(w)
 
 
-cdef int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
+cdef inline bint settled(const Entry* e) noexcept nogil:
+    """In the table and staying there: nothing to confirm, nothing to give back."""
+    return e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED
+
+
+cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
+    if nf.program.base[table][hook] < 0:
+        return NF_ACCEPT
+    return walk(nf.program, table, hook, &nf.c, p, &nf.host)
+
+
+cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
     """nf_nat_inet_fn: decide the translation with a connection's first packet, apply it to all."""
     cdef Conntrack* c = &nf.c
     cdef Entry* e
     cdef int verdict
     if p.ct == 0:
         return NF_ACCEPT
-    if p.ctinfo == IP_CT_RELATED or p.ctinfo == IP_CT_RELATED_REPLY:
-        if p.data[9] == IPPROTO_ICMP:
-            return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
     e = &c.table.entries[p.ct]
+    if p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY:
+        if not e.status & status_bit(manip, p.ctinfo == IP_CT_ESTABLISHED_REPLY):
+            return NF_ACCEPT
+        return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+    if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
+        return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
     if p.ctinfo == IP_CT_NEW and not nat_initialized(e, manip):
-        verdict = walk(nf.program, TABLE_NAT, hook, c, p, &nf.host)
+        verdict = filter_hook(nf, TABLE_NAT, hook, p)
         if verdict != NF_ACCEPT:
             return verdict
         if not nat_initialized(e, manip):
@@ -180,65 +194,64 @@ cdef class Netfilter:
 
     cdef int run(self, int hook, Packet* p) noexcept nogil:
         """Everything registered at one hook, in netfilter's order of priorities."""
-        cdef Program* g = self.program
         cdef Conntrack* c = &self.c
         cdef int v
         if hook == PREROUTING or hook == LOCAL_OUT:
-            if g.tables & (1 << TABLE_RAW):
-                v = walk(g, TABLE_RAW, hook, c, p, &self.host)
-                if v != NF_ACCEPT:
-                    return v
-            if conntrack_in(c, p, hook == PREROUTING) == CT_DROP:
-                return NF_DROP
-        if g.tables & (1 << TABLE_MANGLE):
-            v = walk(g, TABLE_MANGLE, hook, c, p, &self.host)
+            v = filter_hook(self, TABLE_RAW, hook, p)
             if v != NF_ACCEPT:
                 return v
+            if conntrack_in(c, p, hook == PREROUTING) == CT_DROP:
+                return NF_DROP
+        v = filter_hook(self, TABLE_MANGLE, hook, p)
+        if v != NF_ACCEPT:
+            return v
         if hook == PREROUTING:
             return nat_hook(self, hook, MANIP_DST, p)
         if hook == LOCAL_OUT:
             v = nat_hook(self, hook, MANIP_DST, p)
             if v != NF_ACCEPT:
                 return v
-            return walk(g, TABLE_FILTER, hook, c, p, &self.host)
+            return filter_hook(self, TABLE_FILTER, hook, p)
         if hook == FORWARD:
-            return walk(g, TABLE_FILTER, hook, c, p, &self.host)
+            return filter_hook(self, TABLE_FILTER, hook, p)
         if hook == LOCAL_IN:
-            v = walk(g, TABLE_FILTER, hook, c, p, &self.host)
+            v = filter_hook(self, TABLE_FILTER, hook, p)
             if v != NF_ACCEPT:
                 return v
         v = nat_hook(self, hook, MANIP_SRC, p)
         if v != NF_ACCEPT:
             return v
+        if p.ct == 0 or settled(&c.table.entries[p.ct]):
+            return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 
     cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
-                         uint32_t* hints) noexcept nogil:
+                         Ahead* ahead) noexcept nogil:
         """Find the entries of a block of frames before they are needed, so that memory is waited for once.
 
-        Two passes: hash all tuples and prefetch their buckets; match tags and prefetch the entries. What is
-        found is a hint only: the packet's own turn compares tuples.
+        Two passes: read and hash all tuples and prefetch their buckets; match tags and prefetch the entries.
+        What is found is a hint only: the packet's own turn compares tuples.
         """
         cdef Table* t = &self.c.table
         cdef uint64_t hash[BLOCK]
-        cdef uint8_t known[BLOCK]
-        cdef Tuple tuple_
         cdef uint32_t i, off
         cdef const uint8_t* ip
         for i in range(count):
             ip = frames + i * stride + ETH_HLEN
-            known[i] = (lengths[i] >= ETH_HLEN + 28 and be16(ip - 2) == 0x0800 and ip[0] == 0x45
-                        and parse_tuple(ip, lengths[i] - ETH_HLEN, &tuple_, &off))
-            if known[i]:
-                hash[i] = hash_half(&tuple_.h, tuple_.proto, t.k0, t.k1)
+            ahead[i].known = (lengths[i] >= ETH_HLEN + 28 and be16(ip - 2) == 0x0800 and ip[0] == 0x45
+                              and not ip_is_fragment(ip) and ip_total(ip) >= 28
+                              and parse_tuple(ip, lengths[i] - ETH_HLEN, &ahead[i].key, &off))
+            if ahead[i].known:
+                hash[i] = hash_half(&ahead[i].key.h, ahead[i].key.proto, t.k0, t.k1)
                 __builtin_prefetch(bucket_of(t, hash[i]))
         for i in range(count):
-            hints[i] = likely_reference(t, hash[i]) if known[i] else 0
-            if hints[i] != 0:
-                __builtin_prefetch(&t.entries[hints[i] >> 1])
-                __builtin_prefetch(<char*>&t.entries[hints[i] >> 1] + 64)
+            ahead[i].hint = 0
+            if ahead[i].known:
+                ahead[i].hint = likely_reference(t, hash[i])
+                __builtin_prefetch(&t.entries[ahead[i].hint >> 1])
+                __builtin_prefetch(<char*>&t.entries[ahead[i].hint >> 1] + 64)
 
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil:
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before."""
         cdef Packet p
         cdef uint8_t* ip = frame + ETH_HLEN
@@ -249,7 +262,7 @@ cdef class Netfilter:
             return NF_ACCEPT                        # not IPv4: none of netfilter's business here
         ihl = ip_ihl(ip)
         total = ip_total(ip)
-        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or fold(sum_bytes(ip, ihl)) != 0xFFFF:
+        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or not ip_checksum_ok(ip, ihl):
             return NF_DROP
         if ip_is_fragment(ip):
             return NF_STOLEN
@@ -258,7 +271,9 @@ cdef class Netfilter:
         p.len = total
         p.avail = total
         p.iif = iif
-        p.hint = hint
+        if ahead != NULL and ahead.known:
+            p.key = &ahead.key
+            p.hint = ahead.hint
         out_length[0] = ETH_HLEN + total            # padding does not survive a router
         v = self.run(PREROUTING, &p)
         if v == NF_ACCEPT:
@@ -271,7 +286,8 @@ cdef class Netfilter:
                 v = self.run(FORWARD, &p)
                 if v == NF_ACCEPT:
                     v = self.run(POSTROUTING, &p)
-        conntrack_put(&self.c, &p)
+        if p.ct != 0 and not settled(&self.c.table.entries[p.ct]):
+            conntrack_put(&self.c, &p)
         return v
 
     def forward(self, frames, lengths, str iif, str oif, now=0.0, macs=None):
@@ -314,7 +330,7 @@ cdef class Netfilter:
         cdef bint many = not isinstance(now, (float, int)) and np.ndim(now) == 1
         cdef bint held = False
         cdef uint32_t length, block
-        cdef uint32_t hints[BLOCK]
+        cdef Ahead ahead[BLOCK]
         if n.shape[0] != count:
             raise ValueError(f"lengths has {n.shape[0]} entries for {count} frames")
         for i in range(count):
@@ -334,10 +350,10 @@ cdef class Netfilter:
             for i in range(count):
                 if i & (BLOCK - 1) == 0:
                     block = <uint32_t>(count - i) if count - i < BLOCK else BLOCK
-                    self.look_ahead(&f[i, 0], stride, &n[i], block, hints)
+                    self.look_ahead(&f[i, 0], stride, &n[i], block, ahead)
                 if many:
                     self.clock(times[i])
-                v[i] = self.one(&f[i, 0], n[i], &length, a, b, hints[i & (BLOCK - 1)])
+                v[i] = self.one(&f[i, 0], n[i], &length, a, b, &ahead[i & (BLOCK - 1)])
                 n[i] = length
                 held = held or v[i] == NF_STOLEN
                 if macs is not None and v[i] == NF_ACCEPT:
@@ -357,7 +373,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif, 0)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif, NULL)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -387,7 +403,7 @@ cdef class Netfilter:
                 ref = find_live(&self.c, &sent.h, sent.proto)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif), 0)
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif), NULL)
         PyBuffer_Release(&view)
         return known
 
@@ -400,7 +416,7 @@ cdef class Netfilter:
         cdef uint32_t length
         cdef int v
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif, 0)
+        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif, NULL)
         PyBuffer_Release(&view)
         return v
 

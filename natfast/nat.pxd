@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Entry
+from natfast.table cimport Entry, IPS_DST_NAT, IPS_DST_NAT_DONE, IPS_SRC_NAT, IPS_SRC_NAT_DONE
 from natfast.tuples cimport Half
 
 # NF_NAT_RANGE_*.
@@ -29,7 +29,15 @@ cdef enum:                      # Manip
 
 cdef void nat_setup(Conntrack* c, uint32_t ei, const NatRange* r, int manip) noexcept nogil
 cdef void nat_null_binding(Conntrack* c, uint32_t ei, int manip) noexcept nogil
-cdef bint nat_initialized(const Entry* e, int manip) noexcept nogil
 cdef bint nat_packet(Conntrack* c, Packet* p, int manip) noexcept nogil
 cdef bint nat_icmp_error(Conntrack* c, Packet* p, int manip) noexcept nogil
 cdef bint rewrite(Packet* p, uint32_t ip_off, const Half* target, uint32_t proto, int manip) noexcept nogil
+
+
+cdef inline bint nat_initialized(const Entry* e, int manip) noexcept nogil:
+    return (e.status & (IPS_SRC_NAT_DONE if manip == MANIP_SRC else IPS_DST_NAT_DONE)) != 0
+
+
+cdef inline uint32_t status_bit(int manip, int dir) noexcept nogil:
+    """The translation that a hook does: what is SNAT for the original direction is DNAT for the reply."""
+    return IPS_SRC_NAT if (manip == MANIP_SRC) == (dir == 0) else IPS_DST_NAT

@@ -1,5 +1,5 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from natfast.checksum cimport fold, replace4, replace4_at, sum_bytes
+from natfast.checksum cimport fold, replace4, replace4_at, replace6, sum_bytes
 from natfast.headers cimport (ICMP_REDIRECT, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, be16, be32, icmp_has_id, ip_ihl, put16, put32)
 from natfast.conntrack cimport find_live, kill
@@ -16,10 +16,6 @@ cdef enum:
     MAX_ATTEMPTS = 128          # consecutive candidates tried before a new random start
     HARDER_BELOW = 32           # the last tries of a round may evict a closed TCP connection
     CSUM_MANGLED_0 = 0xFFFF
-
-
-cdef inline bint nat_initialized(const Entry* e, int manip) noexcept nogil:
-    return (e.status & (IPS_SRC_NAT_DONE if manip == MANIP_SRC else IPS_DST_NAT_DONE)) != 0
 
 
 cdef bint taken(Conntrack* c, const Half* wanted, uint32_t ei) noexcept nogil:
@@ -309,7 +305,7 @@ cdef bint rewrite_l4(Packet* p, uint32_t ip_off, uint32_t l4, const Half* target
     else:
         old_ip = be32(ip + 16)
         new_ip = target.dst
-    check = replace4(replace4(check, old_ip, new_ip), old_port, new_port)
+    check = replace6(check, old_ip, new_ip, old_port, new_port)
     if proto != IPPROTO_TCP and check == 0:
         check = CSUM_MANGLED_0
     put16(h + check_at, check)
@@ -347,11 +343,6 @@ cdef bint rewrite(Packet* p, uint32_t ip_off, const Half* target, uint32_t proto
         replace4_at(ip + 10, be32(ip + 16), target.dst)
         put32(ip + 16, target.dst)
     return True
-
-
-cdef inline uint32_t status_bit(int manip, int dir) noexcept nogil:
-    """The translation that a hook does: what is SNAT for the original direction is DNAT for the reply."""
-    return IPS_SRC_NAT if (manip == MANIP_SRC) == (dir == 0) else IPS_DST_NAT
 
 
 cdef bint nat_packet(Conntrack* c, Packet* p, int manip) noexcept nogil:

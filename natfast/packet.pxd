@@ -1,5 +1,6 @@
 """A packet as the netfilter hooks see it: the part of Linux's sk_buff that they read and write."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from natfast.tuples cimport Tuple
 
 # Packet's relation to its connection; numbers as in Linux's ip_conntrack_info.
 cdef enum:                      # CtInfo
@@ -23,6 +24,7 @@ ctypedef struct Packet:
     uint32_t len            # bytes from the IP header on (after trimming)
     uint32_t avail          # bytes that are in memory; all after them are zero
     uint32_t ct             # conntrack entry, 0 if none
+    const Tuple* key        # the tuple, if a batch has read it already (no options, no fragment), else NULL
     uint32_t hint           # reference that a batch found ahead of time, 0 if none; checked before use
     uint32_t mark
     uint32_t rules          # rules walked so far

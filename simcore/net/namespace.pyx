@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memcmp, memcpy, memset
 
-from natfast.checksum cimport decrease_ttl, fold, ip_checksum, pseudo_sum, sum_bytes
+from natfast.checksum cimport decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
 from natfast.conntrack cimport conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
@@ -513,7 +513,7 @@ cdef class Namespace(Device):
             self.drop(f, NULL, "IP: bad header")
             return False
         ip = f.data + IP
-        if not f.checksum_ok and fold(sum_bytes(ip, ihl)) != 0xFFFF:
+        if not f.checksum_ok and not ip_checksum_ok(ip, ihl):
             self.drop(f, NULL, "IP: bad checksum")
             return False
         total = ip_total(ip)
