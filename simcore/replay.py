@@ -166,7 +166,8 @@ def same_frame(kernel: bytes, ours: bytes, addresses: set[str]) -> bool:
     ihl = (ours[14] & 15) * 4
     kind = ours[14 + ihl] if ours[23] == 1 else -1
     reset = ours[23] == 6 and len(ours) > 14 + ihl + 13 and ours[14 + ihl + 13] & 4
-    if str(ipaddress.IPv4Address(ours[26:30])) not in addresses or not (kind in (0, 3, 11, 12, 14) or reset):
+    own = ours[26] == 127 or str(ipaddress.IPv4Address(ours[26:30])) in addresses
+    if not own or not (kind in (0, 3, 11, 12, 14) or reset):
         return False
 
     def masked(f: bytes) -> bytes:

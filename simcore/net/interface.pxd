@@ -21,6 +21,8 @@ cdef class Interface:
     cdef public uint32_t mtu
     cdef public bint up
     cdef public bint hairpin
+    cdef public bint route_localnet     # 127/8 is not martian here
+    cdef public int rp_filter           # 0 off, 1 strict, 2 loose
     cdef readonly Interface master  # the bridge it is a port of
     cdef readonly list members      # a bridge's ports
     cdef readonly list addresses    # CIDR strings

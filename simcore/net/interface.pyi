@@ -10,6 +10,8 @@ class Interface:
     mtu: int
     up: bool
     hairpin: bool
+    route_localnet: bool
+    rp_filter: int
     master: Interface | None
     members: list[Interface]
     addresses: list[str]

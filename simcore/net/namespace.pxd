@@ -56,8 +56,6 @@ cdef class Namespace(Device):
     cdef uint16_t ip_id
     cdef bint forwarding
     cdef bint bridge_netfilter
-    cdef bint route_localnet
-    cdef int rp_filter
     cdef double icmp_ratelimit
     cdef dict icmp_tokens
     cdef public object tracer

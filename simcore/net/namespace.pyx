@@ -65,6 +65,8 @@ cdef dict DEFAULTS = {
     "net.ipv4.ip_local_port_range": "32768 60999",
 }
 
+CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
+
 
 cdef class Neighbour:
     """Who has an address on a link."""
@@ -130,13 +132,11 @@ cdef class Namespace(Device):
         for key, value in (sysctl or {}).items():
             if key.startswith("net.netfilter."):
                 continue
-            if key not in DEFAULTS and not key.startswith(("net.ipv4.conf.", "net.ipv6.")):
+            if key not in DEFAULTS and not (key.startswith("net.ipv4.conf.") and key.endswith(CONF)):
                 raise ValueError(f"sysctl {key!r} is not known; the known ones are {', '.join(DEFAULTS)}")
             self.sysctl[key] = value
         self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
         self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
-        self.route_localnet = bool(self.sysctl["net.ipv4.conf.all.route_localnet"])
-        self.rp_filter = int(self.sysctl["net.ipv4.conf.all.rp_filter"])
         self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
         self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
         self.routes = RouteTable()
@@ -159,6 +159,11 @@ cdef class Namespace(Device):
 
     # --- configuration -----------------------------------------------------------------------------
 
+    def conf(self, str interface, str key):
+        """A `net.ipv4.conf` setting of an interface: the larger of `all` and its own (or `default`), as Linux takes it."""
+        own = self.sysctl.get(f"net.ipv4.conf.{interface}.{key}", self.sysctl.get(f"net.ipv4.conf.default.{key}", 0))
+        return max(int(self.sysctl[f"net.ipv4.conf.all.{key}"]), int(own))
+
     def add_interface(self, str name, int kind=ETHERNET, str mac="02:00:00:00:00:00", int mtu=1500):
         """Add an interface: ETHERNET (has a port to plug a wire into), BRIDGE or LOOPBACK."""
         if name in self.by_name:
@@ -168,6 +173,8 @@ cdef class Namespace(Device):
             port = self.add_port()
         cdef int number = self.netfilter.number(name) if self.netfilter is not None else len(self.interfaces) + 1
         cdef Interface dev = Interface(self.name, name, len(self.interfaces), kind, number, port, mac, mtu)
+        dev.route_localnet = bool(self.conf(name, "route_localnet"))
+        dev.rp_filter = self.conf(name, "rp_filter")
         self.interfaces.append(dev)
         self.by_name[name] = dev
         if port >= 0:
@@ -639,7 +646,7 @@ cdef class Namespace(Device):
             return
         if (src >> 24) == 0 or (dst >> 24) == 0:
             return
-        if ((src >> 24) == 127 or (dst >> 24) == 127) and not self.route_localnet and dev.kind != LOOPBACK:
+        if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
             return
         if (dst >> 28) == 14:
             if dst == 0xE0000001U:
@@ -662,9 +669,9 @@ cdef class Namespace(Device):
         if i < 0:
             w.kind = W_UNREACHABLE
             return
-        if self.rp_filter:
+        if dev.rp_filter:
             kind = self.routes.lookup(src)
-            if <int>kind < 0 or (self.rp_filter == 1 and self.routes.routes[kind].interface != dev.index):
+            if <int>kind < 0 or (dev.rp_filter == 1 and self.routes.routes[kind].interface != dev.index):
                 return
         w.kind = W_FORWARD
         w.oif = self.routes.routes[i].interface
