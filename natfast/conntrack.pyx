@@ -137,13 +137,6 @@ cdef int icmp_error(Conntrack* c, Packet* p, uint32_t off, bint at_prerouting) n
     return TRACK_ACCEPT
 
 
-cdef inline bint still_there(Conntrack* c, uint32_t ref, const Tuple* t) noexcept nogil:
-    """Is this the live entry of the tuple? A hint may be of another tuple, or out of date."""
-    cdef Entry* e = &c.table.entries[ref >> 1]
-    return (e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED and e.proto == t.proto
-            and half_equal(&e.tuple[ref & 1], &t.h) and not expired(e, c.now))
-
-
 cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogil:
     """PREROUTING and OUTPUT: gives the packet its connection, or none if it is INVALID."""
     cdef Tuple t, reply

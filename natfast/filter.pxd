@@ -68,6 +68,7 @@ ctypedef struct Program:
     CChain* chains
     NatRange* ranges
     int32_t base[4][5]          # chain of (table, hook), -1 if none
+    bint mangles                # the mangle table has chains
     uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
     uint32_t n_patterns
     uint64_t logged

@@ -403,6 +403,7 @@ cdef class Compiled:
             raise MemoryError
         cdef int at = 0, i
         for i, (table, chain) in enumerate(chains):
+            self.p.mangles = self.p.mangles or table == "mangle"
             self.p.chains[i].first = at
             self.p.chains[i].n = len(chain.rules)
             if chain.policy is None:

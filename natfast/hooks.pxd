@@ -24,5 +24,6 @@ cdef class Netfilter:
     cdef void put(self, Packet* p) noexcept nogil
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
+    cdef int established(self, Packet* p, int oif) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil
     cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil

@@ -8,7 +8,7 @@ from libc.string cimport memset
 import numpy as np
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
-from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, sweep
+from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
@@ -16,9 +16,9 @@ from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP,
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
-from natfast.state cimport Conntrack, expired
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, table_bytes, table_clear,
+from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
                             table_free, table_init)
 from natfast.tuples cimport Half, Tuple, hash_half, invert, parse_tuple
 from natfast.defrag import Defragmenter
@@ -251,6 +251,44 @@ cdef class Netfilter:
                 __builtin_prefetch(&t.entries[ahead[i].hint >> 1])
                 __builtin_prefetch(<char*>&t.entries[ahead[i].hint >> 1] + 64)
 
+    cdef int established(self, Packet* p, int oif) noexcept nogil:
+        """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
+
+        -1 if it is not such a packet, or reopens a connection that is over: then the long way begins anew.
+        """
+        cdef Conntrack* c = &self.c
+        cdef uint32_t ei = p.hint >> 1
+        cdef int dir = p.hint & 1, v
+        cdef Entry* e = &c.table.entries[ei]
+        if (p.data[9] == IPPROTO_ICMP or p.data[8] <= 1 or not still_there(c, p.hint, p.key)
+                or not (dir or e.status & IPS_SEEN_REPLY)):
+            return -1
+        c.stats.found += 1
+        v = track(c, ei, p, 20, dir, True)
+        if v == TRACK_REPEAT:
+            table_release(&c.table, ei)         # the tuple is free for a new connection
+            p.hint = 0
+            return -1
+        if v == TRACK_ACCEPT:
+            p.ct = ei
+            p.ctinfo = IP_CT_ESTABLISHED_REPLY if dir else IP_CT_ESTABLISHED
+            count_packet(e, dir, p.len)
+            if dir:
+                e.status |= IPS_SEEN_REPLY
+            if e.status & status_bit(MANIP_DST, dir) and not nat_packet(c, p, MANIP_DST):
+                return NF_DROP
+        else:
+            c.stats.invalid += 1
+        p.data[8] -= 1
+        put16(p.data + 10, decrease_ttl(be16(p.data + 10)))
+        p.oif = oif
+        v = filter_hook(self, TABLE_FILTER, FORWARD, p)
+        if v == NF_ACCEPT and p.ct != 0 and e.status & status_bit(MANIP_SRC, dir) and not nat_packet(c, p, MANIP_SRC):
+            v = NF_DROP
+        if p.ct != 0 and not settled(e):
+            conntrack_put(c, p)
+        return v
+
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before."""
         cdef Packet p
@@ -275,6 +313,10 @@ cdef class Netfilter:
             p.key = &ahead.key
             p.hint = ahead.hint
         out_length[0] = ETH_HLEN + total            # padding does not survive a router
+        if p.hint != 0 and self.program.base[TABLE_RAW][PREROUTING] < 0 and not self.program.mangles:
+            v = self.established(&p, oif)
+            if v >= 0:
+                return v
         v = self.run(PREROUTING, &p)
         if v == NF_ACCEPT:
             if ip[8] <= 1:

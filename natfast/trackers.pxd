@@ -1,10 +1,28 @@
 """Connection tracking of the protocols that are not TCP."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from natfast.checksum cimport fold, pseudo_sum, sum_bytes
+from natfast.headers cimport IPPROTO_TCP, IPPROTO_UDP
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 from natfast.table cimport Entry
 
-cdef bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) noexcept nogil
+
+cdef inline uint32_t present(Packet* p, uint32_t off, uint32_t n) noexcept nogil:
+    """How many of `n` bytes at `off` are in memory; those past it are zero and add nothing."""
+    if off >= p.avail:
+        return 0
+    return n if off + n <= p.avail else p.avail - off
+
+
+cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) noexcept nogil:
+    """Does the transport checksum hold over all that follows the IP header?"""
+    cdef uint32_t n = p.len - dataoff
+    cdef uint64_t s = sum_bytes(p.data + dataoff, present(p, dataoff, n))
+    if protocol == IPPROTO_TCP or protocol == IPPROTO_UDP:
+        s += pseudo_sum(p.data, protocol, n)
+    return fold(s) == 0xFFFF
+
+
 cdef int udp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at_prerouting) noexcept nogil
 cdef int udplite_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at_prerouting) noexcept nogil
 cdef int icmp_packet(Conntrack* c, Entry* e) noexcept nogil

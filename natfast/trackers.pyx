@@ -8,22 +8,6 @@ from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT,
 from libc.string cimport memset
 
 
-cdef inline uint32_t present(Packet* p, uint32_t off, uint32_t n) noexcept nogil:
-    """How many of `n` bytes at `off` are in memory; those past it are zero and add nothing."""
-    if off >= p.avail:
-        return 0
-    return n if off + n <= p.avail else p.avail - off
-
-
-cdef bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) noexcept nogil:
-    """Does the transport checksum hold over all that follows the IP header?"""
-    cdef uint32_t n = p.len - dataoff
-    cdef uint64_t s = sum_bytes(p.data + dataoff, present(p, dataoff, n))
-    if protocol == IPPROTO_TCP or protocol == IPPROTO_UDP:
-        s += pseudo_sum(p.data, protocol, n)
-    return fold(s) == 0xFFFF
-
-
 cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:
     if not e.status & IPS_FIXED_TIMEOUT:
         e.expires = c.now + timeout

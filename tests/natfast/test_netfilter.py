@@ -1,6 +1,7 @@
 """The Python surface of natfast: batch, single packet, hooks, limits, expiry, port choice."""
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -218,3 +219,31 @@ def test_tcp_states_by_name() -> None:
         tcp(flags, inward, seq, ack)
         states.append(nat.conntrack()[0].split()[3])
     assert states == ["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT"]
+
+
+def test_a_batch_does_what_single_packets_do(data: Path) -> None:
+    """The batch looks ahead and has a short way for established packets; recorded conversations must not tell the difference."""
+    for filtered in (False, True):
+        ruleset = Rules.from_iptables_save((data / "oracle" / "docker.v4").read_text()) if filtered else rules()
+        for case in sorted((data / "oracle" / "random").glob("*.jsonl")):
+            rows = [json.loads(line) for line in case.read_text().splitlines()]
+            frames = [(r["in"] == "eth0", bytes.fromhex(r["frame"])) for r in rows] * 2
+            one, many = Netfilter(ruleset, INTERFACES, seed=1), Netfilter(ruleset, INTERFACES, seed=1)
+            a, b = one.interface_number("docker0"), one.interface_number("eth0")
+            at = 0
+            while at < len(frames):
+                inward = frames[at][0]
+                end = next((i for i in range(at, len(frames)) if frames[i][0] != inward), len(frames))
+                batch = np.zeros((end - at, 600), np.uint8)
+                lengths = np.array([len(f) for _, f in frames[at:end]], np.uint32)
+                for row, (_, f) in zip(batch, frames[at:end], strict=True):
+                    row[:len(f)] = np.frombuffer(f, np.uint8)
+                verdicts = many.forward(batch, lengths, *(("eth0", "docker0") if inward else ("docker0", "eth0")), 0.0)
+                for i, (_, f) in enumerate(frames[at:end]):
+                    buf = bytearray(f)
+                    verdict = one.packet(buf, *((b, a) if inward else (a, b)))
+                    assert verdict == verdicts[i]
+                    assert bytes(batch[i, :lengths[i]]) == bytes(buf[:lengths[i]])
+                at = end
+            assert one.conntrack(0.0) == many.conntrack(0.0)
+            assert one.stats == many.stats
