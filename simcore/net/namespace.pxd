@@ -103,3 +103,5 @@ cdef class Namespace(Device):
     cdef void local_error(self, Frame* f) noexcept
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept
     cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport)
+    cdef int fdb_port(self, uint64_t key) noexcept
+    cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept

@@ -90,6 +90,14 @@ cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, ui
     return k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol
 
 
+cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
+    """Let netfilter see the frame's IP packet."""
+    p.data = <uint8_t*>f.data + IP
+    p.len = f.len - IP
+    p.avail = f.have - IP
+    p.checksum_ok = f.checksum_ok
+
+
 cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
     """Fill in a transport checksum over what is in memory; the rest is zero."""
     cdef uint8_t* ip = f.data + IP
@@ -358,10 +366,7 @@ cdef class Namespace(Device):
                 if f == NULL:
                     return
             hooked = True
-            p.data = f.data + IP
-            p.len = f.len - IP
-            p.avail = f.have - IP
-            p.checksum_ok = f.checksum_ok
+            view(&p, f)
             p.iif = bridge.number
             p.physin = port.number
             before = ip_dst(p.data)
@@ -389,36 +394,24 @@ cdef class Namespace(Device):
 
     cdef void bridge_decide(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """Learn the source; then up, to one port, or flood (IEEE 802.1D 7.7, 7.8)."""
-        cdef uint64_t key = mac_key(f.data + 6), entry, seen
+        cdef uint64_t key = mac_key(f.data + 6), entry
         cdef Interface out
-        cdef Frame* copy
-        cdef bint found
-        cdef int i
+        cdef int index
         if not (self.fdb.get(key, &entry) and entry & 1):
             self.fdb.put(key, <uint64_t>(port.index << 1))
             self.fdb_seen.put(key, <uint64_t>(self.calendar.now * 1e6))
         if f.data[0] & 1:
             if self.tracer is not None:
                 self.note(bridge.name, f, "bridge: broadcast, flooded and up")
-            for i in range(len(bridge.members)):
-                out = <Interface>bridge.members[i]
-                if out is not port or port.hairpin:
-                    copy = frame_copy(f)
-                    self.bridge_forward(out, bridge, copy, p, hooked)
+            self.flood(port, bridge, f, p, hooked)
             self.bridge_up(bridge, f, p, hooked)
             return
         if memcmp(f.data, bridge.mac, 6) == 0:
             self.bridge_up(bridge, f, p, hooked)
             return
-        key = mac_key(f.data)
-        found = self.fdb.get(key, &entry)
-        if found and not entry & 1:
-            self.fdb_seen.get(key, &seen)
-            if self.calendar.now - seen * 1e-6 > self.fdb_ageing:
-                self.fdb.remove(key)
-                found = False
-        if found:
-            out = <Interface>self.interfaces[entry >> 1]
+        index = self.fdb_port(mac_key(f.data))
+        if index >= 0:
+            out = <Interface>self.interfaces[index]
             if out is port and not port.hairpin:
                 self.drop(f, p, "bridge: back to its port")
                 return
@@ -428,14 +421,31 @@ cdef class Namespace(Device):
         else:
             if self.tracer is not None:
                 self.note(bridge.name, f, "bridge: unknown MAC, flooded")
-            for i in range(len(bridge.members)):
-                out = <Interface>bridge.members[i]
-                if out is not port or port.hairpin:
-                    copy = frame_copy(f)
-                    self.bridge_forward(out, bridge, copy, p, hooked)
+            self.flood(port, bridge, f, p, hooked)
             frame_free(f)
         if hooked:
             self.netfilter.put(p)
+
+    cdef int fdb_port(self, uint64_t key) noexcept:
+        """Interface index of the port behind which a MAC was seen, -1 if it is unknown or too long ago."""
+        cdef uint64_t entry, seen = 0
+        if not self.fdb.get(key, &entry):
+            return -1
+        if not entry & 1:
+            self.fdb_seen.get(key, &seen)
+            if self.calendar.now - seen * 1e-6 > self.fdb_ageing:
+                self.fdb.remove(key)
+                return -1
+        return <int>(entry >> 1)
+
+    cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
+        """A copy to every port, not back to `port` unless it is a hairpin; the frame stays the caller's."""
+        cdef Interface out
+        cdef int i
+        for i in range(len(bridge.members)):
+            out = <Interface>bridge.members[i]
+            if out is not port or port.hairpin:
+                self.bridge_forward(out, bridge, frame_copy(f), p, hooked)
 
     cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """br_pass_frame_up: the frame is for the host."""
@@ -462,8 +472,7 @@ cdef class Namespace(Device):
         cdef int v
         if hooked:
             q = p[0]
-            q.data = f.data + IP
-            q.avail = f.have - IP
+            view(&q, f)
             q.iif = bridge.number
             q.oif = bridge.number
             q.physout = out.number
@@ -486,23 +495,16 @@ cdef class Namespace(Device):
 
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept:
         """A frame that the host sends into its bridge: FDB or flood."""
-        cdef uint64_t entry, seen
-        cdef Frame* copy
         cdef Interface out
-        cdef int i
-        if not f.data[0] & 1 and self.fdb.get(mac_key(f.data), &entry):
-            if not entry & 1:
-                self.fdb_seen.get(mac_key(f.data), &seen)
-            if entry & 1 or self.calendar.now - seen * 1e-6 <= self.fdb_ageing:
-                out = <Interface>self.interfaces[entry >> 1]
-                if self.tracer is not None:
-                    self.note(bridge.name, f, f"bridge FDB: port {out.name}")
-                self.put_on_wire(out, f)
-                return
-            self.fdb.remove(mac_key(f.data))
+        cdef int i, index = -1 if f.data[0] & 1 else self.fdb_port(mac_key(f.data))
+        if index >= 0:
+            out = <Interface>self.interfaces[index]
+            if self.tracer is not None:
+                self.note(bridge.name, f, f"bridge FDB: port {out.name}")
+            self.put_on_wire(out, f)
+            return
         for i in range(len(bridge.members)):
-            copy = frame_copy(f)
-            self.put_on_wire(<Interface>bridge.members[i], copy)
+            self.put_on_wire(<Interface>bridge.members[i], frame_copy(f))
         frame_free(f)
 
     # --- IPv4 input --------------------------------------------------------------------------------
@@ -594,18 +596,13 @@ cdef class Namespace(Device):
             return
         if hooked:
             f.frag_max = 0                          # what the bridge reassembled leaves as one packet
-        p.data = f.data + IP
-        p.len = f.len - IP
-        p.avail = f.have - IP
+        view(p, f)
         if self.netfilter is not None and not hooked:
             if ip_is_fragment(f.data + IP):
                 f = self.reassemble(f, dev.index)
                 if f == NULL:
                     return
-            p.data = f.data + IP
-            p.len = f.len - IP
-            p.avail = f.have - IP
-            p.checksum_ok = f.checksum_ok
+            view(p, f)
             p.iif = dev.number
             before = ip_dst(p.data)
             self.netfilter.clock(self.calendar.now)
@@ -764,9 +761,7 @@ cdef class Namespace(Device):
             f = self.reassemble(f, dev.index)
             if f == NULL:
                 return
-            p.data = f.data + IP
-            p.len = f.len - IP
-            p.avail = f.have - IP
+            view(p, f)
         f.frag_max = 0
         if self.netfilter is not None:
             p.iif = dev.number
@@ -894,10 +889,7 @@ cdef class Namespace(Device):
             return
         if self.netfilter is not None:
             memset(&p, 0, sizeof(Packet))
-            p.data = f.data + IP
-            p.len = f.len - IP
-            p.avail = f.have - IP
-            p.checksum_ok = f.checksum_ok
+            view(&p, f)
             p.oif = (<Interface>self.interfaces[w.oif]).number
             before = ip_dst(p.data)
             src = ip_src(p.data)
@@ -1129,8 +1121,7 @@ cdef class Namespace(Device):
         while f != NULL:
             nxt = f.next
             memset(&p, 0, sizeof(Packet))
-            p.data = f.data + IP
-            p.len = f.len - IP
+            view(&p, f)
             f.packet_type = PACKET_HOST
             if address_type(&self.host, ip_src(f.data + IP)) & T_LOCAL:
                 self.local_error(f)
