@@ -96,7 +96,7 @@ class Tracer:
         if not hops:
             why.insert(0, "sent" if outgoing else "received")
         elif not outgoing and not why:
-            why.append("over the wire")
+            why.append("over the wire" if hops[-1].place.split("/")[0] != place.split("/")[0] else "up to the host")
         hops.append(Hop(time, place, outgoing, now, changed, why))
 
     def packets(self) -> list[list[Hop]]:
