@@ -12,6 +12,7 @@ cdef enum:                      # CtVerdict
 cdef uint32_t find_live(Conntrack* c, const Half* h, uint32_t proto) noexcept nogil
 cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogil
 cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil
+cdef void conntrack_attach(Packet* p, const Packet* cause) noexcept nogil
 cdef void conntrack_put(Conntrack* c, Packet* p) noexcept nogil
 cdef int track(Conntrack* c, uint32_t ei, Packet* p, uint32_t off, int dir, bint at_prerouting) noexcept nogil
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil

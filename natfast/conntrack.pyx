@@ -6,7 +6,7 @@ A packet that holds an unconfirmed entry, or one that was killed while it held i
 from libc.stdint cimport uint8_t, uint32_t
 from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, ip_dst, ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
-from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED,
+from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
 from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
                             expired, random32)
@@ -229,12 +229,23 @@ cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
     return CT_ACCEPT
 
 
+cdef void conntrack_attach(Packet* p, const Packet* cause) noexcept nogil:
+    """An ICMP error made here belongs to the connection of the packet that caused it, the other way round.
+
+    It need not be in the table: it may be unconfirmed, or have been deleted by that very packet.
+    """
+    if cause.ct != 0:
+        p.ct = cause.ct
+        p.ctinfo = IP_CT_RELATED if cause.ctinfo >= IP_CT_IS_REPLY else IP_CT_RELATED_REPLY
+        p.borrowed = True
+
+
 cdef void conntrack_put(Conntrack* c, Packet* p) noexcept nogil:
     """The packet lets go of its connection."""
     cdef uint32_t status
-    if p.ct != 0:
+    if p.ct != 0 and not p.borrowed:
         status = c.table.entries[p.ct].status
         if not status & IPS_CONFIRMED or status & IPS_DYING:
             table_release(&c.table, p.ct)
-        p.ct = 0
+    p.ct = 0
     p.ctinfo = 0

@@ -221,7 +221,7 @@ cdef class Netfilter:
         v = nat_hook(self, hook, MANIP_SRC, p)
         if v != NF_ACCEPT:
             return v
-        if p.ct == 0 or settled(&c.table.entries[p.ct]):
+        if p.ct == 0 or p.borrowed or settled(&c.table.entries[p.ct]):
             return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 

@@ -92,7 +92,7 @@ cdef class Namespace(Device):
     cdef void send_reset(self, Frame* f) noexcept
     cdef void reject(self, Frame* f, Packet* p) noexcept
     cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
-    cdef void local_out(self, Frame* f) noexcept
+    cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag) noexcept
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
     cdef void fragment_expiry(self) noexcept

@@ -12,7 +12,7 @@ from cpython.ref cimport Py_INCREF
 from libc.string cimport memcmp, memcpy, memset
 
 from natfast.checksum cimport decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
-from natfast.conntrack cimport conntrack_confirm
+from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
                               ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_TCP, IPPROTO_UDP,
@@ -878,8 +878,8 @@ cdef class Namespace(Device):
         f.born = self.calendar.now
         return f
 
-    cdef void local_out(self, Frame* f) noexcept:
-        """A packet that this host sends: OUTPUT, routing, POSTROUTING."""
+    cdef void local_out(self, Frame* f, const Packet* cause=NULL) noexcept:
+        """A packet that this host sends: OUTPUT, routing, POSTROUTING. `cause`: what an ICMP error is about."""
         cdef Way w
         cdef Packet p
         cdef uint32_t before, src
@@ -891,6 +891,8 @@ cdef class Namespace(Device):
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
             p.oif = (<Interface>self.interfaces[w.oif]).number
+            if cause != NULL:
+                conntrack_attach(&p, cause)
             before = ip_dst(p.data)
             src = ip_src(p.data)
             self.netfilter.clock(self.calendar.now)
@@ -1226,7 +1228,7 @@ cdef class Namespace(Device):
         e.checksum_ok = 1
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")
-        self.local_out(e)
+        self.local_out(e, p)
 
     cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept:
         """ICMP for this host: echo is answered, errors go to the socket they are about."""

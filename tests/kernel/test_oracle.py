@@ -8,7 +8,7 @@ import pytest
 from simcore.replay import Box, replay_case
 
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
-SETS = {"named": "box.json", "named-brnf0": "box-brnf0.json", "random": "box.json"}
+SETS = {"named": "box.json", "named-brnf0": "box-brnf0.json", "random": "box.json", "added": "box.json"}
 CASES = [(group, case.stem) for group in SETS for case in sorted((ORACLE / group).glob("*.jsonl"))]
 
 # The rig empties conntrack between cases, not the fragment queues: the last fragment that "fragment-missing"
