@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from natfast.checksum import internet_checksum
+
 MF, DF, OFFSET = 0x2000, 0x4000, 0x1FFF
 
 
@@ -36,20 +38,13 @@ class _Queue:
     max_df_size: int = 0
 
 
-def checksum(header: bytes | bytearray) -> int:
-    s = sum(int.from_bytes(header[i:i + 2], "big") for i in range(0, len(header), 2))
-    s = (s & 0xFFFF) + (s >> 16)
-    s = (s & 0xFFFF) + (s >> 16)
-    return ~s & 0xFFFF
-
-
 def with_header(header: bytes, total: int, frag: int) -> bytes:
     """`header` with a new total length and fragment word, and the checksum that follows."""
     h = bytearray(header)
     h[2:4] = total.to_bytes(2, "big")
     h[6:8] = frag.to_bytes(2, "big")
     h[10:12] = b"\0\0"
-    h[10:12] = checksum(h).to_bytes(2, "big")
+    h[10:12] = internet_checksum(h).to_bytes(2, "big")
     return bytes(h)
 
 

@@ -563,7 +563,6 @@ cdef class Netfilter:
     def stats(self):
         """Counters as `conntrack -S` shows, and the table's size."""
         cdef dict s = self.c.stats
-        s.pop("error", None)
         s["entries"] = self.c.table.count
         s["bytes"] = table_bytes(&self.c.table)
         return s

@@ -9,7 +9,7 @@ from natfast.table cimport (Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE,
                             IPS_NAT_DONE_MASK, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SRC_NAT_DONE, source_head,
                             source_link)
 from natfast.tcp cimport TCP_SYN_SENT, TCP_TIME_WAIT
-from natfast.trackers cimport l4_checksum_ok
+from natfast.trackers cimport l4_checksum_ok, sctp_crc
 from natfast.tuples cimport Half, half_equal, invert_half
 
 cdef enum:
@@ -313,18 +313,9 @@ cdef bint rewrite_l4(Packet* p, uint32_t ip_off, uint32_t l4, const Half* target
 
 
 cdef void sctp_checksum(Packet* p, uint32_t l4) noexcept nogil:
-    """SCTP's CRC32c cannot be mended: it is computed anew."""
-    cdef uint32_t crc = 0xFFFFFFFFU, i, n = p.len - l4, k
+    """SCTP's CRC32c cannot be mended: it is computed anew, and stored low byte first."""
+    cdef uint32_t crc = sctp_crc(p, l4)
     cdef uint8_t* s = p.data + l4
-    s[8] = 0
-    s[9] = 0
-    s[10] = 0
-    s[11] = 0
-    for i in range(n):
-        crc ^= s[i] if l4 + i < p.avail else 0
-        for k in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78U if crc & 1 else 0)
-    crc = ~crc
     s[8] = <uint8_t>crc
     s[9] = <uint8_t>(crc >> 8)
     s[10] = <uint8_t>(crc >> 16)

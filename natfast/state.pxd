@@ -12,7 +12,6 @@ ctypedef struct Stats:
     uint64_t insert_failed
     uint64_t drop
     uint64_t early_drop
-    uint64_t error
     uint64_t expired
     uint64_t table_full
 

@@ -17,7 +17,6 @@ ctypedef struct Sysctl:
     uint8_t tcp_ignore_invalid_rst
     uint8_t checksum
     uint8_t acct
-    uint8_t log_invalid
 
 cdef enum:                      # TcpTimeout
     TIMEOUT_RETRANS = 10

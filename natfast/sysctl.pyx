@@ -67,7 +67,6 @@ cdef int sysctl_defaults(Sysctl* s) except -1:
     for row in ROWS.values():
         _store(s, row, row[2])
     s.tcp[9] = s.tcp[1]                 # SYN_SENT2 has SYN_SENT's
-    s.log_invalid = 0
     return 0
 
 

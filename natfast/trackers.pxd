@@ -23,6 +23,7 @@ cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) 
     return fold(s) == 0xFFFF
 
 
+cdef uint32_t sctp_crc(Packet* p, uint32_t off) noexcept nogil
 cdef int udp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at_prerouting) noexcept nogil
 cdef int udplite_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at_prerouting) noexcept nogil
 cdef int icmp_packet(Conntrack* c, Entry* e) noexcept nogil

@@ -160,7 +160,7 @@ cdef int _compile() except -1:
 _compile()
 
 
-cdef bint sctp_crc_ok(Packet* p, uint32_t off) noexcept nogil:
+cdef uint32_t sctp_crc(Packet* p, uint32_t off) noexcept nogil:
     """CRC32c over the SCTP packet with its checksum field as zero (RFC 9260 appendix A)."""
     cdef uint32_t crc = 0xFFFFFFFFU, n = p.len - off, i
     cdef const uint8_t* s = p.data + off
@@ -168,7 +168,12 @@ cdef bint sctp_crc_ok(Packet* p, uint32_t off) noexcept nogil:
     for i in range(n):
         b = s[i] if off + i < p.avail and not 8 <= i < 12 else 0
         crc = CRC32C[(crc ^ b) & 255] ^ (crc >> 8)
-    crc = ~crc
+    return ~crc
+
+
+cdef bint sctp_crc_ok(Packet* p, uint32_t off) noexcept nogil:
+    cdef uint32_t crc = sctp_crc(p, off)
+    cdef const uint8_t* s = p.data + off
     return (s[8] == (crc & 255) and s[9] == ((crc >> 8) & 255) and s[10] == ((crc >> 16) & 255)
             and s[11] == (crc >> 24))
 

@@ -70,6 +70,8 @@ class World:
             ns = self.internet.add_server(name, server.address, server.prefix, _link(x.links.server))
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
+        self.sinks: list[tuple[Namespace, int, UdpSink]] = []
+        self.bulk_sinks: list[tuple[Namespace, int]] = []
         self.outcomes: list[Outcome] = []
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
@@ -207,16 +209,6 @@ class World:
             self.bulk_sinks.append((target, w.port))
             self.env.process(_discard(target, w.port))
         self.env.process(_upload(self.env, ns, to, w.port, w.size, w.start, outcome))
-
-    @property
-    def sinks(self) -> list[tuple[Namespace, int, UdpSink]]:
-        """UDP sinks already open."""
-        return self.__dict__.setdefault("_sinks", [])  # type: ignore[no-any-return]
-
-    @property
-    def bulk_sinks(self) -> list[tuple[Namespace, int]]:
-        """TCP sinks already open."""
-        return self.__dict__.setdefault("_bulk_sinks", [])  # type: ignore[no-any-return]
 
     # --- running -----------------------------------------------------------------------------------
 

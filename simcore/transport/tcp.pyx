@@ -260,6 +260,10 @@ cdef class TcpSocket(Endpoint):
         self.scaling = True
         self.rcv_scale = 7
 
+    cdef inline uint32_t ts_now(self) noexcept:
+        """The timestamp clock (RFC 7323): milliseconds, never 0."""
+        return <uint32_t>(<uint64_t>(self.ns.calendar.now * 1000.0)) + 1
+
     cdef uint32_t window(self) noexcept:
         """What we can take: never less than was offered before (RFC 9293 3.8.6)."""
         cdef uint32_t room = self.rcvbuf - <uint32_t>self.rx_bytes if self.rx_bytes < self.rcvbuf else 0
@@ -293,7 +297,7 @@ cdef class TcpSocket(Endpoint):
             o[options + 1] = 1
             o[options + 2] = 8
             o[options + 3] = 10
-            put32(o + options + 4, <uint32_t>(<uint64_t>(self.ns.calendar.now * 1000.0)) + 1)
+            put32(o + options + 4, self.ts_now())
             put32(o + options + 8, self.ts_recent if flags & TCP_ACK else 0)
             options += 12
         if n:
@@ -706,7 +710,7 @@ cdef class TcpSocket(Endpoint):
         if flags & TCP_ACK:
             self.snd_una = ack
             if has_ts and not self.backoff:
-                self.sample_rtt(max((<uint32_t>(<uint64_t>(self.ns.calendar.now * 1000.0)) + 1 - tsecr) * 1e-3, 1e-3))
+                self.sample_rtt(max((self.ts_now() - tsecr) * 1e-3, 1e-3))
             self.establish(wnd, seq)
             self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             self.push()
@@ -749,7 +753,7 @@ cdef class TcpSocket(Endpoint):
         else:
             acked = ack - self.snd_una
             if has_ts and tsecr:
-                rtt = (<uint32_t>(<uint64_t>(self.ns.calendar.now * 1000.0)) + 1 - tsecr) * 1e-3
+                rtt = (self.ts_now() - tsecr) * 1e-3
                 if rtt >= 0 and rtt < 1e6:
                     self.sample_rtt(max(rtt, 1e-3))
             self.backoff = 0
