@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from natfast.checksum import internet_checksum
 
 MF, DF, OFFSET = 0x2000, 0x4000, 0x1FFF
+CE = 3
 
 
 @dataclass
@@ -36,6 +37,8 @@ class _Queue:
     first: bytes = b""
     max_size: int = 0
     max_df_size: int = 0
+    ecn: int = 0
+    """Bit n is set if a fragment had the ECN codepoint n."""
 
 
 def with_header(header: bytes, total: int, frag: int) -> bytes:
@@ -103,6 +106,7 @@ class Defragmenter:
         q.meat += len(payload)
         size = len(payload) + ihl
         q.max_size = max(q.max_size, size)
+        q.ecn |= 1 << (packet[1] & 3)
         if word & DF:
             q.max_df_size = max(q.max_df_size, size)
         if offset == 0:
@@ -112,9 +116,12 @@ class Defragmenter:
             return None
         del self.queues[key]
         total = len(q.head) + q.length
-        if total > 65535:
+        mixed = q.ecn & ~1
+        if total > 65535 or q.ecn & 1 and mixed:        # RFC 3168 5.3: Not-ECT and ECT fragments do not mix
             self.failed += 1
             return None
+        if q.ecn & 1 << CE and mixed != 1 << CE:
+            q.head = q.head[:1] + bytes([q.head[1] | CE]) + q.head[2:]
         df = q.max_df_size == q.max_size
         return Datagram(with_header(q.head, total, DF if df else 0) + b"".join(p for _, p in q.pieces),
                         max(q.max_df_size, q.max_size), df, tuple(len(p) for _, p in q.pieces))

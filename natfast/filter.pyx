@@ -64,7 +64,7 @@ cdef dict HOOK_IDS = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "P
 cdef uint32_t address_type(const Host* host, uint32_t a) noexcept nogil:
     """The addrtype bit of an address: what this host's local routes make of it."""
     cdef uint32_t i
-    if a == 0 or a == 0xFFFFFFFFU or (a >> 24) == 0:
+    if a == 0 or a == 0xFFFFFFFFU:
         return 8
     if (a >> 28) == 14:
         return 32

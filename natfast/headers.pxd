@@ -16,7 +16,9 @@ cdef enum:                      # IpProtocol
     IPPROTO_IGMP = 2
     IPPROTO_TCP = 6
     IPPROTO_UDP = 17
+    IPPROTO_DCCP = 33
     IPPROTO_GRE = 47
+    IPPROTO_PIM = 103
     IPPROTO_SCTP = 132
     IPPROTO_UDPLITE = 136
 

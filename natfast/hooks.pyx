@@ -11,7 +11,7 @@ from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
+from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
@@ -48,7 +48,8 @@ cdef str half_text(const Half* h, int proto):
         return f"{s} type={h.dport >> 8} code={h.dport & 255} id={h.sport}"
     if proto == IPPROTO_GRE:
         return f"{s} srckey=0x{h.sport:x} dstkey=0x{h.dport:x}"
-    if proto in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_UDPLITE, 33):
+    # DCCP has no tracker any more (Linux 6.16), but `conntrack` still prints its ports, which are 0
+    if proto in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_UDPLITE, IPPROTO_DCCP):
         return f"{s} sport={h.sport} dport={h.dport}"
     return s
 

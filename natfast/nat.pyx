@@ -62,7 +62,7 @@ cdef bint port_in_range(uint32_t proto, const Half* h, int manip, const NatRange
     else:
         port = h.dport
     if (proto == IPPROTO_ICMP or proto == IPPROTO_GRE or proto == IPPROTO_TCP or proto == IPPROTO_UDP
-            or proto == IPPROTO_UDPLITE or proto == IPPROTO_SCTP or proto == 33):
+            or proto == IPPROTO_UDPLITE or proto == IPPROTO_SCTP):
         return r.min_port <= port <= r.max_port
     return True
 
@@ -157,8 +157,7 @@ cdef void choose_port(Conntrack* c, Half* h, const NatRange* r, int manip, uint3
         else:
             low = 0
             size = 65536
-    elif (proto == IPPROTO_TCP or proto == IPPROTO_UDP or proto == IPPROTO_UDPLITE or proto == IPPROTO_SCTP
-            or proto == 33):
+    elif proto == IPPROTO_TCP or proto == IPPROTO_UDP or proto == IPPROTO_UDPLITE or proto == IPPROTO_SCTP:
         key = &h.sport if manip == MANIP_SRC else &h.dport
         if r.flags & RANGE_PROTO_SPECIFIED:
             low = r.min_port if r.min_port < r.max_port else r.max_port
@@ -281,6 +280,16 @@ cdef bint rewrite_l4(Packet* p, uint32_t ip_off, uint32_t l4, const Half* target
         if icmp_has_id(h[0]):
             put16(h + 2, replace4(be16(h + 2), be16(h + 4), target.sport))
             put16(h + 4, target.sport)
+        return True
+    elif proto == IPPROTO_GRE:
+        # with no source key in the packet only a PPTP call id is ever written
+        if p.len < l4 + 8 or p.avail < l4 + 8:
+            return False
+        if manip == MANIP_DST:
+            if (h[1] & 7) > 1:
+                return False
+            if (h[1] & 7) == 1:
+                put16(h + 6, target.dport)
         return True
     else:
         return True

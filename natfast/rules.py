@@ -41,7 +41,7 @@ REJECT_WITH = {"icmp-net-unreachable": 0, "icmp-host-unreachable": 1, "icmp-prot
                "icmp-admin-prohibited": 13, "tcp-reset": 100}
 UNITS = {"second": 1, "sec": 1, "s": 1, "minute": 60, "min": 60, "m": 60, "hour": 3600, "h": 3600, "day": 86400,
          "d": 86400}
-HELPERS = ("ftp", "tftp", "sip", "irc", "h323", "pptp", "amanda", "netbios-ns", "sane", "snmp")
+
 
 
 @dataclass(frozen=True)

@@ -321,6 +321,36 @@ cdef void handle_invalid(Conntrack* c, Entry* e, int dir, int event) noexcept no
         t.last_dir = dir
 
 
+cdef enum:                      # Reset
+    RESET_WINDOW = 0            # whether it counts, its window says
+    RESET_ACCEPT = 1
+    RESET_INVALID = 2
+
+
+cdef int reset(Conntrack* c, const Entry* e, int dir, uint32_t seq, uint32_t ack, int* new) noexcept nogil:
+    """What a RST's numbers say, before its window is looked at (RFC 5961 3.2 for the exact match)."""
+    cdef const TcpTrack* t = &e.track.tcp
+    cdef int old = e.state
+    if tcp_can_early_drop(e):
+        return RESET_ACCEPT                     # closing: the tuple may be in use again, what we know is old
+    if t.flags[1 - dir] & MAXACK_SET and t.last_index != EV_SYN:
+        if seq == 0 and not established(e):
+            return RESET_WINDOW
+        if before(seq, t.seen[1 - dir].maxack) and not c.sysctl.tcp_ignore_invalid_rst:
+            return RESET_INVALID
+        if not established(e) or seq == t.seen[1 - dir].maxack:
+            return RESET_WINDOW
+        if t.last_index == EV_ACK and t.last_dir == dir and seq == t.last_end:
+            return RESET_WINDOW                 # follows the data it resets
+        new[0] = old                            # not exact: the peer may answer with a challenge ACK
+    if (((e.status & IPS_SEEN_REPLY and t.last_index == EV_SYN)
+            or (not e.status & IPS_ASSURED and t.last_index == EV_ACK)) and ack == t.last_end):
+        return RESET_ACCEPT                     # answers a SYN or ACK that we let pass
+    if old == TCP_SYN_SENT and t.last_index == EV_ACK and t.last_dir == 1 and seq == t.last_ack:
+        return RESET_ACCEPT                     # answers a challenge ACK that we let pass
+    return RESET_WINDOW
+
+
 cdef bint tcp_new(Conntrack* c, Entry* e, const uint8_t* th, uint32_t end, int event) noexcept nogil:
     """First packet of a connection; False if it cannot start one."""
     cdef TcpTrack* t = &e.track.tcp
@@ -418,28 +448,11 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     elif new == TCP_SYN_RECV:
         if dir == 1 and event == EV_ACK and t.last_flags & SIMULTANEOUS_OPEN:
             new = TCP_ESTABLISHED
-    elif new == TCP_CLOSE and event == EV_RST and not tcp_can_early_drop(e):
-        if t.flags[1 - dir] & MAXACK_SET and t.last_index != EV_SYN:
-            if seq == 0 and not established(e):
-                pass
-            elif before(seq, t.seen[1 - dir].maxack) and not c.sysctl.tcp_ignore_invalid_rst:
-                return TRACK_INVALID
-            elif not established(e) or seq == t.seen[1 - dir].maxack:
-                pass
-            elif t.last_index == EV_ACK and t.last_dir == dir and seq == t.last_end:
-                pass                            # follows the data it resets
-            else:
-                new = old                       # not exact: the peer may answer with a challenge ACK
-                checked = True
-        else:
-            checked = True
-        if checked:
-            checked = False
-            if (((e.status & IPS_SEEN_REPLY and t.last_index == EV_SYN)
-                    or (not e.status & IPS_ASSURED and t.last_index == EV_ACK)) and ack == t.last_end):
-                checked = True                  # answers a SYN or ACK that we let pass
-            elif old == TCP_SYN_SENT and t.last_index == EV_ACK and t.last_dir == 1 and seq == t.last_ack:
-                checked = True                  # answers a challenge ACK that we let pass
+    elif new == TCP_CLOSE and event == EV_RST:
+        verdict = reset(c, e, dir, seq, ack, &new)
+        if verdict == RESET_INVALID:
+            return TRACK_INVALID
+        checked = verdict == RESET_ACCEPT
 
     if not checked:
         verdict = in_window(c, e, dir, event, th, seq, end)

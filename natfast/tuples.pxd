@@ -82,7 +82,7 @@ cdef inline bint parse_tuple(const uint8_t* ip, uint32_t avail, Tuple* t, uint32
     t.h.sport = 0
     t.h.dport = 0
     if (t.proto == IPPROTO_TCP or t.proto == IPPROTO_UDP or t.proto == IPPROTO_SCTP
-            or t.proto == IPPROTO_UDPLITE or t.proto == 33):
+            or t.proto == IPPROTO_UDPLITE):
         if avail - off < 4:
             return False
         t.h.sport = be16(l4)
@@ -93,10 +93,9 @@ cdef inline bint parse_tuple(const uint8_t* ip, uint32_t avail, Tuple* t, uint32
         t.h.sport = be16(l4 + 4)
         t.h.dport = be16(l4)
     elif t.proto == IPPROTO_GRE:
-        if avail - off < 4:
-            return False
-        if (l4[1] & 7) == 1:                        # PPTP: the call id is the destination's key
-            if avail - off < 8 or be16(l4 + 2) != 0x880B:
+        # version 1 is PPTP's (RFC 2637): the call id is the destination's key; all else has none
+        if avail - off >= 8 and (l4[1] & 7) == 1:
+            if be16(l4 + 2) != 0x880B:
                 return False
             t.h.dport = be16(l4 + 6)
     return True

@@ -8,6 +8,7 @@ from simcore.engine.frame cimport Frame
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
 from simcore.net.interface cimport Interface
+from simcore.net.options cimport Echo, Options
 from simcore.net.routes cimport RouteTable
 
 ctypedef struct Way:
@@ -44,6 +45,7 @@ cdef class Namespace(Device):
     cdef readonly dict sysctl
     cdef RouteTable routes
     cdef Host host
+    cdef Options options        # of the packet at hand
     cdef U64Map neighbours
     cdef list neighbour_objects
     cdef U64Map fdb             # MAC -> port << 1 | static, one bridge per namespace and MAC
@@ -76,7 +78,11 @@ cdef class Namespace(Device):
     cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept
     cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
-    cdef int ip_options(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
+    cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept
+    cdef bint has_address(self, uint32_t address) noexcept nogil
+    cdef uint32_t time_of_day(self) noexcept
+    cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept
+    cdef void learn(self, Interface port, uint64_t mac) noexcept
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
     cdef void finish_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
     cdef void neighbour_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
@@ -93,7 +99,7 @@ cdef class Namespace(Device):
     cdef void reject(self, Frame* f, Packet* p) noexcept
     cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
-    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag) noexcept
+    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
     cdef void fragment_expiry(self) noexcept
     cdef uint32_t source_for(self, uint32_t dst) noexcept

@@ -15,7 +15,7 @@ from natfast.checksum cimport decrease_ttl, fold, ip_checksum, ip_checksum_ok, p
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
-                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_TCP, IPPROTO_UDP,
+                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter
@@ -25,6 +25,7 @@ from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (FRAME_ROOM, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST, Frame,
                                    frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need, frame_new)
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
+from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
 
 cdef enum:                          # Way.kind
@@ -54,6 +55,7 @@ cdef enum:
     ARP_LEN = 42
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
+cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
 cdef double RETRANS = 1.0           # s between solicitations
 cdef double REACHABLE = 30.0
 cdef double DELAY_PROBE = 5.0
@@ -310,6 +312,7 @@ cdef class Namespace(Device):
 
     cdef void receive(self, Frame* f, int port) noexcept:
         cdef Interface dev = <Interface>self.port_interface[port]
+        self.options.size = 0
         if not dev.up or f.len < ETH_HLEN:
             self.drop(f, NULL, "interface down")
             return
@@ -354,6 +357,14 @@ cdef class Namespace(Device):
         if f.data[6] & 1 or mac_key(f.data + 6) == 0:
             self.drop(f, NULL, "bad source MAC")
             return
+        if memcmp(f.data, LINK_LOCAL, 5) == 0 and f.data[5] & 0xF0 == 0 and f.data[5]:
+            # IEEE 802.1D 7.12.6: reserved for the link; never forwarded, for the port itself (PAUSE for nobody)
+            if f.data[5] == 1:
+                self.drop(f, NULL, "bridge: PAUSE frame")
+            else:
+                self.learn(port, mac_key(f.data + 6))
+                self.ethernet_receive(port, f)
+            return
         memset(&p, 0, sizeof(Packet))
         f.packet_type = PACKET_HOST if memcmp(f.data, bridge.mac, 6) == 0 else PACKET_OTHERHOST
         if f.data[0] & 1:
@@ -394,12 +405,9 @@ cdef class Namespace(Device):
 
     cdef void bridge_decide(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """Learn the source; then up, to one port, or flood (IEEE 802.1D 7.7, 7.8)."""
-        cdef uint64_t key = mac_key(f.data + 6), entry
         cdef Interface out
         cdef int index
-        if not (self.fdb.get(key, &entry) and entry & 1):
-            self.fdb.put(key, <uint64_t>(port.index << 1))
-            self.fdb_seen.put(key, <uint64_t>(self.calendar.now * 1e6))
+        self.learn(port, mac_key(f.data + 6))
         if f.data[0] & 1:
             if self.tracer is not None:
                 self.note(bridge.name, f, "bridge: broadcast, flooded and up")
@@ -425,6 +433,12 @@ cdef class Namespace(Device):
             frame_free(f)
         if hooked:
             self.netfilter.put(p)
+
+    cdef void learn(self, Interface port, uint64_t mac) noexcept:
+        cdef uint64_t entry
+        if not (self.fdb.get(mac, &entry) and entry & 1):
+            self.fdb.put(mac, <uint64_t>(port.index << 1))
+            self.fdb_seen.put(mac, <uint64_t>(self.calendar.now * 1e6))
 
     cdef int fdb_port(self, uint64_t key) noexcept:
         """Interface index of the port behind which a MAC was seen, -1 if it is unknown or too long ago."""
@@ -587,6 +601,7 @@ cdef class Namespace(Device):
         """ip_rcv: checks, PREROUTING (unless the bridge did it), routing decision."""
         cdef Way w
         cdef uint32_t before
+        self.options.size = 0
         if f.packet_type == PACKET_OTHERHOST:
             self.drop(f, p, "for another host")
             return
@@ -615,7 +630,7 @@ cdef class Namespace(Device):
         if w.kind == W_DROP:
             self.drop(f, p, "martian or unroutable")
             return
-        if ip_ihl(f.data + IP) > 20 and self.ip_options(dev, f, p, &w) < 0:
+        if ip_ihl(f.data + IP) > 20 and not self.options_in(f, p, &w):
             self.drop(f, p, "IP options")
             return
         if w.kind == W_LOCAL or w.kind == W_BROADCAST:
@@ -638,11 +653,13 @@ cdef class Namespace(Device):
         w.nexthop = 0
         if (src >> 28) == 14 or src == 0xFFFFFFFFU:
             return
+        if dev.kind != LOOPBACK and self.has_address(src):
+            return
         if dst == 0xFFFFFFFFU or (src == 0 and dst == 0):
             w.kind = W_BROADCAST
             return
-        if (src >> 24) == 0 or (dst >> 24) == 0:
-            return
+        if src == 0 or dst == 0:
+            return                                  # the rest of 0/8 is ordinary unicast to Linux
         if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
             return
         if (dst >> 28) == 14:
@@ -650,8 +667,6 @@ cdef class Namespace(Device):
                 w.kind = W_BROADCAST
             return
         kind = address_type(&self.host, dst)
-        if address_type(&self.host, src) & T_LOCAL and dev.kind != LOOPBACK:
-            return
         if kind == T_LOCAL:
             w.kind = W_LOCAL
             return
@@ -675,38 +690,29 @@ cdef class Namespace(Device):
         w.nexthop = self.routes.routes[i].via or dst
         w.source = self.routes.routes[i].source
 
-    cdef int ip_options(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
-        """Record route is filled in with the address we send from; a malformed option is answered (12/0).
+    cdef bint has_address(self, uint32_t address) noexcept nogil:
+        cdef uint32_t i
+        for i in range(self.host.n):
+            if self.host.address[i].address == address:
+                return True
+        return address == 0x7F000001
 
-        Timestamp and source route options: a source route is refused (accept_source_route=0), timestamps
-        pass untouched.
-        """
+    cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept:
+        """ip_rcv_options: read them and fill in our part; a malformed one is answered (12/0), a source route refused."""
         cdef uint8_t* ip = f.data + IP
-        cdef uint32_t ihl = ip_ihl(ip), i = 20, size, pointer, address
-        while i < ihl:
-            if ip[i] == 0:
-                break
-            if ip[i] == 1:
-                i += 1
-                continue
-            size = ip[i + 1] if i + 1 < ihl else 0
-            if size < 2 or i + size > ihl:
-                self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>i << 24, f, p, w.kind == W_LOCAL)
-                return -1
-            if ip[i] == 131 or ip[i] == 137:
-                return -1
-            if ip[i] == 7 and w.kind == W_FORWARD:
-                pointer = ip[i + 2] if size >= 3 else 0
-                if size < 3 or pointer < 4 or (pointer <= size and pointer + 3 > size):
-                    self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>(i + 2) << 24, f, p, False)
-                    return -1
-                if pointer <= size:
-                    address = (<Interface>self.interfaces[w.oif]).address
-                    put32(ip + i + pointer - 1, address)
-                    ip[i + 2] = <uint8_t>(pointer + 4)
-                    ip_checksum(ip)
-            i += size
-        return 0
+        cdef Way back
+        cdef int fault
+        back.source = ip_dst(ip)
+        if w.kind != W_LOCAL:
+            self.route_output(ip_src(ip), 0, &back)
+        fault = options_parse(ip, &self.options, &self.host, back.source, self.time_of_day())
+        if fault:
+            self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>fault << 24, f, p, w.kind == W_LOCAL)
+        return not fault and not self.options.source_route
+
+    cdef uint32_t time_of_day(self) noexcept:
+        """Milliseconds since midnight, as timestamps have it (RFC 791 3.1)."""
+        return <uint32_t>(<uint64_t>(self.calendar.now * 1000 + 1e-6) % 86400000)
 
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """ip_forward: TTL, MTU, FORWARD, then out."""
@@ -721,7 +727,7 @@ cdef class Namespace(Device):
             self.icmp_error(ICMP_TIME_EXCEEDED, 0, 0, f, p, False)
             self.drop(f, p, "TTL exceeded")
             return
-        if f.len - IP > out.mtu and ip_frag(ip) & IP_DF and not (f.frag_max and f.frag_max <= out.mtu):
+        if f.len - IP > out.mtu and ip_frag(ip) & IP_DF and (f.pieces == NULL or f.frag_max > out.mtu):
             self.icmp_error(ICMP_DEST_UNREACH, 4, out.mtu, f, p, False)
             self.drop(f, p, "fragmentation needed and DF set")
             return
@@ -736,6 +742,8 @@ cdef class Namespace(Device):
                     self.reject(f, p)
                 self.drop(f, p, "FORWARD")
                 return
+            if self.options.size:
+                options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
             before = ip_src(ip)
             v = self.netfilter.run(POSTROUTING, p)
             if v != NF_ACCEPT:
@@ -746,8 +754,11 @@ cdef class Namespace(Device):
                     "" if ip_src(ip) == before else "; POSTROUTING: reverse mapping" if p.ctinfo >= IP_CT_IS_REPLY
                     else "; POSTROUTING: masquerade"))
             self.netfilter.put(p)
-        elif self.tracer is not None:
-            self.note(out.name, f, f"route: {out.name}, TTL -1")
+        else:
+            if self.options.size:
+                options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
+            if self.tracer is not None:
+                self.note(out.name, f, f"route: {out.name}, TTL -1")
         self.finish_output(w.oif, w.nexthop, f)
 
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
@@ -809,8 +820,19 @@ cdef class Namespace(Device):
             if w.kind != W_LOCAL or f.packet_type != PACKET_HOST:
                 self.drop(f, NULL, "TCP: not for one host")
                 return
-        elif protocol == IPPROTO_IGMP:
-            self.drop(f, NULL, "IGMP")
+        elif protocol == IPPROTO_UDPLITE:
+            # RFC 3828: no socket here ever takes it; what is well-formed is told so
+            v = be16(f.data + l4 + 4) if n >= 8 and frame_need(f, l4 + 8) else 1
+            ip = f.data + IP
+            if v == 0:
+                v = n
+            if v >= 8 and <uint32_t>v <= n and be16(f.data + l4 + 6) != 0 and w.kind == W_LOCAL and fold(
+                    sum_bytes(f.data + l4, min(v, f.have - l4)) + pseudo_sum(ip, IPPROTO_UDPLITE, n)) == 0xFFFF:
+                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, True)
+            self.drop(f, NULL, "UDP-Lite: no socket")
+            return
+        elif protocol == IPPROTO_IGMP or protocol == IPPROTO_PIM:
+            self.drop(f, NULL, "IGMP" if protocol == IPPROTO_IGMP else "PIM")    # Linux listens to both
             return
         else:
             self.icmp_error(ICMP_DEST_UNREACH, 2, 0, f, p, True)
@@ -858,15 +880,19 @@ cdef class Namespace(Device):
         if address_type(&self.host, dst) & (T_BROADCAST | T_MULTICAST):
             w.kind = W_BROADCAST
 
-    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag) noexcept:
+    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag,
+                           const Echo* options=NULL) noexcept:
         """A frame with Ethernet and IP header; `have` and `length` count what follows the IP header."""
-        cdef Frame* f = frame_new(IP + 20 + have, IP + 20 + length)
+        cdef uint32_t ihl = 20 + (options.size if options != NULL else 0)
+        cdef Frame* f = frame_new(IP + ihl + have, IP + ihl + length)
         cdef uint8_t* ip = f.data + IP
-        memset(f.data, 0, IP + 20)
+        memset(f.data, 0, IP + ihl)
         put16(f.data + 12, ETH_P_IP)
-        ip[0] = 0x45
+        ip[0] = 0x40 | ihl >> 2
         ip[1] = <uint8_t>tos
-        put16(ip + 2, 20 + length)
+        put16(ip + 2, ihl + length)
+        if options != NULL:
+            memcpy(ip + 20, options.data, options.size)
         self.ip_id += 1
         put16(ip + 4, 0 if frag & IP_DF and protocol == IPPROTO_TCP and have == 20 and length == 20 else self.ip_id)
         put16(ip + 6, frag)
@@ -1198,6 +1224,7 @@ cdef class Namespace(Device):
         cdef Way w
         cdef Frame* e
         cdef uint32_t l4
+        cdef Echo echo
         if f.packet_type != PACKET_HOST or ip_frag(ip) & IP_OFFSET:
             return
         if address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST):
@@ -1207,18 +1234,18 @@ cdef class Namespace(Device):
                 return
             if ip[ihl] > 18 or icmp_is_error(ip[ihl]):
                 return
-        if address_type(&self.host, src) & (T_BROADCAST | T_MULTICAST):
-            return
         self.route_output(src, 0, &w)
         if w.kind == W_UNREACHABLE or not self.icmp_allowed(kind, code, src):
             return
         from_ = ip_dst(ip) if to_local else w.source
+        if not self.echo_options(ip, from_, &echo):
+            return
         quoted = f.len - IP
-        if quoted > 548:
-            quoted = 548
+        if quoted > 548 - echo.size:
+            quoted = 548 - echo.size
         have = f.have - IP if f.have - IP < quoted else quoted
-        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0)
-        l4 = IP + 20
+        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0, &echo)
+        l4 = IP + ip_ihl(e.data + IP)
         memset(e.data + l4, 0, 8)
         e.data[l4] = <uint8_t>kind
         e.data[l4 + 1] = <uint8_t>code
@@ -1230,6 +1257,11 @@ cdef class Namespace(Device):
             self.note("", e, f"ICMP error {kind}/{code} made here")
         self.local_out(e, p)
 
+    cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept:
+        """The options of an answer from `source` to the packet at hand; False if there can be no answer."""
+        echo.size = 0
+        return not self.options.size or options_echo(ip, &self.options, &self.host, source, self.time_of_day(), echo)
+
     cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept:
         """ICMP for this host: echo is answered, errors go to the socket they are about."""
         cdef uint8_t* ip = f.data + IP
@@ -1237,6 +1269,8 @@ cdef class Namespace(Device):
         cdef uint32_t n = f.len - l4, have
         cdef Frame* r
         cdef Endpoint e
+        cdef Echo echo
+        cdef uint32_t o
         cdef int kind
         if n < 8 or not frame_need(f, l4 + 8):
             self.drop(f, NULL, "ICMP: truncated")
@@ -1246,7 +1280,7 @@ cdef class Namespace(Device):
             return
         ip = f.data + IP
         kind = f.data[l4]
-        if (kind == ICMP_ECHO or kind == ICMP_TIMESTAMP) and f.packet_type == PACKET_HOST and not (
+        if (kind == ICMP_ECHO or kind == ICMP_TIMESTAMP) and not (
                 address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST)):
             if kind == ICMP_TIMESTAMP and n < 20:
                 self.drop(f, NULL, "ICMP: truncated")
@@ -1255,14 +1289,19 @@ cdef class Namespace(Device):
                 frame_need(f, l4 + 20)
                 n = 20
             have = f.have - l4 if f.have - l4 < n else n
-            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(f.data + IP), ip_src(f.data + IP), f.data[IP + 1], 64, 0)
-            memcpy(r.data + IP + 20, f.data + l4, have)
-            r.data[IP + 20] = ICMP_ECHOREPLY if kind == ICMP_ECHO else 14
+            ip = f.data + IP
+            if not self.echo_options(ip, ip_dst(ip), &echo):
+                self.drop(f, NULL, "IP options")
+                return
+            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(ip), ip_src(ip), ip[1], 64, 0, &echo)
+            o = IP + ip_ihl(r.data + IP)
+            memcpy(r.data + o, f.data + l4, have)
+            r.data[o] = ICMP_ECHOREPLY if kind == ICMP_ECHO else 14
             if kind == ICMP_TIMESTAMP:
-                put32(r.data + IP + 20 + 12, <uint32_t>(self.calendar.now * 1000) % 86400000)
-                put32(r.data + IP + 20 + 16, <uint32_t>(self.calendar.now * 1000) % 86400000)
-            r.data[IP + 21] = 0
-            set_checksum_l4(r, IP + 20, 2, IPPROTO_ICMP)
+                put32(r.data + o + 12, self.time_of_day())
+                put32(r.data + o + 16, self.time_of_day())
+            r.data[o + 1] = 0
+            set_checksum_l4(r, o, 2, IPPROTO_ICMP)
             r.checksum_ok = 1
             r.flow = f.flow
             frame_free(f)
@@ -1290,10 +1329,11 @@ cdef class Namespace(Device):
         cdef uint32_t flags = th[13], n
         cdef Frame* r
         cdef uint8_t* o
-        if flags & TCP_RST:
+        cdef Echo echo
+        if flags & TCP_RST or not self.echo_options(ip, ip_dst(ip), &echo):
             return
-        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), 0, 64, IP_DF)
-        o = r.data + IP + 20
+        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), 0, 64, IP_DF, &echo)
+        o = r.data + IP + ip_ihl(r.data + IP)
         memset(o, 0, 20)
         put16(o, be16(th + 2))
         put16(o + 2, be16(th))
@@ -1305,7 +1345,7 @@ cdef class Namespace(Device):
             n = f.len - l4 - (th[12] >> 4) * 4
             put32(o + 8, be32(th + 4) + n + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0))
             o[13] = TCP_RST | TCP_ACK
-        set_checksum_l4(r, IP + 20, 16, IPPROTO_TCP)
+        set_checksum_l4(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
         r.checksum_ok = 1
         self.local_out(r)
 

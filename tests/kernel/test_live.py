@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from scapy.all import Ether
 
-from simcore.replay import Box, same_entry, same_frame
+from simcore.replay import Box, same_frame, same_table
 
 RIG = Path(__file__).parent / "rig"
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
@@ -65,7 +65,7 @@ def by_wire(frames: list[tuple[str, bytes]]) -> dict[str, list[bytes]]:
 
 
 def dissected(frames: dict[str, list[bytes]]) -> str:
-    return "\n".join(f"    {name}: {f.hex()}\n      {Ether(f).summary()}" for name, fs in frames.items() for f in fs) or "    nothing"
+    return "\n".join(f"    {name}: {len(f)} bytes {f[:120].hex()}\n      {Ether(f).summary()}" for name, fs in frames.items() for f in fs) or "    nothing"
 
 
 def own_report(line: str) -> bool:
@@ -89,7 +89,7 @@ def conversation(real: Any, ours: Box, steps: list[tuple[str, bytes]]) -> str:
             return f"step {i + 1}\n  kernel\n{dissected(want)}\n  simcore\n{dissected(have)}\n  after\n{prefix}"
     table = [line for line in real.conntrack() if not own_report(line)]
     mine = ours.conntrack()
-    if len(table) != len(mine) or not all(map(same_entry, table, mine)):
+    if not same_table(table, mine):
         return "conntrack after the last step\n  kernel\n    " + "\n    ".join(table) + "\n  simcore\n    " + "\n    ".join(mine)
     return ""
 
