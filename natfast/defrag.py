@@ -161,23 +161,25 @@ class Defragmenter:
         return True
 
 
-def fragment(packet: bytes, size: int, keep_df: bool = False, sizes: tuple[int, ...] = ()) -> list[bytes]:
+def fragment(packet: bytes, size: int, keep_df: bool = False, sizes: tuple[int, ...] = (),
+             options_read: bool = True) -> list[bytes]:
     """Cut an IPv4 packet into fragments of at most `size` bytes with their header (RFC 791 3.2).
 
     `sizes` gives the pieces that it came in; they are kept if all fit (DF is then lost, as in Linux).
-    Options that are not copied on fragmentation become NOPs in all but the first.
+    Options that are not copied on fragmentation become NOPs in all but the first, if they were read at all: a
+    bridge does not.
     """
     ihl = (packet[0] & 15) * 4
     word = int.from_bytes(packet[6:8], "big")
     base = (word & OFFSET) * 8
     flags = (word & 0x8000) | (DF if keep_df else 0)
     if sizes and sum(sizes) == len(packet) - ihl and all(n + ihl <= size for n in sizes):
-        return _pieces(packet, ihl, word & 0x8000, sizes)
+        return _pieces(packet, ihl, word & 0x8000, sizes, options_read)
     room = (size - ihl) & ~7
     if room <= 0:
         raise ValueError(f"an MTU of {size} has no room for data after a header of {ihl} bytes")
     head, body = packet[:ihl], packet[ihl:]
-    later = _later_options(head)
+    later = _later_options(head) if options_read else head
     out = []
     for at in range(0, len(body), room):
         piece = body[at:at + room]
@@ -187,8 +189,9 @@ def fragment(packet: bytes, size: int, keep_df: bool = False, sizes: tuple[int, 
     return out
 
 
-def _pieces(packet: bytes, ihl: int, flags: int, sizes: tuple[int, ...]) -> list[bytes]:
-    head, later, out, at = packet[:ihl], _later_options(packet[:ihl]), [], 0
+def _pieces(packet: bytes, ihl: int, flags: int, sizes: tuple[int, ...], options_read: bool) -> list[bytes]:
+    head, out, at = packet[:ihl], [], 0
+    later = _later_options(head) if options_read else head
     for n in sizes:
         h = later if at else head
         more = MF if ihl + at + n < len(packet) else 0

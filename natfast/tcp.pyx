@@ -343,7 +343,7 @@ cdef int reset(Conntrack* c, const Entry* e, int dir, uint32_t seq, uint32_t ack
         if t.last_index == EV_ACK and t.last_dir == dir and seq == t.last_end:
             return RESET_WINDOW                 # follows the data it resets
         new[0] = old                            # not exact: the peer may answer with a challenge ACK
-    if (((e.status & IPS_SEEN_REPLY and t.last_index == EV_SYN)
+    if (((e.status & IPS_SEEN_REPLY and t.last_index == EV_SYN and t.last_dir != dir)
             or (not e.status & IPS_ASSURED and t.last_index == EV_ACK)) and ack == t.last_end):
         return RESET_ACCEPT                     # answers a SYN or ACK that we let pass
     if old == TCP_SYN_SENT and t.last_index == EV_ACK and t.last_dir == 1 and seq == t.last_ack:

@@ -181,10 +181,10 @@ def same_frame(kernel: bytes, ours: bytes, addresses: set[str]) -> bool:
     return masked(kernel) == masked(ours)
 
 
-def same_entry(kernel: str, ours: str) -> bool:
-    """Equal lines but for a second of the remaining timeout."""
+def same_entry(kernel: str, ours: str, age: float = 0.0) -> bool:
+    """Equal lines but for a second of the remaining timeout; the kernel's was read `age` seconds later."""
     a, b = kernel.split(), ours.split()
-    return a[:2] == b[:2] and a[3:] == b[3:] and abs(int(a[2]) - int(b[2])) <= 1
+    return a[:2] == b[:2] and a[3:] == b[3:] and abs(int(a[2]) + age - int(b[2])) <= 1
 
 
 def same_table(kernel: Sequence[str], ours: Sequence[str]) -> bool:

@@ -72,7 +72,7 @@ cdef class Namespace(Device):
     cdef void bridge_forward(self, Interface out, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept
     cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept
-    cdef bint ip_header_ok(self, Frame* f) noexcept
+    cdef bint ip_header_ok(self, Frame* f, bint trim=*) noexcept
     cdef Frame* reassemble(self, Frame* f, int where) noexcept
     cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept
     cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept

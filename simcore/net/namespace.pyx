@@ -56,6 +56,7 @@ cdef enum:
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
+cdef uint32_t ALL_HOSTS = 0xE0000001U
 cdef double RETRANS = 1.0           # s between solicitations
 cdef double REACHABLE = 30.0
 cdef double DELAY_PROBE = 5.0
@@ -369,6 +370,8 @@ cdef class Namespace(Device):
         f.packet_type = PACKET_HOST if memcmp(f.data, bridge.mac, 6) == 0 else PACKET_OTHERHOST
         if f.data[0] & 1:
             f.packet_type = PACKET_BROADCAST if mac_key(f.data) == <uint64_t>0xFFFFFFFFFFFFULL else PACKET_MULTICAST
+        if f.packet_type == PACKET_MULTICAST and be16(f.data + 12) == ETH_P_IP and not self.ip_header_ok(f, False):
+            return                                  # multicast snooping looks at the header before anyone else
         if self.bridge_netfilter and self.netfilter is not None and be16(f.data + 12) == ETH_P_IP:
             if not self.ip_header_ok(f):
                 return
@@ -523,8 +526,8 @@ cdef class Namespace(Device):
 
     # --- IPv4 input --------------------------------------------------------------------------------
 
-    cdef bint ip_header_ok(self, Frame* f) noexcept:
-        """The checks of ip_rcv (RFC 1122 3.2.1.1); trims padding. A bad frame is dropped."""
+    cdef bint ip_header_ok(self, Frame* f, bint trim=True) noexcept:
+        """The checks of ip_rcv (RFC 1122 3.2.1.1); trims padding, unless told not to. A bad frame is dropped."""
         cdef uint8_t* ip
         cdef uint32_t total, ihl
         if f.len < IP + 20 or not frame_need(f, IP + 20):
@@ -543,7 +546,7 @@ cdef class Namespace(Device):
         if f.len < IP + total or total < ihl:
             self.drop(f, NULL, "IP: bad length")
             return False
-        if f.len > IP + total:
+        if trim and f.len > IP + total:
             f.len = IP + total
             if f.have > f.len:
                 f.have = f.len
@@ -651,9 +654,12 @@ cdef class Namespace(Device):
         w.source = 0
         w.oif = -1
         w.nexthop = 0
-        if (src >> 28) == 14 or src == 0xFFFFFFFFU:
+        if (src >> 28) == 14 or src == 0xFFFFFFFFU or dev.kind != LOOPBACK and self.has_address(src):
             return
-        if dev.kind != LOOPBACK and self.has_address(src):
+        if (dst >> 28) == 14:
+            # every interface listens to all-hosts; a sender without address may only speak to its own link
+            if dst == ALL_HOSTS and ((src >> 24) != 127 or dev.route_localnet):
+                w.kind = W_BROADCAST
             return
         if dst == 0xFFFFFFFFU or (src == 0 and dst == 0):
             w.kind = W_BROADCAST
@@ -661,10 +667,6 @@ cdef class Namespace(Device):
         if src == 0 or dst == 0:
             return                                  # the rest of 0/8 is ordinary unicast to Linux
         if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
-            return
-        if (dst >> 28) == 14:
-            if dst == 0xE0000001U:
-                w.kind = W_BROADCAST
             return
         kind = address_type(&self.host, dst)
         if kind == T_LOCAL:
@@ -955,7 +957,7 @@ cdef class Namespace(Device):
         try:
             data = frame_bytes(f)
             sizes = <object>f.pieces if f.pieces != NULL else ()
-            for piece in fragment(data[IP:], size, False, sizes):
+            for piece in fragment(data[IP:], size, False, sizes, oif >= 0):
                 data = data[:IP] + piece
                 g = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
                 g.born = f.born
@@ -1332,7 +1334,7 @@ cdef class Namespace(Device):
         cdef Echo echo
         if flags & TCP_RST or not self.echo_options(ip, ip_dst(ip), &echo):
             return
-        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), 0, 64, IP_DF, &echo)
+        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), ip[1] & 0xFC, 64, IP_DF, &echo)
         o = r.data + IP + ip_ihl(r.data + IP)
         memset(o, 0, 20)
         put16(o, be16(th + 2))

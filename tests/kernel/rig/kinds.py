@@ -83,7 +83,7 @@ def sctp_table():
             for name in CHUNKS:
                 for tag in (None, 5):
                     sp += 1
-                    out[f"{state} {'reply' if inward else 'original'} {name}{'' if tag is None else ' wrong tag'}"] = (
+                    out[f"{state} / {'reply' if inward else 'original'} / {name}{'' if tag is None else ', wrong tag'}"] = (
                         sp, [step(sp, n, d) for n, d in way], step(sp, name, inward, tag))
     return out
 
@@ -116,7 +116,7 @@ def tcp_table():
             seq, ack = theirs if inward else mine
             for flags in range(64):
                 sp += 1
-                out[f"{state} {'reply' if inward else 'original'} {flags:02x}"] = (
+                out[f"{state} / {'reply' if inward else 'original'} / flags {flags:02x}"] = (
                     sp, [seg(sp, *w) for w in way], seg(sp, inward, flags, seq, ack if flags & 16 else 0))
     return out
 
@@ -330,7 +330,7 @@ def bridge_case(rng):
     """What crosses or enters the bridge: any MAC, any address, broadcasts, multicasts, faults."""
     s = []
     macs = [GW, C1, C2, "02:42:ac:11:00:99", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:fb", HOST, "01:00:5e:00:00:01", "01:80:c2:00:00:00", "01:80:c2:00:00:0e"]
-    addresses = [W, B, "172.17.0.1", H, "172.17.255.255", "255.255.255.255", "224.0.0.251", "224.0.0.1", "127.0.0.1", "240.0.0.1", "0.0.0.0", "172.17.0.77", "172.17.0.0", "192.168.1.255", "10.0.0.1"]
+    addresses = [W, B, "172.17.0.1", H, "172.17.255.255", "255.255.255.255", "224.0.0.251", "224.0.0.1", "127.0.0.1", "240.0.0.1", "0.0.0.0", "172.17.0.77", "192.168.1.255", "10.0.0.1"]
     sources = [A] * 8 + [B, "172.17.0.1", H, "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "10.9.9.9", W, "172.17.255.255"]
     for _ in range(20):
         dst, src = rng.choice(addresses), rng.choice(sources)
