@@ -6,9 +6,9 @@
 0
 """
 from natfast.errors import BoxError, CaptureError, NatfastError, RulesError
-from natfast.hooks import ACCEPT, DROP, REJECT, STOLEN, Netfilter
+from natfast.hooks import ACCEPT, DROP, REJECT, STOLEN, Netfilter, Skb
 from natfast.rules import Rules
 
 __all__ = ["ACCEPT", "DROP", "REJECT", "STOLEN", "BoxError", "CaptureError", "NatfastError", "Netfilter", "Rules",
-           "RulesError"]
+           "RulesError", "Skb"]
 __version__ = "0.1.0"

@@ -60,6 +60,13 @@ cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexce
     return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new)
 
 
+cdef inline uint16_t replace2(uint16_t check, uint32_t old, uint32_t new) noexcept nogil:
+    """A 16-bit field; unlike `replace4` it may give 0xffff, as csum_replace2 does."""
+    cdef uint32_t s = (<uint32_t>~check & 0xFFFF) + (~old & 0xFFFF) + new
+    s = (s & 0xFFFF) + (s >> 16)
+    return <uint16_t>~((s & 0xFFFF) + (s >> 16))
+
+
 cdef inline uint16_t replace6(uint16_t check, uint32_t old, uint32_t new, uint32_t old_port, uint32_t new_port) noexcept nogil:
     """An address and a port at once: what two `replace4` give, as the sum is never folded to 0 in between."""
     return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new + <uint64_t>(~old_port) + new_port)

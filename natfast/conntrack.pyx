@@ -10,7 +10,8 @@ from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_I
                              IP_CT_UNTRACKED, Packet)
 from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
                             expired, random32)
-from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, Table,
+from natfast.log cimport LOG_TABLE_FULL, log_packet
+from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
                             table_alloc, table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
@@ -83,6 +84,18 @@ cdef bint early_drop(Conntrack* c) noexcept nogil:
         if seen >= 16:
             return False
     return False
+
+
+cdef void table_full(Conntrack* c, const Packet* p) noexcept nogil:
+    """Count the packet that finds no room, and say so, at most ten times in five seconds."""
+    c.stats.drop += 1
+    c.stats.table_full += 1
+    if c.now - c.full_since >= 5000 or c.full_said == 0:
+        c.full_since = c.now
+        c.full_said = 0
+    if c.full_said < 10:
+        c.full_said += 1
+        log_packet(&c.log, LOG_TABLE_FULL, 0, c.now, 0, p)
 
 
 cdef int track(Conntrack* c, uint32_t ei, Packet* p, uint32_t off, int dir, bint at_prerouting) noexcept nogil:
@@ -169,14 +182,11 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             if not invert(&t, &reply):
                 c.stats.invalid += 1
                 return CT_ACCEPT
-            if c.sysctl.max != 0 and c.table.count + 1 > c.sysctl.max and not early_drop(c):
-                c.stats.drop += 1
-                c.stats.table_full += 1
-                return CT_DROP
-            ei = table_alloc(&c.table)
+            ei = 0
+            if c.sysctl.max == 0 or c.table.count < c.sysctl.max or early_drop(c):
+                ei = table_alloc(&c.table)
             if ei == 0:
-                c.stats.drop += 1
-                c.stats.table_full += 1
+                table_full(c, p)
                 return CT_DROP
             e = &c.table.entries[ei]
             e.tuple[0] = t.h
@@ -211,17 +221,51 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         return CT_ACCEPT
 
 
+cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil:
+    """Two first packets of a connectionless flow were under way at once (nf_ct_resolve_clash).
+
+    If both were translated alike, the second joins the first's entry. If not (DNAT to another server), its entry is
+    findable by the answer alone, for one second. TCP and the rest: the second is dropped and sent again.
+    """
+    cdef Entry* mine = &c.table.entries[p.ct]
+    cdef Entry* other = &c.table.entries[winner]
+    cdef int i
+    if mine.proto != IPPROTO_UDP and mine.proto != IPPROTO_UDPLITE and mine.proto != IPPROTO_GRE:
+        return False
+    if half_equal(&mine.tuple[0], &other.tuple[0]) and half_equal(&mine.tuple[1], &other.tuple[1]):
+        for i in range(2):
+            other.packets[i] += mine.packets[i]
+            other.bytes[i] += mine.bytes[i]
+        conntrack_put(c, p)
+        p.ct = winner
+        p.ctinfo = IP_CT_ESTABLISHED if other.status & IPS_SEEN_REPLY else IP_CT_NEW
+        return True
+    if find_live(c, &mine.tuple[1], mine.proto) != 0:
+        return False
+    mine.status |= IPS_FIXED_TIMEOUT | IPS_NAT_CLASH
+    mine.expires = c.now + 1000
+    table_insert(&c.table, p.ct)
+    return True
+
+
 cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
     """POSTROUTING and INPUT, last of all: the packet is going through, so its connection exists."""
     cdef Entry* e
+    cdef uint32_t ref
     if p.ct == 0:
         return CT_ACCEPT
     e = &c.table.entries[p.ct]
     if e.status & (IPS_CONFIRMED | IPS_DYING):
         return CT_ACCEPT
-    if find_live(c, &e.tuple[0], e.proto) != 0 or find_live(c, &e.tuple[1], e.proto) != 0:
-        # another connection took the tuple: NAT found no free port
+    ref = find_live(c, &e.tuple[0], e.proto)
+    if ref == 0:
+        ref = find_live(c, &e.tuple[1], e.proto)
+    if ref != 0:
+        # another packet was faster, or NAT found no free port
         c.stats.insert_failed += 1
+        if resolve_clash(c, p, ref >> 1):
+            c.stats.clash_resolve += 1
+            return CT_ACCEPT
         c.stats.drop += 1
         return CT_DROP
     table_insert(&c.table, p.ct)

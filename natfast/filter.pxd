@@ -71,7 +71,7 @@ ctypedef struct Program:
     bint mangles                # the mangle table has chains
     uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
     uint32_t n_patterns
-    uint64_t logged
+    uint64_t walked             # rules looked at, all packets together
 
 cdef enum:                      # TableId
     TABLE_RAW = 0
@@ -85,6 +85,7 @@ cdef class Compiled:
     cdef list patterns
     cdef list chain_names
     cdef list rule_refs
+    cdef list log_options       # of each LOG rule: prefix, level, ...
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1
     cdef int register(self, int number, str name) except -1
 

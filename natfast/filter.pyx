@@ -1,8 +1,10 @@
 """Compiles `natfast.rules.Rules` and walks them as ip_tables does."""
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from natfast.checksum cimport decrease_ttl, replace4_at
+from libc.string cimport memmove
+from natfast.checksum cimport replace2, replace4_at
 from natfast.headers cimport (IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_SYN,
                               be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET, IP_MF)
+from natfast.log cimport LOG_RULE, log_packet
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, NatRange, RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_RANDOM,
                           RANGE_PROTO_RANDOM_FULLY, RANGE_PROTO_SPECIFIED, nat_setup)
 from natfast.packet cimport (IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, LOCAL_OUT, Packet)
@@ -233,32 +235,51 @@ cdef uint32_t primary_address(const Host* host, uint32_t interface, uint32_t tow
     return first
 
 
-cdef void set_mss(Packet* k, uint32_t wanted) noexcept nogil:
-    """TCPMSS on a SYN: lower its MSS option. (A SYN without the option is left as it is.)"""
+cdef bint set_mss(Packet* k, uint32_t wanted) noexcept nogil:
+    """TCPMSS: lower a SYN's MSS option, or add one (never above 536, RFC 9293 3.7.1); False if there is no TCP header."""
     cdef uint32_t off = ip_ihl(k.data), i, n, old, size
     cdef uint8_t* th = k.data + off
-    if k.data[9] != IPPROTO_TCP or ip_frag(k.data) & IP_OFFSET or k.avail < off + 20 or not th[13] & TCP_SYN:
-        return
+    if ip_frag(k.data) & IP_OFFSET:
+        return True
+    if k.len < off + 20 or k.avail < off + 20:
+        return False
     n = (th[12] >> 4) * 4
+    if n < 20 or k.len < off + n or k.avail < off + n:
+        return False
     i = 20
-    while i + 3 < n and off + n <= k.avail:
+    while i + 4 <= n:
         if th[i] == 2 and th[i + 1] == 4:
             old = be16(th + i + 2)
             if old > wanted:
                 put16(th + i + 2, wanted)
                 replace4_at(th + 16, old, wanted)
-            return
-        if th[i] < 2:
-            i += 1
-        else:
-            size = th[i + 1]
-            i += size if size != 0 else 1
+            return True
+        size = th[i + 1] if th[i] > 1 else 1
+        i += size if size else 1
+    if k.len > off + n or n >= 60 or k.room < k.len + 4:
+        return True                                     # data follows, or there is no room for an option
+    if wanted > 536:
+        wanted = 536
+    memmove(th + 24, th + 20, n - 20)
+    th[20] = 2
+    th[21] = 4
+    put16(th + 22, wanted)
+    replace4_at(th + 16, n, n + 4)              # the pseudo-header's length
+    replace4_at(th + 16, 0, be32(th + 20))
+    old = be16(th + 12)
+    th[12] += 0x10
+    replace4_at(th + 16, old, be16(th + 12))
+    put16(k.data + 10, replace2(be16(k.data + 10), k.len, k.len + 4))
+    k.len += 4
+    k.avail += 4
+    put16(k.data + 2, k.len)
+    return True
 
 
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
     """Walk one table's chain of a hook; NF_ACCEPT, NF_DROP or NF_REJECT."""
     cdef int32_t chain = p.base[table][hook]
-    cdef uint32_t at, end, i, mss
+    cdef uint32_t at, end, i
     cdef uint32_t stack_at[64]
     cdef uint32_t stack_end[64]
     cdef int depth = 0, m
@@ -284,6 +305,7 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
         r = &p.rules[at]
         at += 1
         k.rules += 1
+        p.walked += 1
         if not basic_match(p, r, k):
             continue
         m = 1
@@ -318,7 +340,7 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
             k.reject = <uint8_t>(r.arg + 1)
             return NF_REJECT
         if r.target == T_LOG:
-            p.logged += 1
+            log_packet(&c.log, LOG_RULE, r.arg, c.now, hook, k)
             continue
         if r.target == T_MARK:
             k.mark = (k.mark & ~r.arg2) ^ <uint32_t>r.arg
@@ -327,8 +349,9 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
             set_ttl(k, r.arg, r.arg2)
             continue
         if r.target == T_TCPMSS:
-            mss = <uint32_t>r.arg
-            set_mss(k, mss)
+            # 0 stands for --clamp-mss-to-pmtu
+            if r.arg == 0 and k.mtu <= 40 or not set_mss(k, <uint32_t>r.arg if r.arg else k.mtu - 40):
+                return NF_DROP
             continue
         if r.target == T_NOTRACK:
             if k.ct == 0:
@@ -387,6 +410,7 @@ cdef class Compiled:
         self.rules = rules
         self.patterns = []
         self.rule_refs = []
+        self.log_options = []
         cdef int t, h
         for t in range(4):
             for h in range(5):
@@ -510,18 +534,23 @@ cdef class Compiled:
                     r.arg = mode
                     r.arg2 = int(o[name])
         elif t == "TCPMSS":
-            if "--clamp-mss-to-pmtu" in o:
-                raise fail("TCPMSS --clamp-mss-to-pmtu is not supported yet; --set-mss is")
+            if rule.protocol != (False, 6) or not any(o == ("--syn", False, "") or o[0] == "--tcp-flags" and not o[1] and tcp_flags(o[2], fail)[1] & 2
+                                                      for m in rule.matches for o in m.options):
+                raise fail("TCPMSS works only on SYN packets: expected -p tcp and --tcp-flags SYN,RST SYN")
             r.target = T_TCPMSS
-            r.arg = int(o["--set-mss"])
+            r.arg = 0 if "--clamp-mss-to-pmtu" in o else int(o["--set-mss"])
         elif t in ("NOTRACK", "CT"):
             r.target = T_NOTRACK
         elif t in ("SNAT", "DNAT", "MASQUERADE", "REDIRECT"):
             r.target = {"SNAT": T_SNAT, "DNAT": T_DNAT, "MASQUERADE": T_MASQUERADE, "REDIRECT": T_REDIRECT}[t]
             r.arg = len(ranges)
             ranges.append(range_spec(o, fail))
+        elif t == "LOG":
+            r.target = T_LOG
+            r.arg = len(self.log_options)
+            self.log_options.append({name[2:]: value for name, value in o.items()})
         else:
-            r.target = {"ACCEPT": T_ACCEPT, "DROP": T_DROP, "RETURN": T_RETURN, "LOG": T_LOG}[t]
+            r.target = {"ACCEPT": T_ACCEPT, "DROP": T_DROP, "RETURN": T_RETURN}[t]
         return 0
 
 

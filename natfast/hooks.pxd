@@ -11,6 +11,12 @@ ctypedef struct Ahead:
     uint32_t hint
     uint8_t known               # the tuple was read
 
+cdef class Skb:
+    cdef bytearray data
+    cdef Packet p
+    cdef Netfilter netfilter
+    cdef void release(self) noexcept
+
 cdef class Netfilter:
     cdef Conntrack c
     cdef Host host
@@ -18,6 +24,8 @@ cdef class Netfilter:
     cdef Compiled compiled
     cdef dict numbers
     cdef list names
+    cdef uint16_t* mtus         # by interface number
+    cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1
     cdef object defrag
     cdef list whole
     cdef int run(self, int hook, Packet* p) noexcept nogil
@@ -25,5 +33,5 @@ cdef class Netfilter:
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil
     cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil

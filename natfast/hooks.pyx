@@ -4,15 +4,17 @@ import ipaddress
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 import numpy as np
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
-from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
+from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
+from natfast.log cimport log_free, log_lines
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
@@ -106,6 +108,47 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
 
 
+cdef class Skb:
+    """A packet on its way from hook to hook; it keeps its connection while it waits between them.
+
+    Parameters
+    ----------
+    frame : bytes-like
+        An Ethernet frame with an IPv4 packet; copied.
+
+    Raises
+    ------
+    ValueError
+        If it is no such frame.
+    """
+
+    def __init__(self, frame):
+        self.data = bytearray(frame)
+        cdef uint32_t n = <uint32_t>len(self.data)
+        cdef uint8_t* start = <uint8_t*><char*>self.data
+        if n < ETH_HLEN + 20 or n < ETH_HLEN + ip_total(start + ETH_HLEN) or ip_total(start + ETH_HLEN) < 20:
+            raise ValueError("expected an Ethernet frame with an IPv4 packet")
+        self.p.data = start + ETH_HLEN
+        self.p.len = ip_total(self.p.data)
+        self.p.avail = self.p.len
+        self.p.room = n - ETH_HLEN
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef void release(self) noexcept:
+        if self.netfilter is not None:
+            conntrack_put(&self.netfilter.c, &self.p)
+
+    def __bytes__(self):
+        return bytes(self.data)
+
+    @property
+    def tracked(self):
+        """Does it hold a connection now?"""
+        return self.p.ct != 0
+
+
 cdef class Netfilter:
     """Rules, connection tracking and NAT of one network namespace.
 
@@ -129,6 +172,12 @@ cdef class Netfilter:
 
     def __cinit__(self, rules=None, interfaces=None, sysctl=None, seed=0):
         cdef list words = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+        cdef int i
+        self.mtus = <uint16_t*>malloc(MAX_INTERFACES * sizeof(uint16_t))
+        if self.mtus == NULL:
+            raise MemoryError
+        for i in range(MAX_INTERFACES):
+            self.mtus[i] = 1500
         self.numbers = {}
         self.names = [""]
         self.whole = []
@@ -148,6 +197,12 @@ cdef class Netfilter:
 
     def __dealloc__(self):
         table_free(&self.c.table)
+        log_free(&self.c.log)
+        free(self.mtus)
+
+    def set_mtu(self, str name, uint16_t mtu):
+        """An interface's MTU (1500 unless told otherwise): what TCPMSS --clamp-mss-to-pmtu goes by."""
+        self.mtus[self.number(name)] = mtu
 
     def set_addresses(self, str name, addresses):
         """Replace an interface's addresses (CIDR strings)."""
@@ -290,8 +345,11 @@ cdef class Netfilter:
             conntrack_put(c, p)
         return v
 
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil:
-        """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before."""
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil:
+        """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before.
+
+        `room`: how long its IP packet may become.
+        """
         cdef Packet p
         cdef uint8_t* ip = frame + ETH_HLEN
         cdef uint32_t total, ihl
@@ -309,6 +367,8 @@ cdef class Netfilter:
         p.data = ip
         p.len = total
         p.avail = total
+        p.room = room
+        p.mtu = min(self.mtus[iif], self.mtus[oif])
         p.iif = iif
         if ahead != NULL and ahead.known:
             p.key = &ahead.key
@@ -329,6 +389,7 @@ cdef class Netfilter:
                 v = self.run(FORWARD, &p)
                 if v == NF_ACCEPT:
                     v = self.run(POSTROUTING, &p)
+        out_length[0] = ETH_HLEN + p.len            # TCPMSS may have added an option
         if p.ct != 0 and not settled(&self.c.table.entries[p.ct]):
             conntrack_put(&self.c, &p)
         return v
@@ -396,7 +457,7 @@ cdef class Netfilter:
                     self.look_ahead(&f[i, 0], stride, &n[i], block, ahead)
                 if many:
                     self.clock(times[i])
-                v[i] = self.one(&f[i, 0], n[i], &length, a, b, &ahead[i & (BLOCK - 1)])
+                v[i] = self.one(&f[i, 0], n[i], <uint32_t>stride - ETH_HLEN, &length, a, b, &ahead[i & (BLOCK - 1)])
                 n[i] = length
                 held = held or v[i] == NF_STOLEN
                 if macs is not None and v[i] == NF_ACCEPT:
@@ -416,7 +477,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), &length, iif, oif, NULL)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, NULL)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -446,7 +507,7 @@ cdef class Netfilter:
                 ref = find_live(&self.c, &sent.h, sent.proto)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, self.number(oif), self.number(iif), NULL)
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), NULL)
         PyBuffer_Release(&view)
         return known
 
@@ -459,16 +520,30 @@ cdef class Netfilter:
         cdef uint32_t length
         cdef int v
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, &length, iif, oif, NULL)
+        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, iif, oif, NULL)
         PyBuffer_Release(&view)
+        return v
+
+    cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
+        cdef int v
+        if skb.netfilter is not self and skb.p.ct != 0:
+            raise ValueError("this packet holds a connection of another Netfilter")
+        skb.netfilter = self
+        skb.p.iif = self.number(iif) if iif else 0
+        skb.p.oif = self.number(oif) if oif else 0
+        v = self.run(hook, &skb.p)
+        if v != NF_ACCEPT or hook == POSTROUTING or hook == LOCAL_IN:
+            skb.release()
         return v
 
     def _hook(self, int hook, buf, str iif, str oif, double now):
         cdef Py_buffer view
         cdef Packet p
         cdef int v
-        memset(&p, 0, sizeof(Packet))
         self.clock(now)
+        if isinstance(buf, Skb):
+            return self.skb_hook(hook, buf, iif, oif)
+        memset(&p, 0, sizeof(Packet))
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
             if view.len < ETH_HLEN + 20 or view.len < ETH_HLEN + ip_total(<uint8_t*>view.buf + ETH_HLEN):
@@ -476,6 +551,7 @@ cdef class Netfilter:
             p.data = <uint8_t*>view.buf + ETH_HLEN
             p.len = ip_total(p.data)
             p.avail = p.len
+            p.room = <uint32_t>view.len - ETH_HLEN
             p.iif = self.number(iif) if iif else 0
             p.oif = self.number(oif) if oif else 0
             if hook != PREROUTING and hook != LOCAL_OUT:
@@ -487,12 +563,20 @@ cdef class Netfilter:
             PyBuffer_Release(&view)
 
     def prerouting(self, buf, str iif, double now=0.0):
-        """One frame through PREROUTING alone, in place; returns the verdict."""
+        """One frame through PREROUTING alone, in place; returns the verdict.
+
+        Of a bare buffer the hooks find the connection anew each time; an `Skb` keeps it from hook to hook, as a
+        packet does that waits in a queue between them.
+        """
         return self._hook(PREROUTING, buf, iif, "", now)
 
     def postrouting(self, buf, str oif, double now=0.0):
         """One frame through POSTROUTING alone, in place, found in conntrack by its present tuple."""
         return self._hook(POSTROUTING, buf, "", oif, now)
+
+    def forwarding(self, buf, str iif, str oif, double now=0.0):
+        """One frame through FORWARD alone."""
+        return self._hook(FORWARD, buf, iif, oif, now)
 
     def local_in(self, buf, str iif, double now=0.0):
         """One frame through INPUT alone."""
@@ -560,10 +644,16 @@ cdef class Netfilter:
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""
         return self.compiled.counters()
 
+    def log(self):
+        """(seconds, line) of what LOG rules and a full table said, as the kernel's log has it; the last 1024 are kept."""
+        return log_lines(&self.c.log, self.names, self.compiled.log_options)
+
     @property
     def stats(self):
-        """Counters as `conntrack -S` shows, and the table's size."""
+        """Counters as `conntrack -S` shows, rules walked, packets logged, and the table's size."""
         cdef dict s = self.c.stats
+        s["rules_walked"] = self.program.walked
+        s["logged"] = self.c.log.count
         s["entries"] = self.c.table.count
         s["bytes"] = table_bytes(&self.c.table)
         return s

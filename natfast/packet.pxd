@@ -23,6 +23,8 @@ ctypedef struct Packet:
     uint8_t* data           # IPv4 header
     uint32_t len            # bytes from the IP header on (after trimming)
     uint32_t avail          # bytes that are in memory; all after them are zero
+    uint32_t room           # bytes that `data` may grow to
+    uint32_t mtu            # smaller MTU of the way there and the way back, 0 if unknown: TCPMSS clamps to it
     uint32_t ct             # conntrack entry, 0 if none
     const Tuple* key        # the tuple, if a batch has read it already (no options, no fragment), else NULL
     uint32_t hint           # reference that a batch found ahead of time, 0 if none; checked before use

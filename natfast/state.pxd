@@ -1,5 +1,6 @@
 """What one network namespace's conntrack consists of: table, settings, counters, clock, randomness."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.log cimport Log
 from natfast.packet cimport Packet
 from natfast.sysctl cimport Sysctl
 from natfast.table cimport Entry, Table
@@ -14,6 +15,7 @@ ctypedef struct Stats:
     uint64_t early_drop
     uint64_t expired
     uint64_t table_full
+    uint64_t clash_resolve
 
 ctypedef struct Conntrack:
     Table table
@@ -23,6 +25,9 @@ ctypedef struct Conntrack:
     uint32_t now                # ms
     uint16_t adopt[8]           # ports another host is known to have drawn, tried first
     uint32_t n_adopt
+    Log log                     # what LOG rules and a full table said
+    uint32_t full_since         # ms: start of the interval in which "table full" is said ten times at most
+    uint32_t full_said
 
 # What a protocol tracker says of a packet.
 cdef enum:                      # Track_

@@ -25,6 +25,7 @@ cdef enum:                      # Status
     IPS_NAT_DONE_MASK = 3 << 7
     IPS_DYING = 1 << 9
     IPS_FIXED_TIMEOUT = 1 << 10
+    IPS_NAT_CLASH = 1 << 11     # in the index by its reply only
 
 # What one side has sent: highest end, highest end the peer allows, its window, its highest ack.
 ctypedef struct Seen:

@@ -240,8 +240,9 @@ cdef void index_drop(Table* t, uint32_t ref) noexcept nogil:
 
 
 cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
-    """Make the entry findable by both its tuples."""
-    index_put(t, e << 1)
+    """Make the entry findable by both its tuples; after a clash by the answer's alone."""
+    if not t.entries[e].status & IPS_NAT_CLASH:
+        index_put(t, e << 1)
     index_put(t, e << 1 | 1)
     t.entries[e].status |= IPS_CONFIRMED
     t.count += 1
@@ -251,7 +252,8 @@ cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
 
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
     """Take a confirmed entry out of the index. Whoever still holds it releases it."""
-    index_drop(t, e << 1)
+    if not t.entries[e].status & IPS_NAT_CLASH:
+        index_drop(t, e << 1)
     index_drop(t, e << 1 | 1)
     t.count -= 1
     t.entries[e].status |= IPS_DYING

@@ -98,7 +98,15 @@ cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     p.data = <uint8_t*>f.data + IP
     p.len = f.len - IP
     p.avail = f.have - IP
+    p.room = FRAME_ROOM - IP if f.data == f.room else f.have - IP
     p.checksum_ok = f.checksum_ok
+
+
+cdef inline void settle_length(Frame* f, const Packet* p) noexcept nogil:
+    """TCPMSS may have added an option."""
+    if p.len != f.len - IP:
+        f.have += p.len - (f.len - IP)
+        f.len = IP + p.len
 
 
 cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
@@ -738,6 +746,7 @@ cdef class Namespace(Device):
         if self.netfilter is not None:
             p.iif = dev.number
             p.oif = out.number
+            p.mtu = min(out.mtu, dev.mtu)           # the way back is the way it came
             v = self.netfilter.run(FORWARD, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
@@ -751,6 +760,7 @@ cdef class Namespace(Device):
             if v != NF_ACCEPT:
                 self.drop(f, p, "POSTROUTING")
                 return
+            settle_length(f, p)
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1; FORWARD accepted" + (
                     "" if ip_src(ip) == before else "; POSTROUTING: reverse mapping" if p.ctinfo >= IP_CT_IS_REPLY
@@ -919,6 +929,7 @@ cdef class Namespace(Device):
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
             p.oif = (<Interface>self.interfaces[w.oif]).number
+            p.mtu = (<Interface>self.interfaces[w.oif]).mtu
             if cause != NULL:
                 conntrack_attach(&p, cause)
             before = ip_dst(p.data)
@@ -936,6 +947,7 @@ cdef class Namespace(Device):
             if self.netfilter.run(POSTROUTING, &p) != NF_ACCEPT:
                 self.drop(f, &p, "POSTROUTING")
                 return
+            settle_length(f, &p)
             self.netfilter.put(&p)
         self.finish_output(w.oif, w.nexthop, f)
 
