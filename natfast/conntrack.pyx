@@ -3,7 +3,7 @@
 A packet that holds an unconfirmed entry, or one that was killed while it held it, owns it:
 `conntrack_put` at the end of its way gives it back.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, ip_dst, ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
@@ -57,8 +57,8 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
 cdef bint early_drop(Conntrack* c) noexcept nogil:
     """Make room in a full table: delete one unassured entry, found from a random bucket on.
 
-    Linux looks at eight of its buckets, which hold two tuples each when the table is full; so 16 tuples are
-    looked at here, whatever the buckets hold.
+    Linux looks at eight of its nf_conntrack_buckets: as many tuples as those hold on average are looked at here,
+    whatever our buckets hold (16 if the limit is as large as the number of buckets).
     """
     cdef Table* t = &c.table
     cdef Bucket* b
@@ -66,6 +66,7 @@ cdef bint early_drop(Conntrack* c) noexcept nogil:
     cdef uint32_t seen = 0, k
     cdef int i
     cdef uint32_t at = random32(c)
+    cdef uint64_t most = 1 + <uint64_t>16 * t.count // c.sysctl.buckets
     for k in range(t.n_buckets):
         b = &t.buckets[(at + k) % t.n_buckets]
         while True:
@@ -81,7 +82,7 @@ cdef bint early_drop(Conntrack* c) noexcept nogil:
             if b.next == 0:
                 break
             b = &t.spill[b.next]
-        if seen >= 16:
+        if seen >= most:
             return False
     return False
 

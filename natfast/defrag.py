@@ -10,6 +10,7 @@ from natfast.checksum import internet_checksum
 
 MF, DF, OFFSET = 0x2000, 0x4000, 0x1FFF
 CE = 3
+OVERHEAD = 768      # bytes of buffer and bookkeeping per fragment
 
 
 @dataclass
@@ -37,6 +38,8 @@ class _Queue:
     first: bytes = b""
     max_size: int = 0
     max_df_size: int = 0
+    arrival: int = 0
+    """Which of its sender's fragments came last."""
     ecn: int = 0
     """Bit n is set if a fragment had the ECN codepoint n."""
 
@@ -58,10 +61,20 @@ class Defragmenter:
     ----------
     timeout : float
         `net.ipv4.ipfrag_time`, seconds from the first fragment that came.
+    high_thresh : int
+        `net.ipv4.ipfrag_high_thresh`: with more bytes than this waiting, fragments are dropped. Each is counted with
+        the `OVERHEAD` bytes that Linux keeps beside it.
+    max_dist : int
+        `net.ipv4.ipfrag_max_dist`: a queue starts anew if more fragments of other datagrams than this came from the
+        same sender since its last; 0 switches it off.
     """
 
-    def __init__(self, timeout: float = 30.0) -> None:
+    def __init__(self, timeout: float = 30.0, high_thresh: int = 4 << 20, max_dist: int = 64) -> None:
         self.timeout = timeout
+        self.high_thresh = high_thresh
+        self.max_dist = max_dist
+        self.waiting = 0
+        self.arrivals: dict[bytes, int] = {}
         self.queues: dict[tuple[bytes, int, int], _Queue] = {}
         self.failed = 0
 
@@ -77,9 +90,17 @@ class Defragmenter:
         payload = packet[ihl:]
         end = offset + len(payload)
         key = (packet[12:20], int.from_bytes(packet[4:6], "big"), packet[9] | where << 8)
+        if self.waiting > self.high_thresh:
+            self.failed += 1
+            return None
+        arrival = self.arrivals[packet[12:16]] = self.arrivals.get(packet[12:16], 0) + 1
         q = self.queues.get(key)
+        if q is not None and self.max_dist and q.pieces and arrival - q.arrival > self.max_dist:
+            self._discard(key)
+            q = None
         if q is None:
             q = self.queues[key] = _Queue(now + self.timeout, where)
+        q.arrival = arrival
         if not word & MF:
             if end < q.length or (q.last_in and end != q.length):
                 self._discard(key)
@@ -104,6 +125,7 @@ class Defragmenter:
             self._discard(key)
             return None
         q.meat += len(payload)
+        self.waiting += len(payload) + OVERHEAD
         size = len(payload) + ihl
         q.max_size = max(q.max_size, size)
         q.ecn |= 1 << (packet[1] & 3)
@@ -114,7 +136,7 @@ class Defragmenter:
             q.first = packet
         if not (q.head and q.last_in and q.meat == q.length):
             return None
-        del self.queues[key]
+        self._forget(key)
         total = len(q.head) + q.length
         mixed = q.ecn & ~1
         if total > 65535 or q.ecn & 1 and mixed:        # RFC 3168 5.3: Not-ECT and ECT fragments do not mix
@@ -129,14 +151,27 @@ class Defragmenter:
     def expire(self, now: float) -> list[tuple[bytes, int]]:
         """Give up on queues past their time: the first fragment (empty if it never came) and where it was."""
         gone = [k for k, q in self.queues.items() if q.expires <= now]
-        return [(q.first, q.where) for q in (self.queues.pop(k) for k in gone)]
+        return [(q.first, q.where) for q in map(self._forget, gone)]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.queues.clear()
+        self.arrivals.clear()
+        self.waiting = 0
 
     def next_expiry(self) -> float:
         """When `expire` next has something to do; infinity if never."""
         return min((q.expires for q in self.queues.values()), default=float("inf"))
 
+    def _forget(self, key: tuple[bytes, int, int]) -> _Queue:
+        q = self.queues.pop(key)
+        self.waiting -= sum(len(p) + OVERHEAD for _, p in q.pieces)
+        if not self.queues:
+            self.arrivals.clear()
+        return q
+
     def _discard(self, key: tuple[bytes, int, int]) -> None:
-        del self.queues[key]
+        self._forget(key)
         self.failed += 1
 
     @staticmethod

@@ -169,8 +169,7 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
         if m.kind == K_CTSTATUS:
             state = ((4 if e.status & IPS_SEEN_REPLY else 0) | (8 if e.status & IPS_ASSURED else 0)
                      | (16 if e.status & IPS_CONFIRMED else 0))
-            ok = (state & m.a) != 0 or ((m.a & 1) != 0 and state == 0)
-            return ok != m.invert
+            return ((state & m.a) != 0) != m.invert         # NONE is no bit at all: it never matches
         if m.kind == K_CTTUPLE:
             n = e.tuple[m.c >> 1].dst if m.c & 1 else e.tuple[m.c >> 1].src
             return ((n & m.b) == m.a) != m.invert

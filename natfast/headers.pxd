@@ -18,6 +18,8 @@ cdef enum:                      # IpProtocol
     IPPROTO_UDP = 17
     IPPROTO_DCCP = 33
     IPPROTO_GRE = 47
+    IPPROTO_ESP = 50
+    IPPROTO_AH = 51
     IPPROTO_PIM = 103
     IPPROTO_SCTP = 132
     IPPROTO_UDPLITE = 136

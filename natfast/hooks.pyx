@@ -609,7 +609,7 @@ cdef class Netfilter:
     def flush(self):
         """Delete every entry, and the fragments that wait for others."""
         table_clear(&self.c.table)
-        self.defrag.queues.clear()
+        self.defrag.clear()
 
     def expire(self, double now):
         """Delete every expired entry; returns how many."""

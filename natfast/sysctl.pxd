@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint8_t
 
 ctypedef struct Sysctl:
     uint32_t max
+    uint32_t buckets
     uint32_t tcp[14]            # ms by TCP state, then RETRANS and UNACK
     uint32_t udp
     uint32_t udp_stream

@@ -26,6 +26,7 @@ cdef dict _rows():
         ("shutdown_sent", 5, 3), ("shutdown_recd", 6, 3), ("shutdown_ack_sent", 7, 3), ("heartbeat_sent", 8, 30)]
     cdef dict rows = {
         "max": (<char*>&_S.max - _BASE, NUMBER, 262144),
+        "buckets": (<char*>&_S.buckets - _BASE, NUMBER, 262144),
         "udp_timeout": (<char*>&_S.udp - _BASE, SECONDS, 30),
         "udp_timeout_stream": (<char*>&_S.udp_stream - _BASE, SECONDS, 120),
         "icmp_timeout": (<char*>&_S.icmp - _BASE, SECONDS, 30),
@@ -81,8 +82,9 @@ cdef int sysctl_set(Sysctl* s, str name, object value) except -1:
     except (TypeError, ValueError):
         raise ValueError(f"sysctl {name}: expected a number, got {value!r}") from None
     cdef double top = {FLAG: 1.0, SECONDS: 2147483.0, NUMBER: 1 << 28}[row[1]]
-    if not 0 <= v <= top:
-        raise ValueError(f"sysctl {name}: expected 0 to {top:.0f}, got {value!r}")
+    cdef double low = 1.0 if name.endswith("_buckets") else 0.0
+    if not low <= v <= top:
+        raise ValueError(f"sysctl {name}: expected {low:.0f} to {top:.0f}, got {value!r}")
     _store(s, row, v)
     s.tcp[9] = s.tcp[1]
     return 0

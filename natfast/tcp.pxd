@@ -19,4 +19,5 @@ cdef enum:                      # TcpState
     TCP_IGNORE = 11
 
 cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int dir, bint at_prerouting) noexcept nogil
+cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil
 cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil

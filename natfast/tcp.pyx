@@ -115,10 +115,12 @@ cdef inline bint has_options(const uint8_t* th) noexcept nogil:
 
 
 cdef void read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil:
-    """Window scale and SACK-permitted of a SYN."""
+    """Window scale and SACK-permitted of a SYN; one without any options leaves what is known."""
     cdef int left = (th[12] >> 4) * 4 - 20
     cdef const uint8_t* o = th + 20
     cdef int size
+    if left <= 0:
+        return
     t.scale[side] = 0
     t.flags[side] &= BE_LIBERAL
     while left > 0:
@@ -301,7 +303,7 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
 
 
 cdef inline bint established(const Entry* e) noexcept nogil:
-    return e.state == TCP_ESTABLISHED
+    return e.state == TCP_ESTABLISHED and e.status & IPS_ASSURED != 0
 
 
 cdef void handle_invalid(Conntrack* c, Entry* e, int dir, int event) noexcept nogil:
@@ -422,7 +424,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
             t.flags[t.last_dir] = t.last_flags
             memset(&t.seen[dir], 0, sizeof(Seen))
             t.scale[dir] = 0
-            t.flags[dir] = 0
+            t.flags[dir] = BE_LIBERAL           # measured on a fresh machine: its sender is no longer held to a window
         else:
             t.last_index = event
             t.last_dir = dir
@@ -494,6 +496,14 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     if not e.status & IPS_FIXED_TIMEOUT:
         e.expires = c.now + timeout
     return TRACK_ACCEPT
+
+
+cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil:
+    """The host itself reset the connection (REJECT --reject-with tcp-reset)."""
+    cdef Entry* e = &c.table.entries[ei]
+    e.state = TCP_CLOSE
+    if not e.status & IPS_FIXED_TIMEOUT:
+        e.expires = c.now + c.sysctl.tcp[TCP_CLOSE]
 
 
 cdef void note_ignored_syn(TcpTrack* t, const uint8_t* th) noexcept nogil:

@@ -22,6 +22,7 @@ cdef class Interface:
     cdef public bint up
     cdef public bint hairpin
     cdef public bint route_localnet     # 127/8 is not martian here
+    cdef public bint send_redirects
     cdef public int rp_filter           # 0 off, 1 strict, 2 loose
     cdef readonly Interface master  # the bridge it is a port of
     cdef readonly list members      # a bridge's ports

@@ -11,6 +11,7 @@ class Interface:
     up: bool
     hairpin: bool
     route_localnet: bool
+    send_redirects: bool
     rp_filter: int
     master: Interface | None
     members: list[Interface]

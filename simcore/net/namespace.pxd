@@ -60,6 +60,7 @@ cdef class Namespace(Device):
     cdef bint bridge_netfilter
     cdef double icmp_ratelimit
     cdef dict icmp_tokens
+    cdef dict redirects         # source -> (how often it was told, when)
     cdef public object tracer
     cdef readonly dict drops
     cdef uint16_t next_port
@@ -96,8 +97,11 @@ cdef class Namespace(Device):
     cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept
     cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept
     cdef void send_reset(self, Frame* f) noexcept
+    cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept
     cdef void reject(self, Frame* f, Packet* p) noexcept
+    cdef Interface interface_numbered(self, uint32_t number)
     cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
+    cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)

@@ -14,11 +14,13 @@ from libc.string cimport memcmp, memcpy, memset
 from natfast.checksum cimport decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
-from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
-                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_TCP, IPPROTO_UDP,
+from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB, ICMP_REDIRECT,
+                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter
+from natfast.tcp cimport tcp_set_closing
+from natfast.trackers cimport l4_checksum_ok
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.calendar cimport Handler
@@ -53,18 +55,21 @@ cdef enum:
     T_MULTICAST = 32
     IP = 14                         # offset of the IP header in a frame
     ARP_LEN = 42
+    REJECT_RESET = 100              # REJECT --reject-with tcp-reset
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
+cdef uint32_t UNANSWERED = 0x1EFE           # ICMP types 1-7 and 9-12: no error is sent about them
 cdef uint32_t ALL_HOSTS = 0xE0000001U
 cdef double RETRANS = 1.0           # s between solicitations
+cdef double REDIRECT_LOAD = 0.02    # s
 cdef double REACHABLE = 30.0
 cdef double DELAY_PROBE = 5.0
 
 cdef dict DEFAULTS = {
-    "net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.all.send_redirects": 1,
     "net.ipv4.conf.all.route_localnet": 0, "net.ipv4.icmp_ratelimit": 1000, "net.ipv4.ip_default_ttl": 64,
-    "net.ipv4.ipfrag_time": 30, "net.bridge.bridge-nf-call-iptables": 1,
+    "net.ipv4.ipfrag_time": 30, "net.ipv4.ipfrag_high_thresh": 4 << 20, "net.ipv4.ipfrag_max_dist": 64, "net.bridge.bridge-nf-call-iptables": 1,
     "net.ipv4.ip_local_port_range": "32768 60999",
 }
 
@@ -100,6 +105,17 @@ cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     p.avail = f.have - IP
     p.room = FRAME_ROOM - IP if f.data == f.room else f.have - IP
     p.checksum_ok = f.checksum_ok
+
+
+cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
+    """Is the transport checksum right, where the protocol has one over all it carries?"""
+    cdef uint32_t protocol = p.data[9], off = ip_ihl(p.data)
+    if protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0:
+        return True
+    if (protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP or protocol == IPPROTO_SCTP
+            or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_DCCP):
+        return True
+    return l4_checksum_ok(p, off, protocol)
 
 
 cdef inline void settle_length(Frame* f, const Packet* p) noexcept nogil:
@@ -164,11 +180,13 @@ cdef class Namespace(Device):
         self.fdb = U64Map()
         self.fdb_seen = U64Map()
         self.fdb_ageing = 300.0
-        self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]))
+        self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]), int(self.sysctl["net.ipv4.ipfrag_high_thresh"]),
+                                   int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
         self.port_interface = []
         self.endpoints = U64Map()
         self.endpoint_objects = {}
         self.icmp_tokens = {}
+        self.redirects = {}
         self.drops = {}
         self.lo_queue = []
         self.ip_id = 0
@@ -194,6 +212,7 @@ cdef class Namespace(Device):
         cdef Interface dev = Interface(self.name, name, len(self.interfaces), kind, number, port, mac, mtu)
         dev.route_localnet = bool(self.conf(name, "route_localnet"))
         dev.rp_filter = self.conf(name, "rp_filter")
+        dev.send_redirects = bool(self.conf(name, "send_redirects"))
         self.interfaces.append(dev)
         self.by_name[name] = dev
         if port >= 0:
@@ -297,7 +316,7 @@ cdef class Namespace(Device):
         """Forget conntrack, fragments and learnt forwarding entries."""
         if self.netfilter is not None:
             self.netfilter.flush()
-        self.defrag.queues.clear()
+        self.defrag.clear()
         self.icmp_tokens.clear()
 
     # --- bookkeeping -------------------------------------------------------------------------------
@@ -445,6 +464,13 @@ cdef class Namespace(Device):
         if hooked:
             self.netfilter.put(p)
 
+    cdef Interface interface_numbered(self, uint32_t number):
+        cdef Interface dev
+        for dev in self.interfaces:
+            if dev.number == <int>number:
+                return dev
+        return None
+
     cdef void learn(self, Interface port, uint64_t mac) noexcept:
         cdef uint64_t entry
         if not (self.fdb.get(mac, &entry) and entry & 1):
@@ -501,12 +527,16 @@ cdef class Namespace(Device):
             q.iif = bridge.number
             q.oif = bridge.number
             q.physout = out.number
+            q.mtu = out.mtu
             v = self.netfilter.run(FORWARD, &q)
             if v == NF_ACCEPT:
                 q.iif = 0
                 v = self.netfilter.run(POSTROUTING, &q)
+            settle_length(f, &q)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
+                    if f.packet_type == PACKET_OTHERHOST:
+                        f.packet_type = PACKET_HOST     # as br_netfilter shows it to the hooks
                     self.reject(f, &q)
                 self.drop(f, NULL, "bridged FORWARD")
                 return
@@ -743,11 +773,14 @@ cdef class Namespace(Device):
             return
         ip[8] -= 1
         put16(ip + 10, decrease_ttl(be16(ip + 10)))
+        if out is dev and dev.send_redirects:
+            self.redirect(dev, f, p, w)
         if self.netfilter is not None:
             p.iif = dev.number
             p.oif = out.number
             p.mtu = min(out.mtu, dev.mtu)           # the way back is the way it came
             v = self.netfilter.run(FORWARD, p)
+            settle_length(f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
@@ -772,6 +805,21 @@ cdef class Namespace(Device):
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1")
         self.finish_output(w.oif, w.nexthop, f)
+
+    cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
+        """Tell a neighbour the better first hop (RFC 1812 5.2.7.2), less and less often: after 20 ms, 40 ms, ... nine times."""
+        cdef uint32_t src = ip_src(f.data + IP), said
+        cdef double last, now = self.calendar.now
+        cdef int i = self.routes.lookup(src)
+        if i < 0 or self.routes.routes[i].via or self.routes.routes[i].interface != dev.index:
+            return                                  # only who is on the link can use the hint
+        said, last = self.redirects.get(src, (0, now))
+        if now - last > REDIRECT_LOAD * 1024:
+            said = 0
+        if said >= 9 or said and now <= last + REDIRECT_LOAD * (1 << said):
+            return
+        self.redirects[src] = (said + 1, now)
+        self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, False)
 
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """INPUT, then the protocol: a socket, an answer, or an error."""
@@ -1246,7 +1294,7 @@ cdef class Namespace(Device):
         if ip[9] == IPPROTO_ICMP:
             if f.len < IP + ihl + 1 or f.have < IP + ihl + 1:
                 return
-            if ip[ihl] > 18 or icmp_is_error(ip[ihl]):
+            if ip[ihl] > 18 or UNANSWERED >> ip[ihl] & 1:
                 return
         self.route_output(src, 0, &w)
         if w.kind == W_UNREACHABLE or not self.icmp_allowed(kind, code, src):
@@ -1336,18 +1384,20 @@ cdef class Namespace(Device):
         self.drop(f, NULL, "ICMP: nobody asked")
 
     cdef void send_reset(self, Frame* f) noexcept:
-        """tcp_v4_send_reset (RFC 9293 3.10.7.1): the answer to a segment that no socket wants."""
+        """tcp_v4_send_reset: the answer to a segment that no socket wants."""
         cdef uint8_t* ip = f.data + IP
-        cdef uint32_t l4 = IP + ip_ihl(ip)
-        cdef uint8_t* th = f.data + l4
-        cdef uint32_t flags = th[13], n
-        cdef Frame* r
-        cdef uint8_t* o
         cdef Echo echo
-        if flags & TCP_RST or not self.echo_options(ip, ip_dst(ip), &echo):
-            return
-        r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), ip[1] & 0xFC, 64, IP_DF, &echo)
-        o = r.data + IP + ip_ihl(r.data + IP)
+        if not f.data[IP + ip_ihl(ip) + 13] & TCP_RST and self.echo_options(ip, ip_dst(ip), &echo):
+            self.local_out(self.new_reset(f, ip[1] & 0xFC, &echo))
+
+    cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept:
+        """A reset that answers `f` (RFC 9293 3.10.7.1)."""
+        cdef const uint8_t* ip = f.data + IP
+        cdef uint32_t l4 = IP + ip_ihl(ip)
+        cdef const uint8_t* th = f.data + l4
+        cdef uint32_t flags = th[13], n
+        cdef Frame* r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), tos, 64, IP_DF, options)
+        cdef uint8_t* o = r.data + IP + ip_ihl(r.data + IP)
         memset(o, 0, 20)
         put16(o, be16(th + 2))
         put16(o + 2, be16(th))
@@ -1361,16 +1411,34 @@ cdef class Namespace(Device):
             o[13] = TCP_RST | TCP_ACK
         set_checksum_l4(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
         r.checksum_ok = 1
-        self.local_out(r)
+        return r
 
     cdef void reject(self, Frame* f, Packet* p) noexcept:
-        """REJECT's answer."""
+        """REJECT's answer; none to a packet whose checksum is wrong.
+
+        A reset leaves by the bridge port that br_netfilter saw the segment at, from whom it was addressed to, without
+        passing any hook.
+        """
         cdef int code = p.reject - 1
-        if code == 100:
-            if f.data[IP + 9] == IPPROTO_TCP and f.have >= IP + ip_ihl(f.data + IP) + 20:
-                self.send_reset(f)
-        else:
+        cdef uint8_t* ip = f.data + IP
+        cdef uint32_t l4 = ip_ihl(ip)
+        cdef Frame* r
+        if ip_frag(ip) & IP_OFFSET or not p.checksum_ok and not reject_checksum_ok(p):
+            return
+        if code != REJECT_RESET:
             self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, False)
+            return
+        if ip[9] != IPPROTO_TCP or f.have < IP + l4 + 20 or ip[l4 + 13] & TCP_RST or f.packet_type == PACKET_BROADCAST or f.packet_type == PACKET_MULTICAST:
+            return
+        r = self.new_reset(f, 0, NULL)
+        if p.ct != 0:
+            tcp_set_closing(&self.netfilter.c, p.ct)
+        if not p.physin:
+            self.local_out(r, p)
+            return
+        memcpy(r.data, f.data + 6, 6)
+        memcpy(r.data + 6, f.data, 6)
+        self.put_on_wire(self.interface_numbered(p.physin), r)
 
     # --- sockets -----------------------------------------------------------------------------------
 

@@ -38,7 +38,11 @@ def differences(rows: Iterable[dict[str, Any]]) -> list[str]:
             entry = next((line for line in table if f"sport={port} " in line or f"dport={port} " in line), None)
             same = sorted(n for n, _ in want) == sorted(n for n, _ in got) and all(
                 any(n == m and same_frame(f, g, box.addresses) for m, g in got) for n, f in want)
-            if not same or (entry is None) != (row["entry"] is None) or entry is not None and not same_entry(row["entry"], entry, row["age"]):
+            if entry is None or row["entry"] is None:
+                same = same and entry is row["entry"]
+            else:
+                same = same and same_entry(row["entry"], entry, row["age"])
+            if not same:
                 different.append(f"{row['name']}: kernel {row['entry']} and {[f.hex() for _, f in want]}, "
                                  f"simcore {entry} and {[f.hex() for _, f in got]}")
     return different

@@ -12,6 +12,7 @@ from scapy.all import ICMP, IP, TCP, UDP, Ether
 import natfast
 from natfast import Netfilter, Rules
 from natfast.checksum import internet_checksum
+from natfast.defrag import Defragmenter
 
 INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
 
@@ -183,6 +184,26 @@ def test_fragments_are_held_until_the_datagram_is_whole() -> None:
     assert size == max(len(p) - 14 for p in pieces)
     assert sum(sizes) == len(frame) - 34
     assert frame[26:30] == bytes([192, 168, 1, 100])
+
+
+def test_fragments_have_limits() -> None:
+    def piece(ident: int, offset: int, more: bool, src: str = "10.0.0.1") -> bytes:
+        return bytes(IP(src=src, dst="10.0.0.2", id=ident, frag=offset // 8, flags="MF" if more else 0, proto=17) / (b"x" * 8))
+
+    d = Defragmenter(max_dist=64)
+    for others, whole in ((63, True), (64, False)):
+        d.clear()
+        d.push(piece(1, 0, True), 0.0)
+        for k in range(others):
+            d.push(piece(1000 + k, 0, True), 0.0)
+        assert (d.push(piece(1, 8, False), 0.0) is not None) == whole
+    d = Defragmenter(high_thresh=10_000, max_dist=0)
+    for k in range(20):
+        d.push(piece(k, 0, True, f"10.0.1.{k}"), 0.0)
+    assert len(d.queues) == 13, "776 bytes each: the 13th is the first over the limit"
+    assert d.failed == 7
+    assert len(d.expire(30.0)) == 13
+    assert d.waiting == 0
 
 
 def test_bad_arguments_are_named() -> None:

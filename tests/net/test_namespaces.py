@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from scapy.all import ARP, ICMP, IP, UDP, Ether
 
+from natfast import Rules
 from simcore.engine import Environment
 from simcore.net.device import wire
 from simcore.net.namespace import Namespace
@@ -170,6 +171,62 @@ def test_big_packets_are_fragmented_and_reassembled() -> None:
     env.run(until=2)
     assert got == [bytes(range(256)) * 20]
     assert b.interface("eth0").rx_packets > 6
+
+
+def router(rules: Rules | None = None) -> tuple[Environment, Namespace, Collector]:
+    """One interface; what goes to 10.1/16 leaves by where it came in."""
+    env = Environment()
+    ns = Namespace(env, "r", {"net.ipv4.ip_forward": 1, "net.ipv4.icmp_ratelimit": 0}, rules)
+    ns.add_interface("eth0", 0, "02:00:00:00:00:fe")
+    ns.add_address("eth0", "10.0.0.254/24")
+    ns.add_route("10.1.0.0/16", "eth0", via="10.0.0.253")
+    ns.add_neighbour("10.0.0.1", "02:00:00:00:00:01", "eth0")
+    ns.add_neighbour("10.0.0.253", "02:00:00:00:00:fd", "eth0")
+    wires = Collector(env, "wires", 1)
+    wire(env, ns, 0, wires, 0)
+    return env, ns, wires
+
+
+def passed(env: Environment, ns: Namespace, wires: Collector, packet: Any, at: float) -> list[Any]:
+    """What leaves the router because of a packet."""
+    env.run(until=at)
+    inject(ns, 0, bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:fe") / packet))
+    env.run(until=at + 1e-6)
+    out = [IP(f[14:]) for _, f in wires.frames]
+    wires.frames.clear()
+    return out
+
+
+def test_redirects_are_sent_ever_less_often_and_not_for_tracked_connections() -> None:
+    packet = IP(src="10.0.0.1", dst="10.1.0.5") / UDP(sport=9, dport=9)
+    env, ns, wires = router()
+    counts = []
+    for k in range(100):
+        out = passed(env, ns, wires, packet, 0.001 + k * 0.01)
+        counts.append(len(out) - 1)
+        if counts[-1]:
+            assert (out[0][ICMP].type, out[0][ICMP].code, out[0][ICMP].gw, out[0].dst) == (5, 1, "10.0.0.253", "10.0.0.1")
+        assert (out[-1].dst, out[-1].ttl) == ("10.1.0.5", 63)
+    assert [k for k, n in enumerate(counts) if n] == [0, 5, 14, 31, 64]     # 40, 80, 160, 320 ms apart at least
+    env, ns, wires = router(Rules())
+    assert [p.dst for p in passed(env, ns, wires, packet, 0.001)] == ["10.1.0.5"]
+
+
+def test_timestamp_and_record_route_options_are_filled_in() -> None:
+    env, ns, wires = router()
+    stamp = bytes([68, 20, 5, 1]) + bytes(16)
+    [out] = passed(env, ns, wires, IP(src="10.0.0.9", dst="10.1.0.5", options=stamp) / UDP(sport=9, dport=9), 3600.25)[-1:]
+    raw = bytes(out)
+    assert raw[20:24] == bytes([68, 20, 13, 1])
+    assert raw[24:28] == bytes([10, 0, 0, 254])
+    assert int.from_bytes(raw[28:32], "big") == 3600250
+    [echo] = passed(env, ns, wires, IP(src="10.0.0.1", dst="10.0.0.254", options=bytes([7, 11, 4]) + bytes(9)) / ICMP(), 3601.0)
+    raw = bytes(echo)
+    assert echo[ICMP].type == 0
+    assert raw[20:31] == bytes([7, 11, 12, 10, 0, 0, 254, 10, 0, 0, 254]), "recorded on arrival and in the answer"
+    again = IP(raw)
+    del again.chksum, again[ICMP].chksum
+    assert bytes(again) == raw
 
 
 def test_mistakes_are_named() -> None:
