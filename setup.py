@@ -11,7 +11,7 @@ link = ["-fsanitize=address"] if DEBUG else []
 
 sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))
 extensions = [
-    Extension(s[:-4].replace(os.sep, "."), [s], include_dirs=["natfast"], depends=["natfast/simd.h"],
+    Extension(s[:-4].replace(os.sep, "."), [s], include_dirs=["natfast"], depends=["natfast/simd.h", "natfast/siphash.h"],
               extra_compile_args=[*flags, "-Wno-unused-function"], extra_link_args=link)
     for s in sources
 ]

@@ -72,6 +72,11 @@ cdef inline uint16_t replace6(uint16_t check, uint32_t old, uint32_t new, uint32
     return <uint16_t>~fold(<uint64_t>(~<uint32_t>check) + <uint64_t>(~old) + new + <uint64_t>(~old_port) + new_port)
 
 
+cdef inline uint16_t canonical(uint16_t check) noexcept nogil:
+    """Of the two zeros the one that Linux's header rewriting leaves."""
+    return 0 if check == 0xFFFF else check
+
+
 cdef inline void replace4_at(uint8_t* check, uint32_t old, uint32_t new) noexcept nogil:
     put16(check, replace4(be16(check), old, new))
 

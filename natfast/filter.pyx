@@ -7,7 +7,7 @@ from natfast.headers cimport (IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_U
 from natfast.log cimport LOG_RULE, log_packet
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, NatRange, RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_RANDOM,
                           RANGE_PROTO_RANDOM_FULLY, RANGE_PROTO_SPECIFIED, nat_setup)
-from natfast.packet cimport (IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, LOCAL_OUT, Packet)
+from natfast.packet cimport (IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, Packet)
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
@@ -426,7 +426,8 @@ cdef class Compiled:
             raise MemoryError
         cdef int at = 0, i
         for i, (table, chain) in enumerate(chains):
-            self.p.mangles = self.p.mangles or table == "mangle"
+            if table == "raw" and chain.name == "PREROUTING" or table == "mangle" and chain.name in ("PREROUTING", "FORWARD", "POSTROUTING"):
+                self.p.early += len(chain.rules) + (chain.policy != "ACCEPT")
             self.p.chains[i].first = at
             self.p.chains[i].n = len(chain.rules)
             if chain.policy is None:
@@ -449,6 +450,7 @@ cdef class Compiled:
             raise MemoryError
         for i, spec in enumerate(matches):
             fill_match(&self.p.matches[i], spec)
+        self.find_shortcut()
         for i, spec in enumerate(ranges):
             self.p.ranges[i].flags = spec[0]
             self.p.ranges[i].min_ip = spec[1]
@@ -462,6 +464,28 @@ cdef class Compiled:
         PyMem_Free(self.p.matches)
         PyMem_Free(self.p.ranges)
         PyMem_Free(self.p.interface_match)
+
+    cdef int find_shortcut(self) except -1:
+        """Is the first thing that FORWARD does with an established connection to accept it?"""
+        cdef int32_t number = self.p.base[TABLE_FILTER][FORWARD]
+        cdef CChain* chain
+        cdef CRule* rule
+        cdef CMatch* match
+        self.p.accepts_established = number < 0
+        if number < 0:
+            return 0
+        chain = &self.p.chains[number]
+        if chain.n == 0:
+            self.p.established_chain = chain
+            self.p.accepts_established = chain.policy == NF_ACCEPT
+            return 0
+        rule = &self.p.rules[chain.first]
+        match = &self.p.matches[rule.first_match]
+        if (rule.target == T_ACCEPT and rule.src_mask == 0 and rule.dst_mask == 0 and rule.iif == 0 and rule.oif == 0 and rule.proto == 0
+                and not rule.invert and rule.n_matches == 1 and match.kind == K_CTSTATE and match.a & 2 and not match.invert):
+            self.p.established_rule = rule
+            self.p.accepts_established = True
+        return 0
 
     cdef int register(self, int number, str name) except -1:
         """Tell the patterns about interface `number`."""

@@ -1,15 +1,18 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.filter cimport Compiled, Host, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.tuples cimport Tuple
 
+cdef enum:
+    BLOCK = 64                  # frames whose table entries are fetched together
+
+# What a batch finds out about a block of frames before their turn.
 ctypedef struct Ahead:
-    # what a batch finds out about a frame before its turn
-    Tuple key
-    uint32_t hint
-    uint8_t known               # the tuple was read
+    uint64_t m0[64]             # the tuple's words; m1 is 0 where there is none to look for
+    uint64_t m1[64]
+    uint64_t hash[64]
+    uint32_t ref[64]            # the entry it probably is, 0 if none
 
 cdef class Skb:
     cdef bytearray data
@@ -33,5 +36,6 @@ cdef class Netfilter:
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil
     cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil
+    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil

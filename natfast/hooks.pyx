@@ -1,33 +1,38 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 import ipaddress
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 import numpy as np
 
-from natfast.checksum cimport decrease_ttl, ip_checksum_ok
+from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, pseudo_sum, sum_bytes
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
-from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, NF_ACCEPT, NF_DROP, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
+from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, NF_ACCEPT, NF_DROP, count_established, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, be16, ip_dst,
-                              ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
+from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, ip_dst,
+                              ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.log cimport log_free, log_lines
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
+from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
                             table_free, table_init)
-from natfast.tuples cimport Half, Tuple, hash_half, invert, parse_tuple
+from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
+from natfast.trackers cimport udp_refresh
+from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
 from natfast.tcp import STATES as TCP_STATES
 from natfast.trackers import SCTP_STATES
+
+cdef extern from "siphash.h" nogil:
+    void natfast_siphash_many(const uint64_t* m0, const uint64_t* m1, uint64_t* out, size_t n, uint64_t k0, uint64_t k1)
 
 DROP = NF_DROP
 ACCEPT = NF_ACCEPT
@@ -35,7 +40,8 @@ STOLEN = NF_STOLEN
 REJECT = NF_REJECT
 
 cdef enum:
-    BLOCK = 32                  # frames whose table entries are fetched together
+    ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
+    ORDINARY_MASK = IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_DYING | IPS_FIXED_TIMEOUT
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 
@@ -74,6 +80,73 @@ cdef str entry_text(const Entry* e, uint32_t now):
     return " ".join(w)
 
 
+cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
+    """The tuple of a plain TCP or UDP packet, as the two words that are hashed; untouched for any other."""
+    cdef const uint8_t* ip = frame + ETH_HLEN
+    if (length >= ETH_HLEN + 28 and be16(frame + 12) == 0x0800 and ip[0] == 0x45 and not ip_is_fragment(ip)
+            and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP) and 28 <= ip_total(ip) <= length - ETH_HLEN):
+        m0[0] = <uint64_t>ip_dst(ip) << 32 | ip_src(ip)
+        m1[0] = <uint64_t>13 << 56 | <uint64_t>ip[9] << 32 | <uint64_t>be16(ip + 22) << 16 | be16(ip + 20)
+
+
+cdef inline bint transport_ok(const uint8_t* ip, uint32_t protocol, uint32_t n) noexcept nogil:
+    """Transport checksum of a whole packet without options."""
+    return fold(sum_bytes(ip + 20, n) + pseudo_sum(ip, protocol, n)) == 0xFFFF
+
+
+cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref) noexcept nogil:
+    """The whole way of an ordinary packet of an established connection that no rule would stop.
+
+    Does what the hooks do one by one: checks, tracking, translation of both ends at once, TTL. False, with nothing
+    changed, for any packet that is not ordinary: the long way then decides.
+    """
+    cdef Entry* e = &c.table.entries[ref >> 1]
+    cdef int dir = ref & 1
+    cdef Half* there = &e.tuple[dir]
+    cdef Half* back = &e.tuple[1 - dir]
+    cdef uint8_t* l4 = ip + 20
+    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = ip[9], doff, length
+    cdef uint32_t old_ports, new_ports, src, dst
+    cdef uint64_t change
+    cdef uint16_t check
+    cdef uint8_t* check_at
+    if (first_word(there) != m0 or second_word(there, e.proto) != m1 or ip[8] <= 1
+            or e.status & ORDINARY_MASK != ORDINARY or expired(e, c.now) or not ip_checksum_ok(ip, 20)):
+        return False
+    if protocol == IPPROTO_TCP:
+        doff = (l4[12] >> 4) * 4
+        if (n < 20 or doff < 20 or doff > n or l4[13] & ~TCP_PSH != TCP_ACK or e.state != TCP_ESTABLISHED
+                or not e.status & IPS_ASSURED or c.sysctl.checksum and not transport_ok(ip, protocol, n)
+                or not tcp_plain_ack(c, e, dir, l4, doff, n)):
+            return False
+        check_at = l4 + 16
+    else:
+        length = be16(l4 + 4)
+        check_at = l4 + 6
+        if length < 8 or length > n or be16(check_at) != 0 and c.sysctl.checksum and not transport_ok(ip, protocol, n):
+            return False
+        udp_refresh(c, e)
+    c.stats.found += 1
+    count_packet(e, dir, total)
+    # the reply tuple inverted is what the packet looks like on the other side; one's complement does not mind the order
+    src = back.dst
+    dst = back.src
+    new_ports = <uint32_t>back.dport << 16 | back.sport
+    old_ports = <uint32_t>there.sport << 16 | there.dport
+    change = <uint64_t>(~there.src) + <uint64_t>(~there.dst) + src + dst
+    check = be16(ip + 10)
+    put16(ip + 10, canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + 0xFEFF)))
+    ip[8] -= 1
+    check = be16(check_at)
+    if e.status & IPS_NAT_MASK and (protocol == IPPROTO_TCP or check != 0):
+        check = canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + <uint64_t>(~old_ports) + new_ports))
+        put16(check_at, 0xFFFF if check == 0 and protocol == IPPROTO_UDP else check)
+    put32(ip + 12, src)
+    put32(ip + 16, dst)
+    put32(l4, new_ports)
+    return True
+
+
 cdef inline bint settled(const Entry* e) noexcept nogil:
     """In the table and staying there: nothing to confirm, nothing to give back."""
     return e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED
@@ -106,6 +179,33 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         if not nat_initialized(e, manip):
             nat_null_binding(c, p.ct, manip)
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+
+
+cdef int get_array(object o, Py_buffer* view, int dimensions, Py_ssize_t size, bytes kind, str message) except -1:
+    """A writable C-contiguous buffer of one kind of number."""
+    try:
+        PyObject_GetBuffer(o, view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
+    except (BufferError, TypeError, ValueError):
+        raise ValueError(message) from None
+    if view.ndim != dimensions or view.itemsize != size or view.format[0] != (<char*>kind)[0]:
+        PyBuffer_Release(view)
+        raise ValueError(message)
+    return 0
+
+
+cdef int check_lengths(const uint32_t* lengths, Py_ssize_t n, Py_ssize_t count, Py_ssize_t stride, const double[::1] times) except -1:
+    cdef Py_ssize_t i
+    cdef uint32_t longest = 0
+    if n != count:
+        raise ValueError(f"lengths has {n} entries for {count} frames")
+    for i in range(n):
+        longest = lengths[i] if lengths[i] > longest else longest
+    if longest > stride:
+        i = next(i for i in range(n) if lengths[i] > stride)
+        raise ValueError(f"lengths[{i}] is {lengths[i]}, more than the frames' stride of {stride} bytes")
+    if times is not None and times.shape[0] != count:
+        raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
+    return 0
 
 
 cdef class Skb:
@@ -285,27 +385,22 @@ cdef class Netfilter:
                          Ahead* ahead) noexcept nogil:
         """Find the entries of a block of frames before they are needed, so that memory is waited for once.
 
-        Two passes: read and hash all tuples and prefetch their buckets; match tags and prefetch the entries.
-        What is found is a hint only: the packet's own turn compares tuples.
+        Read all tuples; hash them together; prefetch the buckets; match tags and prefetch the entries. What is found
+        is a hint only: the packet's own turn compares tuples.
         """
         cdef Table* t = &self.c.table
-        cdef uint64_t hash[BLOCK]
-        cdef uint32_t i, off
-        cdef const uint8_t* ip
+        cdef uint32_t i
         for i in range(count):
-            ip = frames + i * stride + ETH_HLEN
-            ahead[i].known = (lengths[i] >= ETH_HLEN + 28 and be16(ip - 2) == 0x0800 and ip[0] == 0x45
-                              and not ip_is_fragment(ip) and ip_total(ip) >= 28
-                              and parse_tuple(ip, lengths[i] - ETH_HLEN, &ahead[i].key, &off))
-            if ahead[i].known:
-                hash[i] = hash_half(&ahead[i].key.h, ahead[i].key.proto, t.k0, t.k1)
-                __builtin_prefetch(bucket_of(t, hash[i]))
+            __builtin_prefetch(frames + (i + count) * stride)       # the next block's headers
+            ahead.m1[i] = 0
+            tuple_words(frames + i * stride, lengths[i], &ahead.m0[i], &ahead.m1[i])
+        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, count, t.k0, t.k1)
         for i in range(count):
-            ahead[i].hint = 0
-            if ahead[i].known:
-                ahead[i].hint = likely_reference(t, hash[i])
-                __builtin_prefetch(&t.entries[ahead[i].hint >> 1])
-                __builtin_prefetch(<char*>&t.entries[ahead[i].hint >> 1] + 64)
+            __builtin_prefetch(bucket_of(t, ahead.hash[i]))
+        for i in range(count):
+            ahead.ref[i] = likely_reference(t, ahead.hash[i]) if ahead.m1[i] else 0
+            __builtin_prefetch(&t.entries[ahead.ref[i] >> 1])
+            __builtin_prefetch(<char*>&t.entries[ahead.ref[i] >> 1] + 64)
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -316,7 +411,7 @@ cdef class Netfilter:
         cdef uint32_t ei = p.hint >> 1
         cdef int dir = p.hint & 1, v
         cdef Entry* e = &c.table.entries[ei]
-        if (p.data[9] == IPPROTO_ICMP or p.data[8] <= 1 or not still_there(c, p.hint, p.key)
+        if (p.data[8] <= 1 or not still_there(c, p.hint, p.key)
                 or not (dir or e.status & IPS_SEEN_REPLY)):
             return -1
         c.stats.found += 1
@@ -345,12 +440,13 @@ cdef class Netfilter:
             conntrack_put(c, p)
         return v
 
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, const Ahead* ahead) noexcept nogil:
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before.
 
-        `room`: how long its IP packet may become.
+        `room`: how long its IP packet may become. `hint`: reference of the entry, if a batch has found one.
         """
         cdef Packet p
+        cdef Tuple key
         cdef uint8_t* ip = frame + ETH_HLEN
         cdef uint32_t total, ihl
         cdef int v
@@ -370,11 +466,12 @@ cdef class Netfilter:
         p.room = room
         p.mtu = min(self.mtus[iif], self.mtus[oif])
         p.iif = iif
-        if ahead != NULL and ahead.known:
-            p.key = &ahead.key
-            p.hint = ahead.hint
+        if hint != 0:
+            parse_tuple(ip, total, &key, &ihl)
+            p.key = &key
+            p.hint = hint
         out_length[0] = ETH_HLEN + total            # padding does not survive a router
-        if p.hint != 0 and self.program.base[TABLE_RAW][PREROUTING] < 0 and not self.program.mangles:
+        if hint != 0 and self.program.early == 0:
             v = self.established(&p, oif)
             if v >= 0:
                 return v
@@ -421,54 +518,81 @@ cdef class Netfilter:
         ValueError
             If shapes or dtypes are not as said, or a length exceeds the stride.
         """
-        cdef uint8_t[:, ::1] f = frames
-        cdef uint32_t[::1] n = lengths
-        cdef Py_ssize_t count = f.shape[0], i, j
-        cdef Py_ssize_t stride = f.shape[1]
-        verdicts = np.empty(count, np.uint8)
-        cdef uint8_t[::1] v = verdicts
+        cdef Py_buffer f, n
+        cdef uint8_t[::1] verdict
         cdef const double[::1] times = None
+        cdef double at = 0.0
         cdef int a = self.number(iif), b = self.number(oif)
-        cdef const unsigned char[:] dst = None
-        cdef const unsigned char[:] src = None
-        cdef bint many = not isinstance(now, (float, int)) and np.ndim(now) == 1
-        cdef bint held = False
-        cdef uint32_t length, block
-        cdef Ahead ahead[BLOCK]
-        if n.shape[0] != count:
-            raise ValueError(f"lengths has {n.shape[0]} entries for {count} frames")
-        for i in range(count):
-            if n[i] > stride:
-                raise ValueError(f"lengths[{i}] is {n[i]}, more than the frames' stride of {stride} bytes")
-        if many:
-            times = np.ascontiguousarray(now, np.float64)
-            if times.shape[0] != count:
-                raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
-        else:
-            self.clock(now)
+        cdef bint held
+        cdef const uint8_t* header = NULL
+        cdef bytes addresses
         if macs is not None:
-            dst, src = macs
-            if dst.shape[0] != 6 or src.shape[0] != 6:
+            if len(macs[0]) != 6 or len(macs[1]) != 6:
                 raise ValueError("macs: expected two strings of 6 bytes")
-        with nogil:
-            for i in range(count):
-                if i & (BLOCK - 1) == 0:
-                    block = <uint32_t>(count - i) if count - i < BLOCK else BLOCK
-                    self.look_ahead(&f[i, 0], stride, &n[i], block, ahead)
-                if many:
-                    self.clock(times[i])
-                v[i] = self.one(&f[i, 0], n[i], <uint32_t>stride - ETH_HLEN, &length, a, b, &ahead[i & (BLOCK - 1)])
-                n[i] = length
-                held = held or v[i] == NF_STOLEN
-                if macs is not None and v[i] == NF_ACCEPT:
-                    for j in range(6):
-                        f[i, j] = dst[j]
-                        f[i, 6 + j] = src[j]
-            sweep(&self.c, 8 + <uint32_t>count // 16)
+            addresses = bytes(macs[0]) + bytes(macs[1])
+            header = <const uint8_t*><const char*>addresses
+        if type(now) is float or type(now) is int:
+            at = now
+        elif np.ndim(now) == 0:
+            at = float(now)
+        else:
+            times = np.ascontiguousarray(now, np.float64)
+        get_array(frames, &f, 2, 1, b"B", "frames: expected a C-contiguous writable uint8 array (n, stride)")
+        try:
+            get_array(lengths, &n, 1, 4, b"I", "lengths: expected a contiguous writable uint32 array (n,)")
+            try:
+                check_lengths(<const uint32_t*>n.buf, n.shape[0], f.shape[0], f.shape[1], times)
+                verdicts = np.empty(f.shape[0], np.uint8)
+                if f.shape[0] == 0:
+                    return verdicts
+                verdict = verdicts
+                with nogil:
+                    held = self.forward_all(<uint8_t*>f.buf, f.shape[1], <uint32_t*>n.buf, f.shape[0], a, b, at,
+                                            NULL if times is None else &times[0], header, &verdict[0])
+            finally:
+                PyBuffer_Release(&n)
+        finally:
+            PyBuffer_Release(&f)
         if held:
             for i in np.flatnonzero(verdicts == STOLEN):
-                self.hold(bytes(frames[i, :lengths[i]]), times[i] if many else now, a, b)
+                self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
+
+    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, size_t count, int iif, int oif, double now,
+                          const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil:
+        """`forward` over plain memory; True if a fragment was held."""
+        cdef Ahead ahead
+        cdef bint held = False
+        cdef size_t at = 0
+        cdef uint32_t k, block, length
+        cdef uint8_t* frame
+        cdef bint short = self.program.early == 0 and self.program.accepts_established
+        cdef uint64_t passed = 0, octets = 0
+        if times == NULL:
+            self.clock(now)
+        while at < count:
+            block = <uint32_t>(count - at) if count - at < BLOCK else BLOCK
+            self.look_ahead(frames + at * stride, stride, lengths + at, block, &ahead)
+            for k in range(block):
+                frame = frames + (at + k) * stride
+                if times != NULL:
+                    self.clock(times[at + k])
+                if ahead.ref[k] and short and forward_established(&self.c, frame + ETH_HLEN, ahead.m0[k], ahead.m1[k], ahead.ref[k]):
+                    verdicts[at + k] = NF_ACCEPT
+                    length = ip_total(frame + ETH_HLEN)
+                    lengths[at + k] = ETH_HLEN + length
+                    passed += 1
+                    octets += length
+                else:
+                    verdicts[at + k] = self.one(frame, lengths[at + k], <uint32_t>stride - ETH_HLEN, &length, iif, oif, ahead.ref[k])
+                    lengths[at + k] = length
+                    held = held or verdicts[at + k] == NF_STOLEN
+                if macs != NULL and verdicts[at + k] == NF_ACCEPT:
+                    memcpy(frame, macs, 12)
+            at += block
+        count_established(self.program, passed, octets)
+        sweep(&self.c, 8 + <uint32_t>count // 16)
+        return held
 
     def hold(self, bytes frame, double now, int iif, int oif):
         whole = self.defrag.push(frame[14:14 + int.from_bytes(frame[16:18], "big")], now, iif)
@@ -477,7 +601,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, NULL)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, 0)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -507,7 +631,7 @@ cdef class Netfilter:
                 ref = find_live(&self.c, &sent.h, sent.proto)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), NULL)
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), 0)
         PyBuffer_Release(&view)
         return known
 
@@ -520,7 +644,7 @@ cdef class Netfilter:
         cdef uint32_t length
         cdef int v
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, iif, oif, NULL)
+        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, iif, oif, 0)
         PyBuffer_Release(&view)
         return v
 

@@ -1,8 +1,10 @@
 """TCP connection tracking: the state table and window tracking of Linux 6.18."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from natfast.headers cimport TCP_ACK, after, be16, be32, before
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Entry
+from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
+from natfast.table cimport Entry, Seen, TcpTrack
 
 cdef enum:                      # TcpState
     TCP_NONE = 0
@@ -18,6 +20,103 @@ cdef enum:                      # TcpState
     TCP_INVALID = 10
     TCP_IGNORE = 11
 
+cdef enum:                      # Event
+    EV_SYN = 0
+    EV_SYNACK = 1
+    EV_FIN = 2
+    EV_ACK = 3
+    EV_RST = 4
+    EV_NONE = 5
+
+cdef enum:                      # SideFlag
+    WINDOW_SCALE = 0x01
+    SACK_PERM = 0x02
+    CLOSE_INIT = 0x04           # this side closed first
+    BE_LIBERAL = 0x08           # history unknown: no window check
+    UNACKED = 0x10              # has sent data that the other side has not acknowledged
+    MAXACK_SET = 0x20
+    EXP_CHALLENGE_ACK = 0x40    # in last_flags: a SYN in LAST_ACK may be answered by a challenge ACK
+    SIMULTANEOUS_OPEN = 0x80    # in last_flags
+
 cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int dir, bint at_prerouting) noexcept nogil
 cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil
 cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil
+
+
+cdef inline void learn_window(TcpTrack* t, int dir, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t sack, uint32_t end,
+                              uint32_t win) noexcept nogil:
+    """What a segment that is in window tells of both sides; `win` is scaled."""
+    cdef Seen* s = &t.seen[dir]
+    cdef Seen* r = &t.seen[1 - dir]
+    cdef uint32_t swin = win + (sack - ack)
+    if s.maxwin < swin:
+        s.maxwin = swin
+    if after(end, s.end):
+        s.end = end
+        t.flags[dir] |= UNACKED
+    if flags & TCP_ACK:
+        if not t.flags[dir] & MAXACK_SET:
+            s.maxack = ack
+            t.flags[dir] |= MAXACK_SET
+        elif after(ack, s.maxack):
+            s.maxack = ack
+    if r.maxwin != 0 and after(end, s.maxend):
+        r.maxwin += end - s.maxend
+    if after(sack + win, r.maxend - 1):
+        r.maxend = sack + win
+        if win == 0:
+            r.maxend += 1
+    if ack == r.end:
+        t.flags[1 - dir] &= ~UNACKED
+
+
+cdef inline void count_retransmission(TcpTrack* t, int dir, uint32_t seq, uint32_t ack, uint32_t end, uint32_t raw) noexcept nogil:
+    """The same ACK segment again?"""
+    if t.last_dir == dir and t.last_seq == seq and t.last_ack == ack and t.last_end == end and t.last_win == raw:
+        if t.retrans < 255:
+            t.retrans += 1
+    else:
+        t.last_dir = dir
+        t.last_seq = seq
+        t.last_ack = ack
+        t.last_end = end
+        t.last_win = raw
+        t.retrans = 0
+
+
+cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int state, int event) noexcept nogil:
+    """The state's timeout, or a shorter one while something is outstanding."""
+    cdef uint32_t timeout = c.sysctl.tcp[state]
+    if t.retrans >= c.sysctl.tcp_max_retrans and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
+        return c.sysctl.tcp[TIMEOUT_RETRANS]
+    if event == EV_RST:
+        return c.sysctl.tcp[TCP_CLOSE]
+    if (t.flags[0] | t.flags[1]) & UNACKED and timeout > c.sysctl.tcp[TIMEOUT_UNACK]:
+        return c.sysctl.tcp[TIMEOUT_UNACK]
+    if t.last_win == 0 and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
+        return c.sysctl.tcp[TIMEOUT_RETRANS]
+    return timeout
+
+
+cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t doff, uint32_t length) noexcept nogil:
+    """An ACK with or without data, in window, of an ASSURED established connection: what `tcp_packet` does to it.
+
+    False, with nothing changed, if it is anything else or `tcp_packet` has to look closer.
+    """
+    cdef TcpTrack* t = &e.track.tcp
+    cdef Seen* s = &t.seen[dir]
+    cdef Seen* r = &t.seen[1 - dir]
+    cdef uint32_t seq = be32(th + 4), ack = be32(th + 8), end = seq + length - doff, raw = be16(th + 14)
+    cdef uint32_t ackwin = s.maxwin if s.maxwin > 66000 else 66000
+    # SACK blocks can be only where there are options other than a timestamp alone
+    if doff != 20 and t.flags[1 - dir] & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A):
+        return False
+    if (s.maxwin == 0 or r.maxwin == 0 or not before(seq, s.maxend + 1) or not before(ack, r.end + 1)
+            or not after(end, s.end - r.maxwin - 1) or not after(ack, r.end - ackwin - 1)):
+        return False
+    learn_window(t, dir, TCP_ACK, seq, ack, ack, end, raw << t.scale[dir])
+    count_retransmission(t, dir, seq, ack, end, raw)
+    t.last_index = EV_ACK
+    t.last_dir = dir
+    e.expires = c.now + tcp_timeout(c, t, TCP_ESTABLISHED, EV_ACK)
+    return True

@@ -10,7 +10,7 @@ from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, T
                               be32, before)
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT
-from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
+from natfast.sysctl cimport TIMEOUT_UNACK
 from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, Seen,
                             TcpTrack, table_unlink)
 from natfast.trackers cimport l4_checksum_ok
@@ -18,24 +18,6 @@ from libc.string cimport memset
 
 STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK",
           "TIME_WAIT", "CLOSE", "SYN_SENT2")
-
-cdef enum:                      # Event
-    EV_SYN = 0
-    EV_SYNACK = 1
-    EV_FIN = 2
-    EV_ACK = 3
-    EV_RST = 4
-    EV_NONE = 5
-
-cdef enum:                      # SideFlag
-    WINDOW_SCALE = 0x01
-    SACK_PERM = 0x02
-    CLOSE_INIT = 0x04           # this side closed first
-    BE_LIBERAL = 0x08           # history unknown: no window check
-    UNACKED = 0x10              # has sent data that the other side has not acknowledged
-    MAXACK_SET = 0x20
-    EXP_CHALLENGE_ACK = 0x40    # in last_flags: a SYN in LAST_ACK may be answered by a challenge ACK
-    SIMULTANEOUS_OPEN = 0x80    # in last_flags
 
 # The table. Rows are what a packet is, columns the state it finds, cells the state it leaves:
 #   sNO none        sSS SYN seen      sSR SYN-ACK seen   sES established   sFW one FIN seen
@@ -207,7 +189,7 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
     cdef uint32_t ack = be32(th + 8)
     cdef uint32_t sack = ack
     cdef uint32_t raw = be16(th + 14)
-    cdef uint32_t win = raw, swin, overshot, ackwin
+    cdef uint32_t swin, overshot, ackwin
     cdef bint liberal
     cdef int verdict = WINDOW_ACCEPT
 
@@ -215,13 +197,13 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
         sack = highest_sack(th, ack)
     if s.maxwin == 0:
         if flags & TCP_SYN:
-            init_sender(t, dir, th, end, win)
+            init_sender(t, dir, th, end, raw)
             if not flags & TCP_ACK:
                 return WINDOW_ACCEPT            # simultaneous open
         else:
             # midway: take the packet's word
             s.end = end
-            swin = win << t.scale[dir]
+            swin = raw << t.scale[dir]
             s.maxwin = swin if swin != 0 else 1
             s.maxend = end + s.maxwin
             if r.maxwin == 0:
@@ -230,7 +212,7 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
             elif sack == r.end + 1:
                 r.end += 1                      # answer to a keepalive
     elif flags & TCP_SYN and after(end, s.end) and (e.state == TCP_SYN_SENT or e.state == TCP_SYN_RECV):
-        init_sender(t, dir, th, end, win)       # a new attempt with another ISN
+        init_sender(t, dir, th, end, raw)       # a new attempt with another ISN
         if dir == 1 and not flags & TCP_ACK:
             return WINDOW_ACCEPT
 
@@ -264,41 +246,9 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
         liberal = (t.flags[dir] & BE_LIBERAL) != 0 or c.sysctl.tcp_be_liberal != 0
         return WINDOW_ACCEPT if liberal else verdict
 
-    if not flags & TCP_SYN:
-        win <<= t.scale[dir]
-    swin = win + (sack - ack)
-    if s.maxwin < swin:
-        s.maxwin = swin
-    if after(end, s.end):
-        s.end = end
-        t.flags[dir] |= UNACKED
-    if flags & TCP_ACK:
-        if not t.flags[dir] & MAXACK_SET:
-            s.maxack = ack
-            t.flags[dir] |= MAXACK_SET
-        elif after(ack, s.maxack):
-            s.maxack = ack
-    if r.maxwin != 0 and after(end, s.maxend):
-        r.maxwin += end - s.maxend
-    if after(sack + win, r.maxend - 1):
-        r.maxend = sack + win
-        if win == 0:
-            r.maxend += 1
-    if ack == r.end:
-        t.flags[1 - dir] &= ~UNACKED
-
+    learn_window(t, dir, flags, seq, ack, sack, end, raw if flags & TCP_SYN else raw << t.scale[dir])
     if event == EV_ACK:
-        if (t.last_dir == dir and t.last_seq == seq and t.last_ack == ack and t.last_end == end
-                and t.last_win == raw):
-            if t.retrans < 255:
-                t.retrans += 1
-        else:
-            t.last_dir = dir
-            t.last_seq = seq
-            t.last_ack = ack
-            t.last_end = end
-            t.last_win = raw
-            t.retrans = 0
+        count_retransmission(t, dir, seq, ack, end, raw)
     return WINDOW_ACCEPT
 
 
@@ -470,16 +420,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     if old != new and new == TCP_FIN_WAIT:
         t.flags[dir] |= CLOSE_INIT
 
-    timeout = c.sysctl.tcp[new]
-    if t.retrans >= c.sysctl.tcp_max_retrans and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
-        timeout = c.sysctl.tcp[TIMEOUT_RETRANS]
-    elif event == EV_RST:
-        timeout = c.sysctl.tcp[TCP_CLOSE]
-    elif (t.flags[0] | t.flags[1]) & UNACKED and timeout > c.sysctl.tcp[TIMEOUT_UNACK]:
-        timeout = c.sysctl.tcp[TIMEOUT_UNACK]
-    elif t.last_win == 0 and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
-        timeout = c.sysctl.tcp[TIMEOUT_RETRANS]
-
+    timeout = tcp_timeout(c, t, new, event)
     if not e.status & IPS_SEEN_REPLY:
         if flags & TCP_RST:
             # the only answer is a reset: no connection came to be

@@ -4,7 +4,7 @@ from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_TCP, IPPROTO_UDP
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Entry
+from natfast.table cimport Entry, IPS_ASSURED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY
 
 
 cdef inline uint32_t present(Packet* p, uint32_t off, uint32_t n) noexcept nogil:
@@ -21,6 +21,20 @@ cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) 
     if protocol == IPPROTO_TCP or protocol == IPPROTO_UDP:
         s += pseudo_sum(p.data, protocol, n)
     return fold(s) == 0xFFFF
+
+
+cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:
+    if not e.status & IPS_FIXED_TIMEOUT:
+        e.expires = c.now + timeout
+
+
+cdef inline void udp_refresh(Conntrack* c, Entry* e) noexcept nogil:
+    """Traffic both ways that lasts over two seconds is a stream: longer timeout, ASSURED."""
+    if e.status & IPS_SEEN_REPLY and <int>(c.now - e.track.udp.stream_after) > 0:
+        refresh(c, e, c.sysctl.udp_stream)
+        e.status |= IPS_ASSURED
+    else:
+        refresh(c, e, c.sysctl.udp)
 
 
 cdef uint32_t sctp_crc(Packet* p, uint32_t off) noexcept nogil

@@ -8,22 +8,10 @@ from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT,
 from libc.string cimport memset
 
 
-cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:
-    if not e.status & IPS_FIXED_TIMEOUT:
-        e.expires = c.now + timeout
-
-
 cdef int udp_stream(Conntrack* c, Entry* e) noexcept nogil:
-    """Traffic both ways that lasts over two seconds is a stream: longer timeout, ASSURED."""
     if not e.status & IPS_CONFIRMED:
         e.track.udp.stream_after = c.now + 2000
-    if not e.status & IPS_SEEN_REPLY:
-        refresh(c, e, c.sysctl.udp)
-    elif <int>(c.now - e.track.udp.stream_after) > 0:
-        refresh(c, e, c.sysctl.udp_stream)
-        e.status |= IPS_ASSURED
-    else:
-        refresh(c, e, c.sysctl.udp)
+    udp_refresh(c, e)
     return TRACK_ACCEPT
 
 

@@ -134,10 +134,23 @@ cdef inline uint64_t siphash13(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k
     return v0 ^ v1 ^ v2 ^ v3
 
 
+cdef inline uint64_t first_word(const Half* h) noexcept nogil:
+    return (<uint64_t>h.dst << 32) | h.src
+
+
+cdef inline uint64_t second_word(const Half* h, uint8_t proto) noexcept nogil:
+    return (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | (<uint64_t>h.dport << 16) | h.sport
+
+
+cdef inline void half_of_words(uint64_t m0, uint64_t m1, Half* h) noexcept nogil:
+    h.src = <uint32_t>m0
+    h.dst = <uint32_t>(m0 >> 32)
+    h.sport = <uint16_t>m1
+    h.dport = <uint16_t>(m1 >> 16)
+
+
 cdef inline uint64_t hash_half(const Half* h, uint8_t proto, uint64_t k0, uint64_t k1) noexcept nogil:
-    return siphash13(
-        (<uint64_t>h.dst << 32) | h.src,
-        (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | (<uint64_t>h.dport << 16) | h.sport, k0, k1)
+    return siphash13(first_word(h), second_word(h, proto), k0, k1)
 
 
 cdef inline uint64_t hash_source(const Half* h, uint8_t proto, uint64_t k0, uint64_t k1) noexcept nogil:

@@ -969,6 +969,7 @@ cdef class Namespace(Device):
         cdef Way w
         cdef Packet p
         cdef uint32_t before, src
+        cdef int v
         self.route_output(ip_dst(f.data + IP), ip_src(f.data + IP), &w)
         if w.kind == W_UNREACHABLE:
             self.drop(f, NULL, "no route from here")
@@ -983,7 +984,10 @@ cdef class Namespace(Device):
             before = ip_dst(p.data)
             src = ip_src(p.data)
             self.netfilter.clock(self.calendar.now)
-            if self.netfilter.run(LOCAL_OUT, &p) != NF_ACCEPT:
+            v = self.netfilter.run(LOCAL_OUT, &p)
+            if v != NF_ACCEPT:
+                if v == NF_REJECT:
+                    self.reject(f, &p)              # its own sender is told, over the loopback
                 self.drop(f, &p, "OUTPUT")
                 return
             if ip_dst(p.data) != before:
