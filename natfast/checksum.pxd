@@ -21,10 +21,10 @@ cdef inline uint16_t fold(uint64_t s) noexcept nogil:
     return <uint16_t>~((~x - ((x << 16) | (x >> 16))) >> 16)
 
 
-cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Sum of `n` bytes as big-endian words, folded; the odd last byte is padded with zero.
+cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Sum of `n` bytes as the machine's own words, not folded; the odd last byte is padded with zero.
 
-    Summed as the machine's own 32-bit words and swapped once at the end (RFC 1071 section 2 B).
+    Folded, it is the sum of big-endian words with its two bytes swapped (RFC 1071 section 2 B).
     """
     cdef uint64_t s = 0, q
     cdef uint32_t w
@@ -34,21 +34,31 @@ cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
         s += (q & 0xFFFFFFFFU) + (q >> 32)
         p += 8
         n -= 8
-    if n >= 4:
+    if n & 4:
         memcpy(&w, p, 4)
         s += w
         p += 4
-        n -= 4
-    if n >= 2:
+    if n & 2:
         memcpy(&h, p, 2)
         s += h
         p += 2
-        n -= 2
-    if n:
+    if n & 1:
         h = 0
         memcpy(&h, p, 1)
         s += h
-    return ntohs(fold(s))
+    return s
+
+
+cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Sum of `n` bytes as big-endian words, folded; the odd last byte is padded with zero."""
+    return ntohs(fold(sum_native(p, n)))
+
+
+cdef inline bint transport_ok(const uint8_t* ip, uint32_t protocol, uint32_t n) noexcept nogil:
+    """Does the TCP or UDP checksum hold of a whole packet without options, `n` bytes after the header?"""
+    cdef uint32_t w[2]
+    memcpy(w, ip + 12, 8)
+    return fold(sum_native(ip + 20, n) + w[0] + w[1] + ntohs(<uint16_t>protocol) + ntohs(<uint16_t>n)) == 0xFFFF
 
 
 cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexcept nogil:

@@ -5,14 +5,16 @@ from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 
 cdef enum:
-    BLOCK = 64                  # frames whose table entries are fetched together
+    GROUP = 16                  # frames of a batch that go through each stage together
+    AHEAD = 4                   # groups under way
 
-# What a batch finds out about a block of frames before their turn.
+# What a batch finds out about a group of frames before their turn.
 ctypedef struct Ahead:
-    uint64_t m0[64]             # the tuple's words; m1 is 0 where there is none to look for
-    uint64_t m1[64]
-    uint64_t hash[64]
-    uint32_t ref[64]            # the entry it probably is, 0 if none
+    uint64_t m0[16]             # the tuple's words; m1 is 0 where there is none to look for
+    uint64_t m1[16]
+    uint64_t hash[16]
+    uint32_t ref[16]            # the entry it probably is, 0 if none
+    uint32_t count
 
 cdef class Skb:
     cdef bytearray data
@@ -37,5 +39,5 @@ cdef class Netfilter:
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil
-    cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil
+    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count, Ahead* ahead) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil

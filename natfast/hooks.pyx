@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 import numpy as np
 
-from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, pseudo_sum, sum_bytes
+from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, NF_ACCEPT, NF_DROP, count_established, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -87,11 +87,6 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
             and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP) and 28 <= ip_total(ip) <= length - ETH_HLEN):
         m0[0] = <uint64_t>ip_dst(ip) << 32 | ip_src(ip)
         m1[0] = <uint64_t>13 << 56 | <uint64_t>ip[9] << 32 | <uint64_t>be16(ip + 22) << 16 | be16(ip + 20)
-
-
-cdef inline bint transport_ok(const uint8_t* ip, uint32_t protocol, uint32_t n) noexcept nogil:
-    """Transport checksum of a whole packet without options."""
-    return fold(sum_bytes(ip + 20, n) + pseudo_sum(ip, protocol, n)) == 0xFFFF
 
 
 cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref) noexcept nogil:
@@ -381,26 +376,16 @@ cdef class Netfilter:
             return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 
-    cdef void look_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
+    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
                          Ahead* ahead) noexcept nogil:
-        """Find the entries of a block of frames before they are needed, so that memory is waited for once.
-
-        Read all tuples; hash them together; prefetch the buckets; match tags and prefetch the entries. What is found
-        is a hint only: the packet's own turn compares tuples.
-        """
-        cdef Table* t = &self.c.table
+        """Read the tuples of a group of frames and hash them together."""
         cdef uint32_t i
         for i in range(count):
-            __builtin_prefetch(frames + (i + count) * stride)       # the next block's headers
+            __builtin_prefetch(frames + (i + 2 * GROUP) * stride)
             ahead.m1[i] = 0
             tuple_words(frames + i * stride, lengths[i], &ahead.m0[i], &ahead.m1[i])
-        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, count, t.k0, t.k1)
-        for i in range(count):
-            __builtin_prefetch(bucket_of(t, ahead.hash[i]))
-        for i in range(count):
-            ahead.ref[i] = likely_reference(t, ahead.hash[i]) if ahead.m1[i] else 0
-            __builtin_prefetch(&t.entries[ahead.ref[i] >> 1])
-            __builtin_prefetch(<char*>&t.entries[ahead.ref[i] >> 1] + 64)
+        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, count, self.c.table.k0, self.c.table.k1)
+        ahead.count = count
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -561,35 +546,58 @@ cdef class Netfilter:
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, size_t count, int iif, int oif, double now,
                           const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil:
         """`forward` over plain memory; True if a fragment was held."""
-        cdef Ahead ahead
+        cdef Ahead ahead[AHEAD]
+        cdef Ahead* fetch
+        cdef Ahead* match
+        cdef Ahead* group
         cdef bint held = False
-        cdef size_t at = 0
-        cdef uint32_t k, block, length
+        cdef size_t groups = (count + GROUP - 1) // GROUP, g, at
+        cdef uint32_t k, length
         cdef uint8_t* frame
+        cdef Entry* e
+        cdef Table* t = &self.c.table
         cdef bint short = self.program.early == 0 and self.program.accepts_established
         cdef uint64_t passed = 0, octets = 0
         if times == NULL:
             self.clock(now)
-        while at < count:
-            block = <uint32_t>(count - at) if count - at < BLOCK else BLOCK
-            self.look_ahead(frames + at * stride, stride, lengths + at, block, &ahead)
-            for k in range(block):
+        for k in range(AHEAD):
+            ahead[k].count = 0
+        # Four groups are under way. While the frames of one are translated one by one, the entries of the next but one
+        # are asked for, and the buckets of the one after it: memory always has something to do, and never too much.
+        for g in range(groups + AHEAD - 1):
+            fetch = &ahead[g % AHEAD]
+            fetch.count = 0
+            if g < groups:
+                at = g * GROUP
+                self.read_ahead(frames + at * stride, stride, lengths + at, <uint32_t>(count - at if count - at < GROUP else GROUP), fetch)
+            match = &ahead[(g + AHEAD - 1) % AHEAD]
+            group = &ahead[(g + 1) % AHEAD]
+            at = (g + 1 - AHEAD) * GROUP if g + 1 >= AHEAD else 0
+            for k in range(GROUP):
+                if k < fetch.count:
+                    __builtin_prefetch(bucket_of(t, fetch.hash[k]))
+                if k < match.count:
+                    match.ref[k] = likely_reference(t, match.hash[k]) if match.m1[k] else 0
+                    e = &t.entries[match.ref[k] >> 1]
+                    __builtin_prefetch(e)
+                    __builtin_prefetch(<char*>e + 64)
+                if k >= group.count:
+                    continue
                 frame = frames + (at + k) * stride
                 if times != NULL:
                     self.clock(times[at + k])
-                if ahead.ref[k] and short and forward_established(&self.c, frame + ETH_HLEN, ahead.m0[k], ahead.m1[k], ahead.ref[k]):
+                if group.ref[k] and short and forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], group.ref[k]):
                     verdicts[at + k] = NF_ACCEPT
                     length = ip_total(frame + ETH_HLEN)
                     lengths[at + k] = ETH_HLEN + length
                     passed += 1
                     octets += length
                 else:
-                    verdicts[at + k] = self.one(frame, lengths[at + k], <uint32_t>stride - ETH_HLEN, &length, iif, oif, ahead.ref[k])
+                    verdicts[at + k] = self.one(frame, lengths[at + k], <uint32_t>stride - ETH_HLEN, &length, iif, oif, group.ref[k])
                     lengths[at + k] = length
                     held = held or verdicts[at + k] == NF_STOLEN
                 if macs != NULL and verdicts[at + k] == NF_ACCEPT:
                     memcpy(frame, macs, 12)
-            at += block
         count_established(self.program, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return held

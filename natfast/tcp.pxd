@@ -71,17 +71,15 @@ cdef inline void learn_window(TcpTrack* t, int dir, uint32_t flags, uint32_t seq
 
 
 cdef inline void count_retransmission(TcpTrack* t, int dir, uint32_t seq, uint32_t ack, uint32_t end, uint32_t raw) noexcept nogil:
-    """The same ACK segment again?"""
-    if t.last_dir == dir and t.last_seq == seq and t.last_ack == ack and t.last_end == end and t.last_win == raw:
-        if t.retrans < 255:
-            t.retrans += 1
-    else:
-        t.last_dir = dir
-        t.last_seq = seq
-        t.last_ack = ack
-        t.last_end = end
-        t.last_win = raw
-        t.retrans = 0
+    """The same ACK segment again? Without a branch: traffic does not tell in advance."""
+    cdef bint same = ((t.last_dir == dir) & (t.last_seq == seq) & (t.last_ack == ack) & (t.last_end == end)
+                      & (t.last_win == raw))
+    t.retrans = same * (t.retrans + (t.retrans < 255))
+    t.last_dir = dir
+    t.last_seq = seq
+    t.last_ack = ack
+    t.last_end = end
+    t.last_win = raw
 
 
 cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int state, int event) noexcept nogil:
