@@ -5,10 +5,7 @@ mind the byte order. Which of the two zeros (0x0000, 0xffff) comes out is part o
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from natfast.headers cimport be16, put16
-
-cdef extern from "<arpa/inet.h>" nogil:
-    uint16_t ntohs(uint16_t v)
+from natfast.headers cimport be16, ntohs, put16
 
 
 cdef inline uint16_t fold(uint64_t s) noexcept nogil:

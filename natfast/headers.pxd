@@ -3,6 +3,7 @@
 Everything here is `inline` so that a caller in any module pays no call.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum:
     ETH_HLEN = 14
@@ -56,24 +57,31 @@ cdef enum:                      # IcmpType
     ICMP_ADDRESSREPLY = 18
 
 
+cdef extern from "<arpa/inet.h>" nogil:
+    uint16_t ntohs(uint16_t v)
+    uint32_t ntohl(uint32_t v)
+
+
 cdef inline uint16_t be16(const uint8_t* p) noexcept nogil:
-    return <uint16_t>((p[0] << 8) | p[1])
+    cdef uint16_t v
+    memcpy(&v, p, 2)
+    return ntohs(v)
 
 
 cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
+    cdef uint32_t v
+    memcpy(&v, p, 4)
+    return ntohl(v)
 
 
 cdef inline void put16(uint8_t* p, uint32_t v) noexcept nogil:
-    p[0] = <uint8_t>(v >> 8)
-    p[1] = <uint8_t>v
+    cdef uint16_t w = ntohs(<uint16_t>v)
+    memcpy(p, &w, 2)
 
 
 cdef inline void put32(uint8_t* p, uint32_t v) noexcept nogil:
-    p[0] = <uint8_t>(v >> 24)
-    p[1] = <uint8_t>(v >> 16)
-    p[2] = <uint8_t>(v >> 8)
-    p[3] = <uint8_t>v
+    v = ntohl(v)
+    memcpy(p, &v, 4)
 
 
 # --- IPv4 (RFC 791), `ip` points at the header -----------------------------------------------

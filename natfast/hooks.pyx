@@ -1,12 +1,13 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 import ipaddress
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-import numpy as np
+cimport numpy as np
+import numpy
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
@@ -30,6 +31,8 @@ from natfast.errors import BoxError
 from natfast.rules import Rules
 from natfast.tcp import STATES as TCP_STATES
 from natfast.trackers import SCTP_STATES
+
+np.import_array()
 
 cdef extern from "siphash.h" nogil:
     void natfast_siphash_many(const uint64_t* m0, const uint64_t* m1, uint64_t* out, size_t n, uint64_t k0, uint64_t k1)
@@ -83,8 +86,13 @@ cdef str entry_text(const Entry* e, uint32_t now):
 cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
     """The tuple of a plain TCP or UDP packet, as the two words that are hashed; untouched for any other."""
     cdef const uint8_t* ip = frame + ETH_HLEN
-    if (length >= ETH_HLEN + 28 and be16(frame + 12) == 0x0800 and ip[0] == 0x45 and not ip_is_fragment(ip)
-            and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP) and 28 <= ip_total(ip) <= length - ETH_HLEN):
+    cdef uint32_t total
+    if length < ETH_HLEN + 28:
+        return
+    total = ip_total(ip)
+    # one branch for all: which protocol it is cannot be foretold
+    if ((be16(frame + 12) == 0x0800) & (ip[0] == 0x45) & (not ip_is_fragment(ip)) & (total >= 28) & (total <= length - ETH_HLEN)
+            & ((ip[9] == IPPROTO_TCP) | (ip[9] == IPPROTO_UDP))):
         m0[0] = <uint64_t>ip_dst(ip) << 32 | ip_src(ip)
         m1[0] = <uint64_t>13 << 56 | <uint64_t>ip[9] << 32 | <uint64_t>be16(ip + 22) << 16 | be16(ip + 20)
 
@@ -133,7 +141,7 @@ cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uin
     put16(ip + 10, canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + 0xFEFF)))
     ip[8] -= 1
     check = be16(check_at)
-    if e.status & IPS_NAT_MASK and (protocol == IPPROTO_TCP or check != 0):
+    if (e.status & IPS_NAT_MASK != 0) & ((protocol == IPPROTO_TCP) | (check != 0)):
         check = canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + <uint64_t>(~old_ports) + new_ports))
         put16(check_at, 0xFFFF if check == 0 and protocol == IPPROTO_UDP else check)
     put32(ip + 12, src)
@@ -176,31 +184,18 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
 
 
-cdef int get_array(object o, Py_buffer* view, int dimensions, Py_ssize_t size, bytes kind, str message) except -1:
-    """A writable C-contiguous buffer of one kind of number."""
-    try:
-        PyObject_GetBuffer(o, view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
-    except (BufferError, TypeError, ValueError):
-        raise ValueError(message) from None
-    if view.ndim != dimensions or view.itemsize != size or view.format[0] != (<char*>kind)[0]:
-        PyBuffer_Release(view)
-        raise ValueError(message)
-    return 0
-
-
-cdef int check_lengths(const uint32_t* lengths, Py_ssize_t n, Py_ssize_t count, Py_ssize_t stride, const double[::1] times) except -1:
+cdef inline uint32_t longest(const uint32_t* lengths, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    cdef uint32_t longest = 0
-    if n != count:
-        raise ValueError(f"lengths has {n} entries for {count} frames")
+    cdef uint32_t most = 0
     for i in range(n):
-        longest = lengths[i] if lengths[i] > longest else longest
-    if longest > stride:
-        i = next(i for i in range(n) if lengths[i] > stride)
-        raise ValueError(f"lengths[{i}] is {lengths[i]}, more than the frames' stride of {stride} bytes")
-    if times is not None and times.shape[0] != count:
-        raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
-    return 0
+        most = lengths[i] if lengths[i] > most else most
+    return most
+
+
+def refuse_longest(lengths, stride):
+    """Name the first frame that claims to be longer than its row."""
+    i = int(numpy.argmax(lengths > stride))
+    raise ValueError(f"lengths[{i}] is {lengths[i]}, more than the frames' stride of {stride} bytes")
 
 
 cdef class Skb:
@@ -266,7 +261,7 @@ cdef class Netfilter:
     """
 
     def __cinit__(self, rules=None, interfaces=None, sysctl=None, seed=0):
-        cdef list words = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+        cdef list words = numpy.random.SeedSequence(seed).generate_state(3, numpy.uint64).tolist()
         cdef int i
         self.mtus = <uint16_t*>malloc(MAX_INTERFACES * sizeof(uint16_t))
         if self.mtus == NULL:
@@ -503,14 +498,27 @@ cdef class Netfilter:
         ValueError
             If shapes or dtypes are not as said, or a length exceeds the stride.
         """
-        cdef Py_buffer f, n
-        cdef uint8_t[::1] verdict
+        cdef np.npy_intp count
+        cdef Py_ssize_t stride
         cdef const double[::1] times = None
         cdef double at = 0.0
         cdef int a = self.number(iif), b = self.number(oif)
         cdef bint held
+        cdef uint8_t* f
+        cdef uint32_t* n
+        cdef uint8_t* v
         cdef const uint8_t* header = NULL
         cdef bytes addresses
+        if (not np.PyArray_Check(frames) or np.PyArray_NDIM(frames) != 2 or np.PyArray_TYPE(frames) != np.NPY_UINT8
+                or not np.PyArray_ISCARRAY(frames)):
+            raise ValueError("frames: expected a C-contiguous writable uint8 array (n, stride)")
+        if (not np.PyArray_Check(lengths) or np.PyArray_NDIM(lengths) != 1 or np.PyArray_TYPE(lengths) != np.NPY_UINT32
+                or not np.PyArray_ISCARRAY(lengths)):
+            raise ValueError("lengths: expected a contiguous writable uint32 array (n,)")
+        count = np.PyArray_DIM(frames, 0)
+        stride = np.PyArray_DIM(frames, 1)
+        f = <uint8_t*>np.PyArray_DATA(frames)
+        n = <uint32_t*>np.PyArray_DATA(lengths)
         if macs is not None:
             if len(macs[0]) != 6 or len(macs[1]) != 6:
                 raise ValueError("macs: expected two strings of 6 bytes")
@@ -518,28 +526,24 @@ cdef class Netfilter:
             header = <const uint8_t*><const char*>addresses
         if type(now) is float or type(now) is int:
             at = now
-        elif np.ndim(now) == 0:
+        elif numpy.ndim(now) == 0:
             at = float(now)
         else:
-            times = np.ascontiguousarray(now, np.float64)
-        get_array(frames, &f, 2, 1, b"B", "frames: expected a C-contiguous writable uint8 array (n, stride)")
-        try:
-            get_array(lengths, &n, 1, 4, b"I", "lengths: expected a contiguous writable uint32 array (n,)")
-            try:
-                check_lengths(<const uint32_t*>n.buf, n.shape[0], f.shape[0], f.shape[1], times)
-                verdicts = np.empty(f.shape[0], np.uint8)
-                if f.shape[0] == 0:
-                    return verdicts
-                verdict = verdicts
-                with nogil:
-                    held = self.forward_all(<uint8_t*>f.buf, f.shape[1], <uint32_t*>n.buf, f.shape[0], a, b, at,
-                                            NULL if times is None else &times[0], header, &verdict[0])
-            finally:
-                PyBuffer_Release(&n)
-        finally:
-            PyBuffer_Release(&f)
+            times = numpy.ascontiguousarray(now, numpy.float64)
+            if times.shape[0] != count:
+                raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
+        if np.PyArray_DIM(lengths, 0) != count:
+            raise ValueError(f"lengths has {np.PyArray_DIM(lengths, 0)} entries for {count} frames")
+        if longest(n, count) > stride:
+            refuse_longest(lengths, stride)
+        verdicts = np.PyArray_EMPTY(1, &count, np.NPY_UINT8, 0)
+        v = <uint8_t*>np.PyArray_DATA(verdicts)
+        if count == 0:
+            return verdicts
+        with nogil:
+            held = self.forward_all(f, stride, n, count, a, b, at, NULL if times is None else &times[0], header, v)
         if held:
-            for i in np.flatnonzero(verdicts == STOLEN):
+            for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 

@@ -43,31 +43,25 @@ cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil
 cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil
 
 
-cdef inline void learn_window(TcpTrack* t, int dir, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t sack, uint32_t end,
-                              uint32_t win) noexcept nogil:
-    """What a segment that is in window tells of both sides; `win` is scaled."""
-    cdef Seen* s = &t.seen[dir]
-    cdef Seen* r = &t.seen[1 - dir]
+cdef inline void learn_window(Seen* s, Seen* r, uint8_t* own, uint8_t* others, uint32_t flags, uint32_t ack, uint32_t sack,
+                              uint32_t end, uint32_t win) noexcept nogil:
+    """What a segment that is in window tells of its sender `s` and the receiver `r`, and of their flags; `win` is scaled."""
     cdef uint32_t swin = win + (sack - ack)
     if s.maxwin < swin:
         s.maxwin = swin
     if after(end, s.end):
         s.end = end
-        t.flags[dir] |= UNACKED
+        own[0] |= UNACKED
     if flags & TCP_ACK:
-        if not t.flags[dir] & MAXACK_SET:
+        if not own[0] & MAXACK_SET or after(ack, s.maxack):
             s.maxack = ack
-            t.flags[dir] |= MAXACK_SET
-        elif after(ack, s.maxack):
-            s.maxack = ack
+        own[0] |= MAXACK_SET
     if r.maxwin != 0 and after(end, s.maxend):
         r.maxwin += end - s.maxend
     if after(sack + win, r.maxend - 1):
-        r.maxend = sack + win
-        if win == 0:
-            r.maxend += 1
+        r.maxend = sack + win + (win == 0)
     if ack == r.end:
-        t.flags[1 - dir] &= ~UNACKED
+        others[0] &= ~UNACKED
 
 
 cdef inline void count_retransmission(TcpTrack* t, int dir, uint32_t seq, uint32_t ack, uint32_t end, uint32_t raw) noexcept nogil:
@@ -102,19 +96,22 @@ cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint
     False, with nothing changed, if it is anything else or `tcp_packet` has to look closer.
     """
     cdef TcpTrack* t = &e.track.tcp
-    cdef Seen* s = &t.seen[dir]
-    cdef Seen* r = &t.seen[1 - dir]
+    cdef Seen s = t.seen[dir], r = t.seen[1 - dir]      # copies: the compiler keeps them in registers
+    cdef uint8_t own = t.flags[dir], others = t.flags[1 - dir]
     cdef uint32_t seq = be32(th + 4), ack = be32(th + 8), end = seq + length - doff, raw = be16(th + 14)
     cdef uint32_t ackwin = s.maxwin if s.maxwin > 66000 else 66000
     # SACK blocks can be only where there are options other than a timestamp alone
-    if doff != 20 and t.flags[1 - dir] & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A):
+    if doff != 20 and others & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A):
         return False
-    if (s.maxwin == 0 or r.maxwin == 0 or not before(seq, s.maxend + 1) or not before(ack, r.end + 1)
-            or not after(end, s.end - r.maxwin - 1) or not after(ack, r.end - ackwin - 1)):
+    if ((s.maxwin == 0) | (r.maxwin == 0) | (not before(seq, s.maxend + 1)) | (not before(ack, r.end + 1))
+            | (not after(end, s.end - r.maxwin - 1)) | (not after(ack, r.end - ackwin - 1))):
         return False
-    learn_window(t, dir, TCP_ACK, seq, ack, ack, end, raw << t.scale[dir])
+    learn_window(&s, &r, &own, &others, TCP_ACK, ack, ack, end, raw << t.scale[dir])
+    t.seen[dir] = s
+    t.seen[1 - dir] = r
+    t.flags[dir] = own
+    t.flags[1 - dir] = others
     count_retransmission(t, dir, seq, ack, end, raw)
     t.last_index = EV_ACK
-    t.last_dir = dir
     e.expires = c.now + tcp_timeout(c, t, TCP_ESTABLISHED, EV_ACK)
     return True

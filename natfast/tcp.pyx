@@ -246,7 +246,7 @@ cdef int in_window(Conntrack* c, Entry* e, int dir, int event, const uint8_t* th
         liberal = (t.flags[dir] & BE_LIBERAL) != 0 or c.sysctl.tcp_be_liberal != 0
         return WINDOW_ACCEPT if liberal else verdict
 
-    learn_window(t, dir, flags, seq, ack, sack, end, raw if flags & TCP_SYN else raw << t.scale[dir])
+    learn_window(s, r, &t.flags[dir], &t.flags[1 - dir], flags, ack, sack, end, raw if flags & TCP_SYN else raw << t.scale[dir])
     if event == EV_ACK:
         count_retransmission(t, dir, seq, ack, end, raw)
     return WINDOW_ACCEPT
