@@ -7,7 +7,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("NATFAST_DEBUG") == "1"          # bounds checks and AddressSanitizer
-flags = ["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-fno-strict-aliasing", "-fno-inline-functions-called-once"]
+flags = (["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"] if DEBUG
+         else ["-O3", "-fno-strict-aliasing", "-fno-inline-functions-called-once"])
 link = ["-fsanitize=address"] if DEBUG else []
 
 sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))

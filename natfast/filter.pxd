@@ -69,12 +69,18 @@ ctypedef struct Program:
     NatRange* ranges
     int32_t base[4][5]          # chain of (table, hook), -1 if none
     uint32_t early              # rules and policies of raw and mangle that a forwarded packet meets
-    bint accepts_established    # FORWARD accepts established connections before anything else
-    CRule* established_rule     # by this rule, or
-    CChain* established_chain   # by this chain's policy; neither if there is no chain
     uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
     uint32_t n_patterns
     uint64_t walked             # rules looked at, all packets together
+
+# What FORWARD does with every established packet between two interfaces, if that is the same for all of them.
+ctypedef struct Path:
+    uint32_t key                # interfaces it was found for
+    bint accepts                # all are accepted; else the chain has to be walked
+    uint32_t walked             # rules looked at on the way
+    uint32_t n
+    CRule* rule[16]             # those that match, to be counted
+    CChain* chain               # whose policy decides in the end, or NULL
 
 cdef enum:                      # TableId
     TABLE_RAW = 0
@@ -90,19 +96,20 @@ cdef class Compiled:
     cdef list rule_refs
     cdef list log_options       # of each LOG rule: prefix, level, ...
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1
-    cdef int find_shortcut(self) except -1
     cdef int register(self, int number, str name) except -1
 
-cdef inline void count_established(Program* p, uint64_t packets, uint64_t octets) noexcept nogil:
-    """Count packets that took the short way where the walk would have counted them."""
-    if p.established_rule != NULL:
-        p.established_rule.packets += packets
-        p.established_rule.bytes += octets
-        p.walked += packets
-    elif p.established_chain != NULL:
-        p.established_chain.packets += packets
-        p.established_chain.bytes += octets
+cdef inline void count_path(Program* p, const Path* path, uint64_t packets, uint64_t octets) noexcept nogil:
+    """Count packets that did not walk as if they had."""
+    cdef uint32_t i
+    for i in range(path.n):
+        path.rule[i].packets += packets
+        path.rule[i].bytes += octets
+    if path.chain != NULL:
+        path.chain.packets += packets
+        path.chain.bytes += octets
+    p.walked += packets * path.walked
 
 
+cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept nogil
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil
 cdef uint32_t address_type(const Host* host, uint32_t address) noexcept nogil

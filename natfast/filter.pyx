@@ -1,6 +1,6 @@
 """Compiles `natfast.rules.Rules` and walks them as ip_tables does."""
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 from natfast.checksum cimport replace2, replace4_at
 from natfast.headers cimport (IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_SYN,
                               be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET, IP_MF)
@@ -388,6 +388,86 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
         return NF_ACCEPT
 
 
+cdef enum:                      # Certainty
+    SURELY_NOT = 0
+    SURELY = 1
+    DEPENDS = 2
+
+
+cdef int foretell(Program* p, const CRule* r, uint32_t iif, uint32_t oif) noexcept nogil:
+    """Does a rule match an established packet between two interfaces, whatever else the packet is?"""
+    cdef int answer = SURELY
+    cdef const CMatch* m
+    cdef uint32_t i
+    if r.iif != 0 and p.interface_match[(r.iif - 1) * MAX_INTERFACES + iif] == (r.invert >> 2) & 1:
+        return SURELY_NOT
+    if r.oif != 0 and p.interface_match[(r.oif - 1) * MAX_INTERFACES + oif] == (r.invert >> 3) & 1:
+        return SURELY_NOT
+    if r.src_mask or r.dst_mask or r.proto or r.invert & 0x13:
+        answer = DEPENDS
+    for i in range(r.n_matches):
+        m = &p.matches[r.first_match + i]
+        if m.kind != K_CTSTATE or not m.a & 2 and m.a & 96:     # ESTABLISHED; SNAT and DNAT depend on the connection
+            answer = DEPENDS
+        elif (m.a & 2 != 0) == (m.invert != 0):
+            return SURELY_NOT
+    return answer
+
+
+cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept nogil:
+    """Walk FORWARD once for all established packets between two interfaces.
+
+    Where a rule depends on more than the interfaces and the connection's state, or does more than accept, there is no
+    such path: `out.accepts` is False.
+    """
+    cdef int32_t chain = p.base[TABLE_FILTER][FORWARD]
+    cdef uint32_t at, end
+    cdef uint32_t stack_at[64]
+    cdef uint32_t stack_end[64]
+    cdef int depth = 0, match
+    cdef CRule* r
+    memset(out, 0, sizeof(Path))
+    if chain < 0:
+        out.accepts = True
+        return
+    at = p.chains[chain].first
+    end = at + p.chains[chain].n
+    while True:
+        if at == end:
+            if depth == 0:
+                out.chain = &p.chains[chain]
+                out.accepts = out.chain.policy == NF_ACCEPT
+                return
+            depth -= 1
+            at = stack_at[depth]
+            end = stack_end[depth]
+            continue
+        r = &p.rules[at]
+        at += 1
+        out.walked += 1
+        match = foretell(p, r, iif, oif)
+        if match == SURELY_NOT:
+            continue
+        if match == DEPENDS or out.n == 16:
+            return
+        out.rule[out.n] = r
+        out.n += 1
+        if r.target == T_ACCEPT:
+            out.accepts = True
+            return
+        if r.target == T_RETURN:
+            at = end
+        elif r.target == T_JUMP:
+            if not r.goto_:
+                stack_at[depth] = at
+                stack_end[depth] = end
+                depth += 1
+            at = p.chains[r.arg].first
+            end = at + p.chains[r.arg].n
+        elif r.target != T_NONE:
+            return
+
+
 cdef void set_ttl(Packet* k, int mode, uint32_t value) noexcept nogil:
     cdef uint32_t old = k.data[8], new = value
     if mode == 1:
@@ -450,7 +530,6 @@ cdef class Compiled:
             raise MemoryError
         for i, spec in enumerate(matches):
             fill_match(&self.p.matches[i], spec)
-        self.find_shortcut()
         for i, spec in enumerate(ranges):
             self.p.ranges[i].flags = spec[0]
             self.p.ranges[i].min_ip = spec[1]
@@ -464,28 +543,6 @@ cdef class Compiled:
         PyMem_Free(self.p.matches)
         PyMem_Free(self.p.ranges)
         PyMem_Free(self.p.interface_match)
-
-    cdef int find_shortcut(self) except -1:
-        """Is the first thing that FORWARD does with an established connection to accept it?"""
-        cdef int32_t number = self.p.base[TABLE_FILTER][FORWARD]
-        cdef CChain* chain
-        cdef CRule* rule
-        cdef CMatch* match
-        self.p.accepts_established = number < 0
-        if number < 0:
-            return 0
-        chain = &self.p.chains[number]
-        if chain.n == 0:
-            self.p.established_chain = chain
-            self.p.accepts_established = chain.policy == NF_ACCEPT
-            return 0
-        rule = &self.p.rules[chain.first]
-        match = &self.p.matches[rule.first_match]
-        if (rule.target == T_ACCEPT and rule.src_mask == 0 and rule.dst_mask == 0 and rule.iif == 0 and rule.oif == 0 and rule.proto == 0
-                and not rule.invert and rule.n_matches == 1 and match.kind == K_CTSTATE and match.a & 2 and not match.invert):
-            self.p.established_rule = rule
-            self.p.accepts_established = True
-        return 0
 
     cdef int register(self, int number, str name) except -1:
         """Tell the patterns about interface `number`."""

@@ -1,12 +1,13 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.filter cimport Compiled, Host, Program
+from natfast.filter cimport Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 
 cdef enum:
     GROUP = 16                  # frames of a batch that go through each stage together
     AHEAD = 4                   # groups under way
+    PATHS = 64
 
 # What a batch finds out about a group of frames before their turn.
 ctypedef struct Ahead:
@@ -30,6 +31,10 @@ cdef class Netfilter:
     cdef dict numbers
     cdef list names
     cdef uint16_t* mtus         # by interface number
+    cdef Path paths[64]         # by interfaces, one per slot
+    cdef Path* path(self, uint32_t iif, uint32_t oif) noexcept nogil
+    cdef int filter_forward(self, Packet* p) noexcept nogil
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1
     cdef object defrag
     cdef list whole

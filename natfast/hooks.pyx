@@ -2,6 +2,7 @@
 import ipaddress
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -11,7 +12,7 @@ import numpy
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
-from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, NF_ACCEPT, NF_DROP, count_established, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
+from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
@@ -21,11 +22,11 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
+from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
                             table_free, table_init)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
-from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word
+from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, siphash13
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -268,6 +269,8 @@ cdef class Netfilter:
             raise MemoryError
         for i in range(MAX_INTERFACES):
             self.mtus[i] = 1500
+        for i in range(PATHS):
+            self.paths[i].key = 0xFFFFFFFFU
         self.numbers = {}
         self.names = [""]
         self.whole = []
@@ -338,6 +341,15 @@ cdef class Netfilter:
     cdef void put(self, Packet* p) noexcept nogil:
         conntrack_put(&self.c, p)
 
+    cdef Path* path(self, uint32_t iif, uint32_t oif) noexcept nogil:
+        """What FORWARD does with established packets from one interface to another; found once."""
+        cdef uint32_t key = iif << 16 | oif
+        cdef Path* path = &self.paths[(iif * 31 + oif) % PATHS]
+        if path.key != key:
+            find_path(self.program, iif, oif, path)
+            path.key = key
+        return path
+
     cdef int run(self, int hook, Packet* p) noexcept nogil:
         """Everything registered at one hook, in netfilter's order of priorities."""
         cdef Conntrack* c = &self.c
@@ -359,7 +371,7 @@ cdef class Netfilter:
                 return v
             return filter_hook(self, TABLE_FILTER, hook, p)
         if hook == FORWARD:
-            return filter_hook(self, TABLE_FILTER, hook, p)
+            return self.filter_forward(p)
         if hook == LOCAL_IN:
             v = filter_hook(self, TABLE_FILTER, hook, p)
             if v != NF_ACCEPT:
@@ -370,6 +382,17 @@ cdef class Netfilter:
         if p.ct == 0 or p.borrowed or settled(&c.table.entries[p.ct]):
             return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
+
+    cdef int filter_forward(self, Packet* p) noexcept nogil:
+        """The filter table's FORWARD, walked only where an established connection's way depends on the packet."""
+        cdef Path* path
+        if p.ct != 0 and (p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY):
+            path = self.path(p.iif, p.oif)
+            if path.accepts:
+                count_path(self.program, path, 1, p.len)
+                p.rules += path.walked
+                return NF_ACCEPT
+        return filter_hook(self, TABLE_FILTER, FORWARD, p)
 
     cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
                          Ahead* ahead) noexcept nogil:
@@ -413,7 +436,7 @@ cdef class Netfilter:
         p.data[8] -= 1
         put16(p.data + 10, decrease_ttl(be16(p.data + 10)))
         p.oif = oif
-        v = filter_hook(self, TABLE_FILTER, FORWARD, p)
+        v = self.filter_forward(p)
         if v == NF_ACCEPT and p.ct != 0 and e.status & status_bit(MANIP_SRC, dir) and not nat_packet(c, p, MANIP_SRC):
             v = NF_DROP
         if p.ct != 0 and not settled(e):
@@ -560,7 +583,8 @@ cdef class Netfilter:
         cdef uint8_t* frame
         cdef Entry* e
         cdef Table* t = &self.c.table
-        cdef bint short = self.program.early == 0 and self.program.accepts_established
+        cdef Path* path = self.path(iif, oif)
+        cdef bint short = self.program.early == 0 and path.accepts
         cdef uint64_t passed = 0, octets = 0
         if times == NULL:
             self.clock(now)
@@ -602,7 +626,7 @@ cdef class Netfilter:
                     held = held or verdicts[at + k] == NF_STOLEN
                 if macs != NULL and verdicts[at + k] == NF_ACCEPT:
                     memcpy(frame, macs, 12)
-        count_established(self.program, passed, octets)
+        count_path(self.program, path, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return held
 
@@ -653,12 +677,28 @@ cdef class Netfilter:
         `iif` and `oif` are interface numbers (`interface_number`); the clock is the last one given.
         """
         cdef Py_buffer view
-        cdef uint32_t length
         cdef int v
+        if type(buf) is bytearray:
+            return self.forward_one(<uint8_t*>PyByteArray_AS_STRING(buf), <uint32_t>PyByteArray_GET_SIZE(buf), iif, oif)
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, iif, oif, 0)
+        v = self.forward_one(<uint8_t*>view.buf, <uint32_t>view.len, iif, oif)
         PyBuffer_Release(&view)
         return v
+
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
+        """One frame by itself: as in a batch, but nothing is fetched ahead."""
+        cdef uint64_t m0 = 0, m1 = 0
+        cdef uint32_t ref = 0, n
+        cdef Path* path
+        tuple_words(frame, length, &m0, &m1)
+        if m1 != 0:
+            ref = likely_reference(&self.c.table, siphash13(m0, m1, self.c.table.k0, self.c.table.k1))
+            if ref != 0 and self.program.early == 0:
+                path = self.path(iif, oif)
+                if path.accepts and forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref):
+                    count_path(self.program, path, 1, ip_total(frame + ETH_HLEN))
+                    return NF_ACCEPT
+        return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref)
 
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
         cdef int v
@@ -737,6 +777,24 @@ cdef class Netfilter:
                 lines.append(entry_text(e, self.c.now))
         lines.sort(key=lambda line: line.split(" src=", 1)[1])
         return lines
+
+    def chain_lengths(self):
+        """How many of the index's buckets have a chain of 1, 2, ... bucket lengths (index 0 is empty): how evenly tuples spread."""
+        cdef Table* t = &self.c.table
+        cdef Bucket* b
+        cdef uint32_t i
+        cdef int n
+        cdef list counts = [0, 0]
+        for i in range(t.n_buckets):
+            n = 1
+            b = &t.buckets[i]
+            while b.next != 0:
+                b = &t.spill[b.next]
+                n += 1
+            while len(counts) <= n:
+                counts.append(0)
+            counts[n] += 1
+        return counts
 
     def flush_conntrack(self):
         """Delete every entry, as `conntrack -F`."""

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from scapy.all import ICMP, IP, TCP, UDP, Ether
 
 import natfast
 from natfast import Netfilter, Rules
+from natfast.bench import _frames
 from natfast.checksum import internet_checksum
 from natfast.defrag import Defragmenter
 
@@ -242,29 +245,95 @@ def test_tcp_states_by_name() -> None:
     assert states == ["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT"]
 
 
-def test_a_batch_does_what_single_packets_do(data: Path) -> None:
-    """The batch looks ahead and has a short way for established packets; recorded conversations must not tell the difference."""
-    for filtered in (False, True):
-        ruleset = Rules.from_iptables_save((data / "oracle" / "docker.v4").read_text()) if filtered else rules()
-        for case in sorted((data / "oracle" / "random").glob("*.jsonl")):
-            rows = [json.loads(line) for line in case.read_text().splitlines()]
-            frames = [(r["in"] == "eth0", bytes.fromhex(r["frame"])) for r in rows] * 2
-            one, many = Netfilter(ruleset, INTERFACES, seed=1), Netfilter(ruleset, INTERFACES, seed=1)
+def conversations(data: Path) -> list[list[tuple[bool, bytes]]]:
+    """(inward, frame) of recorded random conversations and of fresh ones that stay near the edges of TCP windows."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "kernel" / "rig"))
+    import kinds
+    out = []
+    for case in sorted((data / "oracle" / "random").glob("*.jsonl")):
+        rows = [json.loads(line) for line in case.read_text().splitlines()]
+        out.append([(r["in"] == "eth0", bytes.fromhex(r["frame"])) for r in rows] * 2)
+    for k in range(60):
+        out.append([(w == "eth0", f) for w, f in kinds.tcp_case(random.Random(k)) if len(f) <= 640])
+    return out
+
+
+def test_a_batch_does_what_single_packets_and_the_long_way_do(data: Path) -> None:
+    """Established packets take a short way, batches look ahead: nothing may tell the difference.
+
+    A raw table with a rule that only counts sends everything the long way, through every hook.
+    """
+    long_way = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING\nCOMMIT\n"
+    docker = (data / "oracle" / "docker.v4").read_text()
+    leading = ("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+               "-A FORWARD -j ACCEPT\nCOMMIT\n")
+    by_packet = leading.replace("-A FORWARD -m", "-A FORWARD -p tcp -m ttl --ttl-gt 60 -m")
+    for text in (rules().to_iptables_save(), docker, rules().to_iptables_save() + leading, rules().to_iptables_save() + by_packet):
+        for frames in conversations(data):
+            one, many = (Netfilter(Rules.from_iptables_save(text), INTERFACES, seed=1) for _ in range(2))
+            slow = Netfilter(Rules.from_iptables_save(long_way + text), INTERFACES, seed=1)
             a, b = one.interface_number("docker0"), one.interface_number("eth0")
             at = 0
             while at < len(frames):
                 inward = frames[at][0]
                 end = next((i for i in range(at, len(frames)) if frames[i][0] != inward), len(frames))
-                batch = np.zeros((end - at, 600), np.uint8)
+                batch = np.zeros((end - at, 640), np.uint8)
                 lengths = np.array([len(f) for _, f in frames[at:end]], np.uint32)
                 for row, (_, f) in zip(batch, frames[at:end], strict=True):
                     row[:len(f)] = np.frombuffer(f, np.uint8)
                 verdicts = many.forward(batch, lengths, *(("eth0", "docker0") if inward else ("docker0", "eth0")), 0.0)
                 for i, (_, f) in enumerate(frames[at:end]):
-                    buf = bytearray(f)
-                    verdict = one.packet(buf, *((b, a) if inward else (a, b)))
-                    assert verdict == verdicts[i]
-                    assert bytes(batch[i, :lengths[i]]) == bytes(buf[:lengths[i]])
+                    for single in (one, slow):
+                        buf = bytearray(f)
+                        verdict = single.packet(buf, *((b, a) if inward else (a, b)))
+                        assert verdict == verdicts[i]
+                        assert bytes(batch[i, :lengths[i]]) == bytes(buf[:lengths[i]])
                 at = end
-            assert one.conntrack(0.0) == many.conntrack(0.0)
+            assert one.conntrack(0.0) == many.conntrack(0.0) == slow.conntrack(0.0)
             assert one.stats == many.stats
+            differ = {"rules_walked"}
+            assert {k: v for k, v in slow.stats.items() if k not in differ} == {k: v for k, v in one.stats.items() if k not in differ}
+            assert many.rule_counters() == one.rule_counters() == [c for c in slow.rule_counters() if c[0] != "raw"]
+
+
+def test_hash_flooding_does_not_help() -> None:
+    """Tuples that collide under an unkeyed hash of the same words spread like any others under the keyed one."""
+    rng = np.random.default_rng(1)
+    n = 1 << 15
+    # against h = src ^ dst ^ (ports), folded: all of these have one value
+    src = rng.integers(0xAC100000, 0xAC1FFFFF, n, dtype=np.uint64)
+    dst = (src ^ np.uint64(0x0A0A0A0A)) & np.uint64(0xFFFFFFFF)
+    hostile, ordinary = Netfilter(rules(), INTERFACES), Netfilter(rules(), INTERFACES)
+    frames = _frames(np.arange(n), "syn", 64)
+    any_src, any_dst = rng.integers(0xAC100000, 0xAC1FFFFF, n), rng.integers(1 << 24, 1 << 30, n)
+    for nat, sources, destinations in ((hostile, src, dst), (ordinary, any_src, any_dst)):
+        f = frames.frames.copy()
+        for at, values in ((26, sources), (30, destinations)):
+            for k in range(4):
+                f[:, at + k] = (values.astype(np.uint64) >> np.uint64(24 - 8 * k)) & np.uint64(255)
+        nat.set_sysctl("net.netfilter.nf_conntrack_checksum", 0)
+        f[:, 24:26] = 0
+        words = f[:, 14:34].astype(np.uint32)
+        total = (words[:, 0::2] << 8 | words[:, 1::2]).sum(axis=1)
+        total = (total & 0xFFFF) + (total >> 16)
+        check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+        f[:, 24], f[:, 25] = check >> 8, check & 255
+        nat.forward(f, frames.lengths.copy(), "docker0", "eth0")
+    a, b = hostile.chain_lengths(), ordinary.chain_lengths()
+    assert min(len(hostile), len(ordinary)) > 0.99 * n
+    assert len(a) <= len(b) + 2, "no bucket's chain is longer than chance makes it"
+    assert abs(a[1] / sum(a) - b[1] / sum(b)) < 0.02
+
+
+def test_steady_state_costs_no_memory() -> None:
+    """Many times as many flows as the table ever holds at once: it does not rot, grow or lose any."""
+    nat = Netfilter(rules(), INTERFACES, {"net.netfilter.nf_conntrack_max": 1 << 20})
+    n, sizes = 1 << 14, []
+    for generation in range(24):
+        now = 40.0 * generation
+        frames = _frames(np.arange(generation * 977, generation * 977 + n), "syn", 64)
+        assert (nat.forward(frames.frames, frames.lengths, "docker0", "eth0", now) == natfast.ACCEPT).all()
+        assert len(nat.conntrack(now)) >= n
+        nat.expire(now + 300.0 if generation % 3 == 2 else now + 31.0)
+        sizes.append(nat.stats["bytes"])
+    assert max(sizes[3:]) <= 1.25 * sizes[2]
