@@ -19,7 +19,7 @@ cdef inline uint16_t fold(uint64_t s) noexcept nogil:
 
 
 cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Sum of `n` bytes as the machine's own words, not folded; the odd last byte is padded with zero.
+    """Sum of `n` bytes as the machine's own words, in some 34 bits; the odd last byte is padded with zero.
 
     Folded, it is the sum of big-endian words with its two bytes swapped (RFC 1071 section 2 B).
     """
@@ -28,9 +28,11 @@ cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
     cdef uint16_t h
     while n >= 8:
         memcpy(&q, p, 8)
-        s += (q & 0xFFFFFFFFU) + (q >> 32)
+        s += q
+        s += s < q                          # the carry comes round
         p += 8
         n -= 8
+    s = (s & 0xFFFFFFFFU) + (s >> 32)
     if n & 4:
         memcpy(&w, p, 4)
         s += w

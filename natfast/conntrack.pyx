@@ -11,12 +11,16 @@ from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_I
 from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
                             expired, random32)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
-from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, __builtin_prefetch, table_prefetch, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
                             table_alloc, table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
                                udp_packet, udplite_packet)
 from natfast.tuples cimport Half, Tuple, half_equal, invert, parse_tuple
+
+
+cdef enum:
+    GATHER = 16
 
 
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
@@ -36,21 +40,43 @@ cdef uint32_t find_live(Conntrack* c, const Half* h, uint32_t proto) noexcept no
 
 
 cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
-    """Look at the next `budget` entries and delete those that have expired; returns how many."""
+    """Look at the next `budget` entries and delete those that have expired; returns how many.
+
+    What is to be deleted is gathered first, and the buckets and chains that it hangs in are asked for together.
+    """
     cdef Table* t = &c.table
     cdef Entry* e
-    cdef uint32_t n = 0, i
+    cdef uint32_t gone[GATHER]
+    cdef uint32_t n = 0, gathered = 0, i
     for i in range(budget):
         if t.sweep >= t.fresh:
+            n += kill_all(c, gone, gathered)        # none is gathered twice
+            gathered = 0
             t.sweep = 1
             if t.fresh == 1:
                 break
         e = &t.entries[t.sweep]
+        __builtin_prefetch(e + 8)
         if (e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and expired(e, c.now):
-            kill(c, t.sweep)
-            n += 1
+            table_prefetch(t, &e.tuple[0], &e.tuple[1], e.proto)
+            if e.status & IPS_SRC_NAT_DONE:
+                __builtin_prefetch(&t.entries[e.src_prev])
+                __builtin_prefetch(&t.entries[e.src_next])
+            gone[gathered] = t.sweep
+            gathered += 1
+            if gathered == GATHER:
+                n += kill_all(c, gone, gathered)
+                gathered = 0
         t.sweep += 1
+    n += kill_all(c, gone, gathered)
     c.stats.expired += n
+    return n
+
+
+cdef inline uint32_t kill_all(Conntrack* c, const uint32_t* gone, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        kill(c, gone[i])
     return n
 
 

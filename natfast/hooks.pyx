@@ -22,11 +22,11 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_bytes, table_clear, table_release,
+from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
                             table_free, table_init)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
-from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, siphash13
+from natfast.tuples cimport Half, Tuple, first_word, half_of_words, invert, parse_tuple, second_word, siphash13
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -149,6 +149,17 @@ cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uin
     put32(ip + 16, dst)
     put32(l4, new_ports)
     return True
+
+
+cdef inline void expect_new(Conntrack* c, uint64_t m0, uint64_t m1) noexcept nogil:
+    """Nothing is known of this tuple: it may open a connection, translated as the last one was."""
+    cdef Half original, reply
+    half_of_words(m0, m1, &original)
+    reply.src = original.dst
+    reply.dst = c.masquerading_as
+    reply.sport = original.dport
+    reply.dport = original.sport
+    table_prefetch(&c.table, &original, &reply, <uint8_t>(m1 >> 32))
 
 
 cdef inline bint settled(const Entry* e) noexcept nogil:
@@ -606,6 +617,8 @@ cdef class Netfilter:
                     __builtin_prefetch(bucket_of(t, fetch.hash[k]))
                 if k < match.count:
                     match.ref[k] = likely_reference(t, match.hash[k]) if match.m1[k] else 0
+                    if match.ref[k] == 0 and match.m1[k]:
+                        expect_new(&self.c, match.m0[k], match.m1[k])
                     e = &t.entries[match.ref[k] >> 1]
                     __builtin_prefetch(e)
                     __builtin_prefetch(<char*>e + 64)

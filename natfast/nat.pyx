@@ -232,6 +232,8 @@ cdef void nat_setup(Conntrack* c, uint32_t ei, const NatRange* r, int manip) noe
         return
     invert_half(&e.tuple[1], e.proto, &current)
     unique_tuple(c, &current, &chosen, r, ei, manip)
+    if manip == MANIP_SRC:
+        c.masquerading_as = chosen.src
     if not half_equal(&chosen, &current):
         invert_half(&chosen, e.proto, &e.tuple[1])
         e.status |= IPS_SRC_NAT if manip == MANIP_SRC else IPS_DST_NAT

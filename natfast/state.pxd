@@ -25,6 +25,7 @@ ctypedef struct Conntrack:
     uint32_t now                # ms
     uint16_t adopt[8]           # ports another host is known to have drawn, tried first
     uint32_t n_adopt
+    uint32_t masquerading_as    # the last address that MASQUERADE or SNAT gave, to guess where the next reply tuple will be
     Log log                     # what LOG rules and a full table said
     uint32_t full_since         # ms: start of the interval in which "table full" is said ten times at most
     uint32_t full_said

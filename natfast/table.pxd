@@ -10,7 +10,7 @@
   first, as Linux's nf_nat_bysource.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.tuples cimport Half, Tuple
+from natfast.tuples cimport Half, Tuple, hash_half, hash_source
 
 # Entry's status bits, at the positions of Linux's ip_conntrack_status.
 cdef enum:                      # Status
@@ -108,9 +108,14 @@ cdef extern from "simd.h" nogil:
     void __builtin_prefetch(const void* p)
 
 
+cdef enum:
+    TAG_SHIFT = 14              # a tag is bits 14 to 29 of the hash, a bucket's number its low bits
+
+
 cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
-    cdef uint16_t tag = <uint16_t>(h >> 48)
-    return tag if tag != 0 else 1
+    """Never 0. It overlaps the bucket's number: a large table is split by what the tags say, and no entry is read."""
+    cdef uint16_t tag = <uint16_t>(h >> TAG_SHIFT)
+    return tag if tag != 0 else 0x8000
 
 
 cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
@@ -125,6 +130,17 @@ cdef inline uint32_t likely_reference(Table* t, uint64_t h) noexcept nogil:
     cdef Bucket* b = bucket_of(t, h)
     cdef uint32_t hits = natfast_tag_mask(b.tag, tag_of(h))
     return b.ref[__builtin_ctz(hits)] if hits else 0
+
+
+cdef inline void table_prefetch(Table* t, const Half* original, const Half* reply, uint8_t proto) noexcept nogil:
+    """Ask for all that a connection hangs in: both buckets, and its source's chain."""
+    __builtin_prefetch(bucket_of(t, hash_half(original, proto, t.k0, t.k1)))
+    __builtin_prefetch(bucket_of(t, hash_half(reply, proto, t.k0, t.k1)))
+    __builtin_prefetch(&t.sources[source_slot(t, original, proto)])
+
+
+cdef inline uint32_t source_slot(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    return <uint32_t>hash_source(h, proto, t.k0, t.k1) & t.source_mask
 
 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1

@@ -1,6 +1,6 @@
 from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
-from natfast.tuples cimport Half, half_equal, hash_half, hash_source
+from natfast.tuples cimport Half, half_equal, hash_half
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
@@ -168,24 +168,27 @@ cdef void put(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
 
 
 cdef void split_one(Table* t) noexcept nogil:
-    """Add a bucket: the tuples of its twin, `level` below, divide between the two."""
-    cdef uint32_t low = t.n_buckets - t.level
+    """Add a bucket: the tuples of its twin, `level` below, divide between the two by the next bit of their hashes."""
+    cdef uint32_t low = t.n_buckets - t.level, level = t.level
     cdef Bucket old = t.buckets[low]
-    cdef uint32_t chain = old.next, s
-    cdef Bucket* b = &old
-    cdef uint64_t hash
+    cdef uint32_t chain = old.next
+    cdef int bit = __builtin_ctz(level), i
+    cdef bint upper
     cdef Entry* e
-    cdef int i
     t.n_buckets += 1
     if t.n_buckets == 2 * t.level:
         t.level = t.n_buckets
     memset(&t.buckets[low], 0, sizeof(Bucket))
     while True:
         for i in range(SLOTS):
-            if b.tag[i] != 0:
-                e = &t.entries[b.ref[i] >> 1]
-                hash = hash_half(&e.tuple[b.ref[i] & 1], e.proto, t.k0, t.k1)
-                put(t, bucket_of(t, hash), b.tag[i], b.ref[i])
+            if old.tag[i] == 0:
+                continue
+            if bit >= TAG_SHIFT:
+                upper = (old.tag[i] >> (bit - TAG_SHIFT)) & 1
+            else:
+                e = &t.entries[old.ref[i] >> 1]
+                upper = (hash_half(&e.tuple[old.ref[i] & 1], e.proto, t.k0, t.k1) >> bit) & 1
+            put(t, &t.buckets[low + level if upper else low], old.tag[i], old.ref[i])
         if chain == 0:
             return
         # the chain's buckets are read before they are freed: copy out, then recycle
@@ -193,7 +196,6 @@ cdef void split_one(Table* t) noexcept nogil:
         t.spill[chain].next = t.spill_free
         t.spill_free = chain
         chain = old.next
-        b = &old
 
 
 cdef void index_put(Table* t, uint32_t ref) noexcept nogil:
@@ -257,10 +259,6 @@ cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
     index_drop(t, e << 1 | 1)
     t.count -= 1
     t.entries[e].status |= IPS_DYING
-
-
-cdef inline uint32_t source_slot(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    return <uint32_t>hash_source(h, proto, t.k0, t.k1) & t.source_mask
 
 
 cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
