@@ -26,7 +26,7 @@ from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of,
                             table_free, table_init)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
-from natfast.tuples cimport Half, Tuple, first_word, half_of_words, invert, parse_tuple, second_word, siphash13
+from natfast.tuples cimport Half, Tuple, first_word, half_of_words, hash_half, invert, parse_tuple, second_word, siphash13
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -160,6 +160,8 @@ cdef inline void expect_new(Conntrack* c, uint64_t m0, uint64_t m1) noexcept nog
     reply.sport = original.dport
     reply.dport = original.sport
     table_prefetch(&c.table, &original, &reply, <uint8_t>(m1 >> 32))
+    reply.dst = original.src                        # PREROUTING makes sure that the tuple is free untranslated
+    __builtin_prefetch(bucket_of(&c.table, hash_half(&reply, <uint8_t>(m1 >> 32), c.table.k0, c.table.k1)))
 
 
 cdef inline bint settled(const Entry* e) noexcept nogil:
