@@ -8,7 +8,8 @@
 from natfast.errors import BoxError, CaptureError, NatfastError, RulesError
 from natfast.hooks import ACCEPT, DROP, REJECT, STOLEN, Netfilter, Skb
 from natfast.rules import Rules
+from natfast.shards import Shards
 
 __all__ = ["ACCEPT", "DROP", "REJECT", "STOLEN", "BoxError", "CaptureError", "NatfastError", "Netfilter", "Rules",
-           "RulesError", "Skb"]
+           "RulesError", "Shards", "Skb"]
 __version__ = "0.1.0"

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from natfast.hooks import ACCEPT, Netfilter
+from natfast.errors import NatfastError
+from natfast.hooks import Netfilter
 from natfast.rules import Rules
+from natfast.shards import Shards
+from natfast.touch import touch_ns
 
 RULES = """*nat
 :PREROUTING ACCEPT [0:0]
@@ -32,7 +35,7 @@ class Traffic:
 
 
 def _frames(flows: NDArray[np.int64], stage: str, size: int) -> Traffic:
-    """One 64-byte-slot frame per flow number: `syn`, `synack`, `ack` (out) or `data` (in).
+    """One 64-byte-slot frame per flow number: `syn`, `synack`, `ack` (out), `data` (in), `fin`, `finack` (in), `lastack`.
 
     Flow i is UDP if i % 4 == 0, from 172.17.x.y:p to one of 65536 servers.
     """
@@ -44,7 +47,7 @@ def _frames(flows: NDArray[np.int64], stage: str, size: int) -> Traffic:
     dst = (np.uint64(0x5DB80000) + i % np.uint64(SERVERS)).astype(np.uint32)
     udp = (i % np.uint64(4)) == 0
     dport = np.where(udp, 53, 80).astype(np.uint32)
-    inward = stage in ("synack", "data")
+    inward = stage in ("synack", "data", "finack")
     a, b, p, q = (dst, np.full(n, 0xC0A80164, np.uint32), dport, sport) if inward else (src, dst, sport, dport)
     total = size - 14
 
@@ -64,9 +67,10 @@ def _frames(flows: NDArray[np.int64], stage: str, size: int) -> Traffic:
     put(30, 4, b)
     put(34, 2, p)
     put(36, 2, q)
-    flags = {"syn": 2, "synack": 0x12, "ack": 0x10, "data": 0x10}[stage]
-    seq = {"syn": 1000, "synack": 5000, "ack": 1001, "data": 5001}[stage]
-    ack = {"syn": 0, "synack": 1001, "ack": 5001, "data": 1001}[stage]
+    n_data = size - 14 - 40                     # each side has sent one segment's data before it closes
+    flags, seq, ack = {
+        "syn": (2, 1000, 0), "synack": (0x12, 5000, 1001), "ack": (0x10, 1001, 5001), "data": (0x10, 5001, 1001), "fin": (0x11, 1001, 5001),
+        "finack": (0x11, 5001, 1002 + n_data), "lastack": (0x10, 1002 + n_data, 5002 + n_data)}[stage]
     tcp = ~udp
     length = np.where(udp, total - 20, 0)
     f[tcp, 38:42] = np.frombuffer(seq.to_bytes(4, "big"), np.uint8)
@@ -103,8 +107,8 @@ def _fill_checksums(f: NDArray[np.uint8], udp: NDArray[np.bool_], total: int) ->
     f[rows, at + 1] = c & np.uint64(255)
 
 
-def _run(nat: Netfilter, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
-    """Translate all; seconds. Every frame must pass."""
+def _run(nat: Netfilter | Shards, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
+    """Translate all; seconds."""
     batches = [(t.frames[at:at + batch], t.lengths[at:at + batch]) for at in range(0, len(t.frames), batch)]
     began = time.perf_counter()
     for frames, lengths in batches:
@@ -112,45 +116,124 @@ def _run(nat: Netfilter, t: Traffic, iif: str, oif: str, now: float, batch: int)
     return time.perf_counter() - began
 
 
-def bench(flows: int, frames: int = 1 << 20, batch: int = 256, size: int = 64, seed: int = 1) -> dict[str, Any]:
-    """Open `flows` connections, then send `frames` packets over them at random, half in, half out.
+def _worst_call(nat: Netfilter | Shards, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
+    """Seconds that the longest single call took."""
+    worst = 0.0
+    for at in range(0, len(t.frames), batch):
+        began = time.perf_counter()
+        nat.forward(t.frames[at:at + batch], t.lengths[at:at + batch], iif, oif, now)
+        worst = max(worst, time.perf_counter() - began)
+    return worst
+
+
+def _pick(rng: np.random.Generator, flows: int, n: int, pattern: str) -> NDArray[np.int64]:
+    """Flow numbers of `n` packets: all flows alike, or Zipf's law with exponent 1.1."""
+    if pattern == "random":
+        return rng.integers(0, flows, n)
+    weights = np.arange(1, flows + 1, dtype=np.float64) ** -1.1
+    ranks = np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(n))
+    return np.asarray(rng.permutation(flows)[np.minimum(ranks, flows - 1)], np.int64)
+
+
+class _Lab:
+    """A table, opened and closed again through the front door."""
+
+    def __init__(self, flows: int, threads: int, seed: int, batch: int, size: int) -> None:
+        rules, interfaces = Rules.from_iptables_save(RULES), {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
+        sysctl = {"net.netfilter.nf_conntrack_max": max(2 * flows, 65536) * (2 if threads > 1 else 1)}
+        self.nat = Netfilter(rules, interfaces, sysctl, seed) if threads == 1 else Shards(threads, rules, interfaces, sysctl, seed)
+        self.flows, self.batch, self.size = flows, batch, size
+
+    def stage(self, stage: str, now: float, numbers: NDArray[np.int64] | None = None) -> float:
+        """One packet of each flow; seconds."""
+        way = ("eth0", "docker0") if stage in ("synack", "data", "finack") else ("docker0", "eth0")
+        numbers = np.arange(self.flows) if numbers is None else numbers
+        spent = 0.0
+        for at in range(0, len(numbers), 1 << 18):
+            spent += _run(self.nat, _frames(numbers[at:at + (1 << 18)], stage, self.size), *way, now, self.batch)
+        return spent
+
+    def expire(self, now: float) -> tuple[float, int]:
+        """Seconds, and how many went."""
+        began = time.perf_counter()
+        gone = self.nat.expire(now)
+        return time.perf_counter() - began, gone
+
+
+def bench(flows: int, frames: int = 1 << 20, batch: int | None = None, size: int = 64, seed: int = 1, threads: int = 1,
+          pattern: str = "random") -> dict[str, Any]:
+    """Open `flows` connections, then send `frames` packets over them, half in, half out; close them again.
 
     Returns
     -------
     dict
-        flows, ns_per_packet, mpps, insert_ns, expire_ns, bytes_per_flow, and the settings.
+        flows, ns_per_packet, mpps, gbps; insert_ns per new flow (of a table that has been full before) and
+        insert_cold_ns (of a new one, whose pages the system has yet to give); expire_ns; bytes_per_flow; touch_ns (see
+        `natfast.touch`); worst_call_us of any batch while the table grows; and RFC 9693's metrics:
+        connections_per_s (three-way handshakes and first UDP packets answered), teardowns_per_s (TCP, four segments),
+        flows_per_gib (capacity).
     """
-    nat = Netfilter(Rules.from_iptables_save(RULES), {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]},
-                    {"net.netfilter.nf_conntrack_max": max(2 * flows, 65536)}, seed)
-    rng = np.random.default_rng(seed)
-    numbers = np.arange(flows)
-    chunk = 1 << 18
-    insert = 0.0
-    for at in range(0, flows, chunk):
-        part = numbers[at:at + chunk]
-        insert += _run(nat, _frames(part, "syn", size), "docker0", "eth0", 0.0, batch)
-        _run(nat, _frames(part, "synack", size), "eth0", "docker0", 0.0, batch)
-        _run(nat, _frames(part, "ack", size), "docker0", "eth0", 0.0, batch)
+    batch = batch or (256 if threads == 1 else 1 << 15)
+    lab = _Lab(flows, threads, seed, batch, size)
+    nat = lab.nat
+    cold = lab.stage("syn", 0.0)
+    if len(nat) != flows:
+        raise RuntimeError(f"{len(nat)} of {flows} flows were opened")
+    lab.expire(1000.0)
+    insert = lab.stage("syn", 1000.0)
+    setup = insert + lab.stage("synack", 1000.0) + lab.stage("ack", 1000.0)
     if len(nat) != flows:
         raise RuntimeError(f"{len(nat)} of {flows} flows were opened")
     used = nat.stats["bytes"]
+    rng = np.random.default_rng(seed)
     half = max(min(frames, 1 << 18) // 2, batch)
-    out_flows, in_flows = rng.integers(0, flows, half), rng.integers(0, flows, half)
-    outward, inward = _frames(out_flows, "ack", size), _frames(in_flows, "data", size)
+    outward, inward = (_frames(_pick(rng, flows, half, pattern), stage, size) for stage in ("ack", "data"))
     best = float("inf")
     for k in range(max(REPEATS, frames // (2 * half))):      # the best of many: what disturbs only adds
         a, b = Traffic(outward.frames.copy(), outward.lengths.copy()), Traffic(inward.frames.copy(), inward.lengths.copy())
-        seconds = _run(nat, a, "docker0", "eth0", 0.001 * (k + 1), batch) + _run(nat, b, "eth0", "docker0", 0.001 * (k + 1), batch)
-        best = min(best, seconds)
-        sample = nat.forward(a.frames[:1].copy(), a.lengths[:1].copy(), "docker0", "eth0", 0.01)
-        if sample[0] != ACCEPT or bytes(a.frames[0, 26:30]) != bytes([192, 168, 1, 100]):
+        now = 1000.0 + 0.001 * (k + 1)
+        best = min(best, _run(nat, a, "docker0", "eth0", now, batch) + _run(nat, b, "eth0", "docker0", now, batch))
+        if bytes(a.frames[0, 26:30]) != bytes([192, 168, 1, 100]) or a.frames[-1, 22] != 63:
             raise RuntimeError("a frame was not translated")
     per_packet = best * 1e9 / (2 * half)
+    tcp = np.arange(flows)[np.arange(flows) % 4 != 0]
+    teardown = sum(lab.stage(stage, 1001.0, tcp) for stage in ("fin", "finack", "lastack"))
     live = len(nat)
-    began = time.perf_counter()
-    gone = nat.expire(1e6)
-    expire = (time.perf_counter() - began) * 1e9 / max(gone, 1)
+    expire, gone = lab.expire(1e6)
     if gone != live:
         raise RuntimeError(f"{gone} of {live} flows expired")
-    return {"flows": flows, "ns_per_packet": per_packet, "mpps": 1e3 / per_packet, "insert_ns": insert * 1e9 / flows,
-            "expire_ns": expire, "bytes_per_flow": used / flows, "frames": 2 * half, "batch": batch, "frame_size": size, "threads": 1}
+    fresh = _Lab(flows, threads, seed, batch, size)
+    worst = _worst_call(fresh.nat, _frames(np.arange(min(flows, 1 << 18)), "syn", size), "docker0", "eth0", 0.0, batch)
+    for used_nat in (nat, fresh.nat):
+        if isinstance(used_nat, Shards):
+            used_nat.close()
+    return {"flows": flows, "ns_per_packet": per_packet, "mpps": 1e3 / per_packet, "gbps": size * 8 / per_packet,
+            "insert_ns": insert * 1e9 / flows, "insert_cold_ns": cold * 1e9 / flows, "expire_ns": expire * 1e9 / max(gone, 1),
+            "bytes_per_flow": used / flows, "touch_ns": touch_ns(flows), "worst_call_us": worst * 1e6,
+            "connections_per_s": flows / setup, "teardowns_per_s": len(tcp) / teardown if len(tcp) else None,
+            "flows_per_gib": int((1 << 30) / (used / flows)), "frames": 2 * half, "batch": batch, "frame_size": size,
+            "threads": threads, "pattern": pattern}
+
+
+def plot(rows: list[dict[str, Any]], path: str) -> None:
+    """ns per packet and per new flow over the number of flows, beside what memory alone costs.
+
+    Raises
+    ------
+    NatfastError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise NatfastError("--plot needs matplotlib (pip install 'simcore-natfast[study]')") from None
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    flows = [r["flows"] for r in rows]
+    for key, label in (("ns_per_packet", "established packet"), ("insert_ns", "new flow"), ("expire_ns", "expired flow"),
+                       ("touch_ns", "its memory alone")):
+        axes.plot(flows, [r[key] for r in rows], marker="o", label=label)
+    axes.set(xscale="log", yscale="log", xlabel="flows", ylabel="ns", title="natfast, one core" if rows[0]["threads"] == 1 else "natfast")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)

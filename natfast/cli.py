@@ -12,7 +12,8 @@ from natfast.translate import translate
 
 EXAMPLES = """examples:
   natfast translate in.pcap out.pcapng --box box.json --iif docker0 --oif eth0
-  natfast bench --flows 1000 --json
+  natfast bench --flows 1000 64K 1M --plot natfast.png
+  natfast bench --flows 64K --threads 2 --pattern zipf --json
 """
 
 
@@ -39,11 +40,14 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument("--iif", required=True, help="interface that the frames came in by")
     t.add_argument("--oif", required=True, help="interface that they leave by")
     t.add_argument("--json", action="store_true", help="counts as one JSON object")
-    b = commands.add_parser("bench", help="nanoseconds per packet, new flow and expiry")
+    b = commands.add_parser("bench", help="nanoseconds per packet, new flow and expiry; RFC 9693's metrics")
     b.add_argument("--flows", type=_number, nargs="+", default=[1, 1000, 65536], help="numbers of flows (1000, 64K, 1M)")
     b.add_argument("--frames", type=_number, default=1 << 20, help="frames to translate")
     b.add_argument("--threads", type=_number, default=1, help="worker threads (1)")
     b.add_argument("--size", type=_number, default=64, help="bytes per frame (64)")
+    b.add_argument("--pattern", choices=["random", "zipf"], default="random", help="which flows the packets belong to")
+    b.add_argument("--preset", choices=["csit"], help="csit: 1 024 hosts with 63 ports each, as FD.io CSIT measures")
+    b.add_argument("--plot", metavar="FILE", help="draw the rows (needs matplotlib)")
     b.add_argument("--json", action="store_true", help="one JSON object a line")
     return top
 
@@ -59,19 +63,25 @@ def run(argv: list[str] | None = None) -> None:
             print(f"{counts.frames} frames: {counts.translated} written to {args.target}, {counts.returned} answers, "
                   f"{counts.dropped} dropped, {counts.other} not IPv4")
         return
-    if args.threads != 1:
-        raise NatfastError(f"--threads {args.threads}: more than one thread is not supported yet")
+    if args.threads > 64:
+        raise NatfastError(f"--threads {args.threads}: expected 1 to 64")
     if args.size < 64 or args.size > 1514:
         raise NatfastError(f"--size {args.size}: expected 64 to 1514")
     if not args.json:
-        print(f"{'flows':>9} {'ns/packet':>10} {'Mpps':>7} {'ns/new flow':>12} {'ns/expired':>11} {'bytes/flow':>11}")
-    for flows in args.flows:
-        row = bench_module.bench(flows, args.frames, size=args.size)
+        print(f"{'flows':>9} {'ns/packet':>10} {'x memory':>9} {'Mpps':>7} {'ns/new flow':>12} {'ns/expired':>11} {'conn/s':>9} "
+              f"{'closed/s':>9} {'bytes/flow':>11} {'worst call':>11}")
+    rows = []
+    for flows in [1024 * 63] if args.preset == "csit" else args.flows:
+        row = bench_module.bench(flows, args.frames, size=args.size, threads=args.threads, pattern=args.pattern)
+        rows.append(row)
         if args.json:
             print(json.dumps(row), flush=True)
         else:
-            print(f"{row['flows']:>9} {row['ns_per_packet']:>10.1f} {row['mpps']:>7.2f} {row['insert_ns']:>12.1f} "
-                  f"{row['expire_ns']:>11.1f} {row['bytes_per_flow']:>11.1f}", flush=True)
+            print(f"{row['flows']:>9} {row['ns_per_packet']:>10.1f} {row['ns_per_packet'] / row['touch_ns']:>9.1f} {row['mpps']:>7.2f} "
+                  f"{row['insert_ns']:>12.1f} {row['expire_ns']:>11.1f} {row['connections_per_s']:>9.2g} "
+                  f"{row['teardowns_per_s'] or 0:>9.2g} {row['bytes_per_flow']:>11.1f} {row['worst_call_us']:>8.0f} us", flush=True)
+    if args.plot:
+        bench_module.plot(rows, args.plot)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, tra
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, ip_dst,
+from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, icmp_is_error, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.log cimport log_free, log_lines
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
@@ -196,6 +196,50 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         if not nat_initialized(e, manip):
             nat_null_binding(c, p.ct, manip)
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+
+
+def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int workers, bint from_outside, bint to_outside, uint64_t key):
+    """Which of `workers` each frame belongs to: uint8 (n,).
+
+    Frames of one connection, both ways, and ICMP errors about it agree: the hash is over the endpoint outside, which
+    no translation changes (over both endpoints, in either order, where neither side is outside).
+    """
+    out = numpy.empty(frames.shape[0], numpy.uint8)
+    cdef uint8_t[::1] o = out
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(frames.shape[0]):
+            o[i] = owner(&frames[i, 0], lengths[i], workers, from_outside, to_outside, key)
+    return out
+
+
+cdef uint8_t owner(const uint8_t* frame, uint32_t length, int workers, bint from_outside, bint to_outside, uint64_t key) noexcept nogil:
+    cdef const uint8_t* ip = frame + ETH_HLEN
+    cdef uint32_t room = length - ETH_HLEN if length > ETH_HLEN else 0, off
+    cdef Tuple t, sent
+    cdef uint64_t a, b
+    if room < 20 or be16(frame + 12) != 0x0800:
+        return 0
+    if ip[9] == IPPROTO_ICMP and not ip_is_fragment(ip) and room >= ip_ihl(ip) + 28 and icmp_is_error(ip[ip_ihl(ip)]):
+        off = ip_ihl(ip) + 8                            # it belongs to whom the packet it quotes belongs to, which went the other way
+        if not parse_tuple(ip + off, room - off, &t, &off) or not invert(&t, &sent):
+            return 0
+        t = sent
+    elif ip_is_fragment(ip) or not parse_tuple(ip, room, &t, &off):
+        # pieces of one datagram stay together, and where its ports are unknown so does all between two hosts
+        t.h.src = ip_src(ip)
+        t.h.dst = ip_dst(ip)
+        t.h.sport = t.h.dport = 0
+        t.proto = ip[9]
+    if t.proto != IPPROTO_TCP and t.proto != IPPROTO_UDP and t.proto != IPPROTO_SCTP and t.proto != IPPROTO_UDPLITE:
+        t.h.sport = t.h.dport = 0
+    a = <uint64_t>t.h.src << 16 | t.h.sport
+    b = <uint64_t>t.h.dst << 16 | t.h.dport
+    if from_outside and not to_outside:
+        b = 0
+    elif to_outside and not from_outside:
+        a = 0
+    return <uint8_t>((siphash13(a ^ b, t.proto, key, key) >> 32) % <uint32_t>workers)
 
 
 cdef inline uint32_t longest(const uint32_t* lengths, Py_ssize_t n) noexcept nogil:
@@ -407,16 +451,19 @@ cdef class Netfilter:
                 return NF_ACCEPT
         return filter_hook(self, TABLE_FILTER, FORWARD, p)
 
-    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, uint32_t count,
-                         Ahead* ahead) noexcept nogil:
+    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, const uint32_t* rows, size_t at,
+                         size_t count, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i
-        for i in range(count):
-            __builtin_prefetch(frames + (i + 2 * GROUP) * stride)
+        cdef uint32_t i, n = <uint32_t>(count - at if count - at < GROUP else GROUP)
+        cdef size_t later
+        for i in range(n):
+            ahead.row[i] = rows[at + i] if rows != NULL else at + i
+            later = at + i + 2 * GROUP
+            __builtin_prefetch(frames + (later if rows == NULL or later >= count else rows[later]) * stride)
             ahead.m1[i] = 0
-            tuple_words(frames + i * stride, lengths[i], &ahead.m0[i], &ahead.m1[i])
-        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, count, self.c.table.k0, self.c.table.k1)
-        ahead.count = count
+            tuple_words(frames + ahead.row[i] * stride, lengths[ahead.row[i]], &ahead.m0[i], &ahead.m1[i])
+        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
+        ahead.count = n
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -577,21 +624,21 @@ cdef class Netfilter:
         if count == 0:
             return verdicts
         with nogil:
-            held = self.forward_all(f, stride, n, count, a, b, at, NULL if times is None else &times[0], header, v)
+            held = self.forward_all(f, stride, n, NULL, count, a, b, at, NULL if times is None else &times[0], header, v)
         if held:
             for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 
-    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, size_t count, int iif, int oif, double now,
-                          const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil:
-        """`forward` over plain memory; True if a fragment was held."""
+    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
+                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil:
+        """`forward` over plain memory: of `rows`, or of the first `count` rows; True if a fragment was held."""
         cdef Ahead ahead[AHEAD]
         cdef Ahead* fetch
         cdef Ahead* match
         cdef Ahead* group
         cdef bint held = False
-        cdef size_t groups = (count + GROUP - 1) // GROUP, g, at
+        cdef size_t groups = (count + GROUP - 1) // GROUP, g, row
         cdef uint32_t k, length
         cdef uint8_t* frame
         cdef Entry* e
@@ -609,11 +656,9 @@ cdef class Netfilter:
             fetch = &ahead[g % AHEAD]
             fetch.count = 0
             if g < groups:
-                at = g * GROUP
-                self.read_ahead(frames + at * stride, stride, lengths + at, <uint32_t>(count - at if count - at < GROUP else GROUP), fetch)
+                self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
             match = &ahead[(g + AHEAD - 1) % AHEAD]
             group = &ahead[(g + 1) % AHEAD]
-            at = (g + 1 - AHEAD) * GROUP if g + 1 >= AHEAD else 0
             for k in range(GROUP):
                 if k < fetch.count:
                     __builtin_prefetch(bucket_of(t, fetch.hash[k]))
@@ -626,23 +671,38 @@ cdef class Netfilter:
                     __builtin_prefetch(<char*>e + 64)
                 if k >= group.count:
                     continue
-                frame = frames + (at + k) * stride
+                row = group.row[k]
+                frame = frames + row * stride
                 if times != NULL:
-                    self.clock(times[at + k])
+                    self.clock(times[row])
                 if group.ref[k] and short and forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], group.ref[k]):
-                    verdicts[at + k] = NF_ACCEPT
+                    verdicts[row] = NF_ACCEPT
                     length = ip_total(frame + ETH_HLEN)
-                    lengths[at + k] = ETH_HLEN + length
+                    lengths[row] = ETH_HLEN + length
                     passed += 1
                     octets += length
                 else:
-                    verdicts[at + k] = self.one(frame, lengths[at + k], <uint32_t>stride - ETH_HLEN, &length, iif, oif, group.ref[k])
-                    lengths[at + k] = length
-                    held = held or verdicts[at + k] == NF_STOLEN
-                if macs != NULL and verdicts[at + k] == NF_ACCEPT:
+                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &length, iif, oif, group.ref[k])
+                    lengths[row] = length
+                    held = held or verdicts[row] == NF_STOLEN
+                if macs != NULL and verdicts[row] == NF_ACCEPT:
                     memcpy(frame, macs, 12)
         count_path(self.program, path, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
+        return held
+
+    def forward_rows(self, uint8_t[:, ::1] frames, uint32_t[::1] lengths, const uint32_t[::1] rows, uint8_t[::1] verdicts, str iif,
+                     str oif, double now):
+        """`forward` of some rows of a batch, verdicts into theirs; what `Shards` gives each of its workers.
+
+        Returns whether a fragment among them was held back.
+        """
+        cdef int a = self.number(iif), b = self.number(oif)
+        cdef bint held = False
+        if rows.shape[0]:
+            with nogil:
+                held = self.forward_all(&frames[0, 0], frames.shape[1], &lengths[0], &rows[0], rows.shape[0], a, b, now, NULL, NULL,
+                                        &verdicts[0])
         return held
 
     def hold(self, bytes frame, double now, int iif, int oif):

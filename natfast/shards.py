@@ -1,0 +1,116 @@
+"""One host's netfilter on several threads: every connection belongs to one worker, and no two share anything.
+
+A connection's worker follows from its endpoint outside, which no translation changes: packets both ways and ICMP
+errors about them arrive where their entry is, without a lock. Connections to one outside endpoint share a worker, so
+their translated ports cannot collide with another worker's. What differs from a single `Netfilter`: which random ports
+are drawn; a source's mapping is reused only towards destinations of the same worker; traffic to one single endpoint is
+one worker's.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from natfast.hooks import STOLEN, Netfilter, owners
+from natfast.rules import Rules
+
+
+class Shards:
+    """Several `Netfilter` behind one `forward`.
+
+    Parameters
+    ----------
+    workers : int
+        Threads, 1 to 64.
+    rules, interfaces, sysctl, seed
+        As of `Netfilter`; `nf_conntrack_max` is divided among the workers.
+    outside : iterable of str
+        Interfaces that lead to the world; the others' addresses are what is translated.
+
+    Raises
+    ------
+    ValueError
+        If `workers` is out of range.
+    """
+
+    def __init__(self, workers: int, rules: Rules | None = None, interfaces: Mapping[str, list[str]] | None = None,
+                 sysctl: Mapping[str, Any] | None = None, seed: int = 0, outside: Iterable[str] = ("eth0",)) -> None:
+        if not 1 <= workers <= 64:
+            raise ValueError(f"workers: expected 1 to 64, got {workers}")
+        settings = dict(sysctl or {})
+        limit = "net.netfilter.nf_conntrack_max"
+        if settings.get(limit):
+            settings[limit] = -(-int(settings[limit]) // workers)
+        self.outside = frozenset(outside)
+        self.workers = [Netfilter(rules, interfaces, settings, seed * 64 + i) for i in range(workers)]
+        self._key = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+        self._pool = ThreadPoolExecutor(workers, "natfast")
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def owners(self, frames: NDArray[np.uint8], lengths: NDArray[np.uint32], iif: str, oif: str) -> NDArray[np.uint8]:
+        """The worker of each frame; found by all of them, each for a part of the batch."""
+        n, k = len(frames), len(self.workers)
+
+        def part(i: int) -> NDArray[np.uint8]:
+            rows = slice(i * n // k, (i + 1) * n // k)
+            return owners(frames[rows], lengths[rows], k, iif in self.outside, oif in self.outside, self._key)
+
+        return np.concatenate(list(self._pool.map(part, range(k))))
+
+    def forward(self, frames: NDArray[np.uint8], lengths: NDArray[np.uint32], iif: str, oif: str, now: float = 0.0) -> NDArray[np.uint8]:
+        """`Netfilter.forward`, each worker's frames on its thread; frames of one connection stay in order."""
+        whose = self.owners(frames, lengths, iif, oif)
+        verdicts = np.empty(len(frames), np.uint8)
+
+        def work(i: int) -> None:
+            nat = self.workers[i]
+            rows = np.flatnonzero(whose == i).astype(np.uint32)
+            if nat.forward_rows(frames, lengths, rows, verdicts, iif, oif, now):
+                a, b = nat.interface_number(iif), nat.interface_number(oif)
+                for row in rows[verdicts[rows] == STOLEN]:
+                    nat.hold(bytes(frames[row, :lengths[row]]), now, a, b)
+
+        if len(lengths) != len(frames):
+            raise ValueError(f"lengths has {len(lengths)} entries for {len(frames)} frames")
+        if len(lengths) and int(lengths.max()) > frames.shape[1]:
+            raise ValueError(f"a length of {int(lengths.max())} is more than the frames' stride of {frames.shape[1]} bytes")
+        list(self._pool.map(work, range(len(self.workers))))
+        return verdicts
+
+    def take_reassembled(self) -> list[tuple[bytes, int, int, tuple[int, ...]]]:
+        """Datagrams completed since the last call, as `Netfilter.take_reassembled`."""
+        return [whole for nat in self.workers for whole in nat.take_reassembled()]
+
+    def conntrack(self, now: float | None = None) -> list[str]:
+        """All tables as one, sorted by tuple."""
+        return sorted((line for nat in self.workers for line in nat.conntrack(now)), key=lambda line: line.split(" src=", 1)[1])
+
+    def expire(self, now: float) -> int:
+        """Delete every expired entry; returns how many."""
+        return sum(self._pool.map(lambda nat: nat.expire(now), self.workers))
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """The workers' counters, added up."""
+        total: dict[str, int] = {}
+        for nat in self.workers:
+            for name, value in nat.stats.items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    def __len__(self) -> int:
+        return sum(map(len, self.workers))
