@@ -8,6 +8,10 @@ from libc.string cimport memcpy
 from natfast.headers cimport be16, ntohs, put16
 
 
+cdef extern from "dispatch.h" nogil:
+    uint64_t natfast_sum_words(const uint8_t* p, size_t n)
+
+
 cdef inline uint16_t fold(uint64_t s) noexcept nogil:
     """One's complement sum folded to 16 bits; 0 only if every addend was 0."""
     cdef uint32_t x
@@ -26,6 +30,10 @@ cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
     cdef uint64_t s = 0, q
     cdef uint32_t w
     cdef uint16_t h
+    if n >= 128:
+        s = natfast_sum_words(p, n >> 2)
+        p += n & ~<uint32_t>3
+        n &= 3
     while n >= 8:
         memcpy(&q, p, 8)
         s += q

@@ -1,16 +1,7 @@
-/* SipHash-1-3 (Aumasson and Bernstein 2012) of many two-word messages at once. The loop vectorises; which vector
- * unit runs it is chosen when the library is loaded, and every choice gives the same numbers. */
+/* SipHash-1-3 (Aumasson and Bernstein 2012) of many two-word messages at once. */
 #ifndef NATFAST_SIPHASH_H
 #define NATFAST_SIPHASH_H
-#include <stddef.h>
-#include <stdint.h>
-
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
-    && !defined(__SANITIZE_ADDRESS__) && !defined(NATFAST_PLAIN)
-#define NATFAST_DISPATCH __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define NATFAST_DISPATCH
-#endif
+#include "dispatch.h"
 
 #define NATFAST_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 #define NATFAST_ROUND \
