@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from scapy.all import Ether
 
+from natfast import Rules
 from simcore.replay import Box, same_frame, same_table
 from tests.kernel.rig_up import RIG_MISSING, rig
 
@@ -107,7 +108,8 @@ def test_random_rules(hosts: tuple[Any, Box]) -> None:
     real, ours = hosts
     print(f"LIVE_SEED={SEED}")
     for k in range(max(1, CONVERSATIONS // 40)):
-        text = kinds.random_rules(random.Random(f"{SEED}/rules/{k}"))
+        # as we write it: iptables-restore has to take that
+        text = Rules.from_iptables_save(kinds.random_rules(random.Random(f"{SEED}/rules/{k}"))).to_iptables_save()
         steps = cases.rand_case(random.Random(f"{SEED}/rules/{k}/steps"))
 
         def both(text: str = text) -> Box:
