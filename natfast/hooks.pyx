@@ -207,6 +207,12 @@ def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int worker
     out = numpy.empty(frames.shape[0], numpy.uint8)
     cdef uint8_t[::1] o = out
     cdef Py_ssize_t i
+    if lengths.shape[0] != frames.shape[0]:
+        raise ValueError(f"lengths has {lengths.shape[0]} entries for {frames.shape[0]} frames")
+    if frames.shape[0] == 0:
+        return out
+    if longest(&lengths[0], lengths.shape[0]) > frames.shape[1]:
+        refuse_longest(numpy.asarray(lengths), frames.shape[1])
     with nogil:
         for i in range(frames.shape[0]):
             o[i] = owner(&frames[i, 0], lengths[i], workers, from_outside, to_outside, key)

@@ -73,6 +73,8 @@ class Shards:
 
     def forward(self, frames: NDArray[np.uint8], lengths: NDArray[np.uint32], iif: str, oif: str, now: float = 0.0) -> NDArray[np.uint8]:
         """`Netfilter.forward`, each worker's frames on its thread; frames of one connection stay in order."""
+        if len(lengths) != len(frames):
+            raise ValueError(f"lengths has {len(lengths)} entries for {len(frames)} frames")
         whose = self.owners(frames, lengths, iif, oif)
         verdicts = np.empty(len(frames), np.uint8)
 
@@ -84,10 +86,6 @@ class Shards:
                 for row in rows[verdicts[rows] == STOLEN]:
                     nat.hold(bytes(frames[row, :lengths[row]]), now, a, b)
 
-        if len(lengths) != len(frames):
-            raise ValueError(f"lengths has {len(lengths)} entries for {len(frames)} frames")
-        if len(lengths) and int(lengths.max()) > frames.shape[1]:
-            raise ValueError(f"a length of {int(lengths.max())} is more than the frames' stride of {frames.shape[1]} bytes")
         list(self._pool.map(work, range(len(self.workers))))
         return verdicts
 

@@ -167,7 +167,7 @@ def same_frame(kernel: bytes, ours: bytes, addresses: set[str]) -> bool:
     kind = ours[14 + ihl] if ours[23] == 1 else -1
     reset = ours[23] == 6 and len(ours) > 14 + ihl + 13 and ours[14 + ihl + 13] & 4
     # an error made here may leave under the address that the connection is known by on that side
-    error = kind in (3, 11, 12) and ours[15] & 0xC0 == 0xC0 and ours[22] == 64
+    error = kind in (3, 11, 12) and ours[15] & 0xC0 == 0xC0
     own = error or ours[26] == 127 or str(ipaddress.IPv4Address(ours[26:30])) in addresses
     piece = ours[23] == 1 and int.from_bytes(ours[20:22], "big") & 0x1FFF       # of a long echo reply
     if not own or not (piece or kind in (0, 3, 11, 12, 14) or reset):
