@@ -14,7 +14,7 @@ link = ["-fsanitize=address"] if DEBUG else []
 sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))
 extensions = [
     Extension(s[:-4].replace(os.sep, "."), [s], include_dirs=["natfast", numpy.get_include()],
-              depends=["natfast/simd.h", "natfast/dispatch.h", "natfast/siphash.h"], extra_compile_args=[*flags, "-Wno-unused-function"],
+              depends=sorted(str(p) for p in Path("natfast").glob("*.h")), extra_compile_args=[*flags, "-Wno-unused-function"],
               define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")], extra_link_args=link)
     for s in sources
 ]

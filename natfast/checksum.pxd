@@ -61,11 +61,11 @@ cdef inline uint64_t sum_bytes(const uint8_t* p, uint32_t n) noexcept nogil:
     return ntohs(fold(sum_native(p, n)))
 
 
-cdef inline bint transport_ok(const uint8_t* ip, uint32_t protocol, uint32_t n) noexcept nogil:
-    """Does the TCP or UDP checksum hold of a whole packet without options, `n` bytes after the header?"""
+cdef inline bint transport_ok(const uint8_t* ip, uint32_t off, uint32_t have, uint32_t n, uint32_t protocol) noexcept nogil:
+    """Does the TCP or UDP checksum hold over the `n` bytes at `off`, of which `have` are in memory and the rest zero?"""
     cdef uint32_t w[2]
     memcpy(w, ip + 12, 8)
-    return fold(sum_native(ip + 20, n) + w[0] + w[1] + ntohs(<uint16_t>protocol) + ntohs(<uint16_t>n)) == 0xFFFF
+    return fold(sum_native(ip + off, have) + w[0] + w[1] + ntohs(<uint16_t>protocol) + ntohs(<uint16_t>n)) == 0xFFFF
 
 
 cdef inline uint16_t replace4(uint16_t check, uint32_t old, uint32_t new) noexcept nogil:

@@ -275,13 +275,47 @@ cdef bint set_mss(Packet* k, uint32_t wanted) noexcept nogil:
     return True
 
 
+cdef struct Cursor:
+    # where a walk stands: in a chain, and the chains it came through
+    uint32_t at
+    uint32_t end
+    int depth
+    uint32_t stack_at[STACK]
+    uint32_t stack_end[STACK]
+
+
+cdef inline void enter(const Program* p, Cursor* w, int32_t chain) noexcept nogil:
+    w.at = p.chains[chain].first
+    w.end = w.at + p.chains[chain].n
+
+
+cdef inline void jump(const Program* p, Cursor* w, const CRule* r) noexcept nogil:
+    """To a user chain; -g does not come back here."""
+    if not r.goto_:
+        w.stack_at[w.depth] = w.at
+        w.stack_end[w.depth] = w.end
+        w.depth += 1
+    enter(p, w, r.arg)
+
+
+cdef inline CRule* next_rule(const Program* p, Cursor* w) noexcept nogil:
+    """The next rule, back through the chains that have ended; NULL at the end of the base chain."""
+    while w.at == w.end:
+        if w.depth == 0:
+            return NULL
+        w.depth -= 1
+        w.at = w.stack_at[w.depth]
+        w.end = w.stack_end[w.depth]
+    w.at += 1
+    return &p.rules[w.at - 1]
+
+
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
     """Walk one table's chain of a hook; NF_ACCEPT, NF_DROP or NF_REJECT."""
     cdef int32_t chain = p.base[table][hook]
-    cdef uint32_t at, end, i
-    cdef uint32_t stack_at[64]
-    cdef uint32_t stack_end[64]
-    cdef int depth = 0, m
+    cdef Cursor w
+    cdef uint32_t i
+    cdef int m
     cdef CRule* r
     cdef CChain* base
     cdef NatRange nat
@@ -289,21 +323,14 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
     if chain < 0:
         return NF_ACCEPT
     base = &p.chains[chain]
-    at = base.first
-    end = at + base.n
+    w.depth = 0
+    enter(p, &w, chain)
     while True:
-        if at == end:
-            if depth == 0:
-                base.packets += 1
-                base.bytes += k.len
-                return base.policy
-            depth -= 1
-            at = stack_at[depth]
-            end = stack_end[depth]
-            continue
-        r = &p.rules[at]
-        at += 1
-        k.rules += 1
+        r = next_rule(p, &w)
+        if r == NULL:
+            base.packets += 1
+            base.bytes += k.len
+            return base.policy
         p.walked += 1
         if not basic_match(p, r, k):
             continue
@@ -325,15 +352,10 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
         if r.target == T_DROP:
             return NF_DROP
         if r.target == T_RETURN:
-            at = end
+            w.at = w.end
             continue
         if r.target == T_JUMP:
-            if not r.goto_:
-                stack_at[depth] = at
-                stack_end[depth] = end
-                depth += 1
-            at = p.chains[r.arg].first
-            end = at + p.chains[r.arg].n
+            jump(p, &w, r)
             continue
         if r.target == T_REJECT:
             k.reject = <uint8_t>(r.arg + 1)
@@ -421,29 +443,21 @@ cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept 
     such path: `out.accepts` is False.
     """
     cdef int32_t chain = p.base[TABLE_FILTER][FORWARD]
-    cdef uint32_t at, end
-    cdef uint32_t stack_at[64]
-    cdef uint32_t stack_end[64]
-    cdef int depth = 0, match
+    cdef Cursor w
+    cdef int match
     cdef CRule* r
     memset(out, 0, sizeof(Path))
     if chain < 0:
         out.accepts = True
         return
-    at = p.chains[chain].first
-    end = at + p.chains[chain].n
+    w.depth = 0
+    enter(p, &w, chain)
     while True:
-        if at == end:
-            if depth == 0:
-                out.chain = &p.chains[chain]
-                out.accepts = out.chain.policy == NF_ACCEPT
-                return
-            depth -= 1
-            at = stack_at[depth]
-            end = stack_end[depth]
-            continue
-        r = &p.rules[at]
-        at += 1
+        r = next_rule(p, &w)
+        if r == NULL:
+            out.chain = &p.chains[chain]
+            out.accepts = out.chain.policy == NF_ACCEPT
+            return
         out.walked += 1
         match = foretell(p, r, iif, oif)
         if match == SURELY_NOT:
@@ -456,14 +470,9 @@ cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept 
             out.accepts = True
             return
         if r.target == T_RETURN:
-            at = end
+            w.at = w.end
         elif r.target == T_JUMP:
-            if not r.goto_:
-                stack_at[depth] = at
-                stack_end[depth] = end
-                depth += 1
-            at = p.chains[r.arg].first
-            end = at + p.chains[r.arg].n
+            jump(p, &w, r)
         elif r.target != T_NONE:
             return
 

@@ -11,11 +11,11 @@ cdef enum:
 
 # What a batch finds out about a group of frames before their turn.
 ctypedef struct Ahead:
-    uint64_t m0[16]             # the tuple's words; m1 is 0 where there is none to look for
-    uint64_t m1[16]
-    uint64_t hash[16]
-    uint32_t ref[16]            # the entry it probably is, 0 if none
-    size_t row[16]              # of the batch
+    uint64_t m0[GROUP]             # the tuple's words; m1 is 0 where there is none to look for
+    uint64_t m1[GROUP]
+    uint64_t hash[GROUP]
+    uint32_t ref[GROUP]            # the entry it probably is, 0 if none
+    size_t row[GROUP]              # of the batch
     uint32_t count
 
 cdef class Skb:
@@ -32,7 +32,7 @@ cdef class Netfilter:
     cdef dict numbers
     cdef list names
     cdef uint16_t* mtus         # by interface number
-    cdef Path paths[64]         # by interfaces, one per slot
+    cdef Path paths[PATHS]         # by interfaces, one per slot
     cdef Path* path(self, uint32_t iif, uint32_t oif) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil

@@ -35,7 +35,7 @@ from natfast.trackers import SCTP_STATES
 
 np.import_array()
 
-cdef extern from "siphash.h" nogil:
+cdef extern from "siphash_many.h" nogil:
     void natfast_siphash_many(const uint64_t* m0, const uint64_t* m1, uint64_t* out, size_t n, uint64_t k0, uint64_t k1)
 
 DROP = NF_DROP
@@ -88,14 +88,19 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
     """The tuple of a plain TCP or UDP packet, as the two words that are hashed; untouched for any other."""
     cdef const uint8_t* ip = frame + ETH_HLEN
     cdef uint32_t total
+    cdef Half h
     if length < ETH_HLEN + 28:
         return
     total = ip_total(ip)
     # one branch for all: which protocol it is cannot be foretold
     if ((be16(frame + 12) == 0x0800) & (ip[0] == 0x45) & (not ip_is_fragment(ip)) & (total >= 28) & (total <= length - ETH_HLEN)
             & ((ip[9] == IPPROTO_TCP) | (ip[9] == IPPROTO_UDP))):
-        m0[0] = <uint64_t>ip_dst(ip) << 32 | ip_src(ip)
-        m1[0] = <uint64_t>13 << 56 | <uint64_t>ip[9] << 32 | <uint64_t>be16(ip + 22) << 16 | be16(ip + 20)
+        h.src = ip_src(ip)
+        h.dst = ip_dst(ip)
+        h.sport = be16(ip + 20)
+        h.dport = be16(ip + 22)
+        m0[0] = first_word(&h)
+        m1[0] = second_word(&h, ip[9])
 
 
 cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref) noexcept nogil:
@@ -120,14 +125,14 @@ cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uin
     if protocol == IPPROTO_TCP:
         doff = (l4[12] >> 4) * 4
         if (n < 20 or doff < 20 or doff > n or l4[13] & ~TCP_PSH != TCP_ACK or e.state != TCP_ESTABLISHED
-                or not e.status & IPS_ASSURED or c.sysctl.checksum and not transport_ok(ip, protocol, n)
+                or not e.status & IPS_ASSURED or c.sysctl.checksum and not transport_ok(ip, 20, n, n, protocol)
                 or not tcp_plain_ack(c, e, dir, l4, doff, n)):
             return False
         check_at = l4 + 16
     else:
         length = be16(l4 + 4)
         check_at = l4 + 6
-        if length < 8 or length > n or be16(check_at) != 0 and c.sysctl.checksum and not transport_ok(ip, protocol, n):
+        if length < 8 or length > n or be16(check_at) != 0 and c.sysctl.checksum and not transport_ok(ip, 20, n, n, protocol):
             return False
         udp_refresh(c, e)
     c.stats.found += 1
@@ -453,7 +458,6 @@ cdef class Netfilter:
             path = self.path(p.iif, p.oif)
             if path.accepts:
                 count_path(self.program, path, 1, p.len)
-                p.rules += path.walked
                 return NF_ACCEPT
         return filter_hook(self, TABLE_FILTER, FORWARD, p)
 

@@ -29,7 +29,6 @@ ctypedef struct Packet:
     const Tuple* key        # the tuple, if a batch has read it already (no options, no fragment), else NULL
     uint32_t hint           # reference that a batch found ahead of time, 0 if none; checked before use
     uint32_t mark
-    uint32_t rules          # rules walked so far
     uint16_t iif            # interface numbers, 0 if none
     uint16_t oif
     uint16_t physin         # bridge ports, 0 if none

@@ -1,6 +1,6 @@
 """Connection tracking of the protocols that are not TCP."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from natfast.checksum cimport fold, pseudo_sum, sum_bytes
+from natfast.checksum cimport fold, sum_native, transport_ok
 from natfast.headers cimport IPPROTO_TCP, IPPROTO_UDP
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
@@ -16,11 +16,10 @@ cdef inline uint32_t present(Packet* p, uint32_t off, uint32_t n) noexcept nogil
 
 cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) noexcept nogil:
     """Does the transport checksum hold over all that follows the IP header?"""
-    cdef uint32_t n = p.len - dataoff
-    cdef uint64_t s = sum_bytes(p.data + dataoff, present(p, dataoff, n))
+    cdef uint32_t n = p.len - dataoff, have = present(p, dataoff, n)
     if protocol == IPPROTO_TCP or protocol == IPPROTO_UDP:
-        s += pseudo_sum(p.data, protocol, n)
-    return fold(s) == 0xFFFF
+        return transport_ok(p.data, dataoff, have, n, protocol)
+    return fold(sum_native(p.data + dataoff, have)) == 0xFFFF
 
 
 cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:

@@ -103,35 +103,8 @@ cdef inline bint parse_tuple(const uint8_t* ip, uint32_t avail, Tuple* t, uint32
 
 # --- SipHash-1-3 (Aumasson and Bernstein 2012) over the 13-byte tuple: two words, length in the top byte ----
 
-cdef inline uint64_t rotl(uint64_t x, int b) noexcept nogil:
-    return (x << b) | (x >> (64 - b))
-
-
-cdef inline uint64_t siphash13(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k1) noexcept nogil:
-    cdef uint64_t v0 = 0x736F6D6570736575ULL ^ k0
-    cdef uint64_t v1 = 0x646F72616E646F6DULL ^ k1
-    cdef uint64_t v2 = 0x6C7967656E657261ULL ^ k0
-    cdef uint64_t v3 = 0x7465646279746573ULL ^ k1
-    cdef int r
-    v3 ^= m0
-    v0 += v1; v1 = rotl(v1, 13); v1 ^= v0; v0 = rotl(v0, 32)
-    v2 += v3; v3 = rotl(v3, 16); v3 ^= v2
-    v0 += v3; v3 = rotl(v3, 21); v3 ^= v0
-    v2 += v1; v1 = rotl(v1, 17); v1 ^= v2; v2 = rotl(v2, 32)
-    v0 ^= m0
-    v3 ^= m1
-    v0 += v1; v1 = rotl(v1, 13); v1 ^= v0; v0 = rotl(v0, 32)
-    v2 += v3; v3 = rotl(v3, 16); v3 ^= v2
-    v0 += v3; v3 = rotl(v3, 21); v3 ^= v0
-    v2 += v1; v1 = rotl(v1, 17); v1 ^= v2; v2 = rotl(v2, 32)
-    v0 ^= m1
-    v2 ^= 0xFF
-    for r in range(3):
-        v0 += v1; v1 = rotl(v1, 13); v1 ^= v0; v0 = rotl(v0, 32)
-        v2 += v3; v3 = rotl(v3, 16); v3 ^= v2
-        v0 += v3; v3 = rotl(v3, 21); v3 ^= v0
-        v2 += v1; v1 = rotl(v1, 17); v1 ^= v2; v2 = rotl(v2, 32)
-    return v0 ^ v1 ^ v2 ^ v3
+cdef extern from "siphash.h" nogil:
+    uint64_t siphash13 "natfast_siphash13"(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k1)
 
 
 cdef inline uint64_t first_word(const Half* h) noexcept nogil:
