@@ -4,7 +4,7 @@ A packet that holds an unconfirmed entry, or one that was killed while it held i
 `conntrack_put` at the end of its way gives it back.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, ip_dst, ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
@@ -187,6 +187,10 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         return CT_ACCEPT                                # seen before: loopback, or on the bridge
     off = 20 if p.key != NULL else ip_ihl(p.data)
     if p.key == NULL and (ip_frag(p.data) & IP_OFFSET or off > p.len):
+        c.stats.invalid += 1
+        return CT_ACCEPT
+    if p.data[9] == IPPROTO_ICMPV6:
+        # its tracker takes it, and checks it against an IPv6 header that is not there
         c.stats.invalid += 1
         return CT_ACCEPT
     if p.data[9] == IPPROTO_ICMP:

@@ -21,6 +21,7 @@ cdef enum:                      # IpProtocol
     IPPROTO_GRE = 47
     IPPROTO_ESP = 50
     IPPROTO_AH = 51
+    IPPROTO_ICMPV6 = 58
     IPPROTO_PIM = 103
     IPPROTO_SCTP = 132
     IPPROTO_UDPLITE = 136

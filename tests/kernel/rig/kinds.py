@@ -186,7 +186,7 @@ def gre_case(rng):
         if version: body = Raw(struct.pack("!BBHHH", 0x30, 0x81, rng.choice([0x880B, 0x880B, 0x0800]), 8, key) + b"\0\0\0\1inner"[:rng.choice([0, 4, 9])])
         elif rng.random() < 0.4: body = Raw(struct.pack("!HHI", 0x2000, 0x0800, key) + b"inner")
         else: body = Raw(struct.pack("!HH", 0, 0x0800)[:rng.choice([4, 4, 4, 3])] + b"inner"[:rng.choice([0, 5])])
-        other = rng.choice([47, 47, 47, 50, 89, 4, 2, 103, 253])
+        other = rng.choice([47, 47, 47, 50, 89, 4, 2, 103, 253, 58, rng.randrange(256)])
         p = (ip(rng.choice([W, W2]), H, ttl=57, proto=other) if inward else ip(A, rng.choice([W, W2]), proto=other)) / body
         s.append(up(p) if inward else c1(p))
     return s
