@@ -13,7 +13,7 @@ import natfast
 from natfast.box import load_box
 from natfast.errors import BoxError
 from simcore.engine import Environment
-from simcore.net.device import wire
+from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
 

@@ -27,6 +27,13 @@ def rate(text: object) -> float:
     return value * _PREFIX[unit]
 
 
+def share(text: object) -> object:
+    """A probability: `0.01` or `1%`."""
+    if isinstance(text, str) and text.rstrip().endswith("%"):
+        return float(text.rstrip()[:-1]) / 100
+    return text
+
+
 def duration(text: object) -> float:
     """Seconds: `10ms`, `5us`, `2`, `1.5s`, `1min`."""
     value, unit = _split(text, "a time, as 10ms")

@@ -15,10 +15,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from simcore import units
 from simcore.docker.ipam import IpamError, Pool
 from simcore.errors import ScenarioError
+from simcore.net.cable import LinkParameters
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
 Size = Annotated[int, BeforeValidator(units.size)]
+Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NOT_OURS = (
@@ -60,11 +62,65 @@ class Model(BaseModel):
 
 
 class LinkSpec(Model):
-    """One kind of link."""
+    """One kind of link: what it is like away from the container (host, router), and in `reverse` what differs the other way."""
 
     rate: Rate = 0.0
     latency: Seconds = 0.0
     queue: Annotated[int, Field(ge=1)] = 1000
+    qdisc: str | dict[str, Any] | None = None
+    jitter: Seconds = 0.0
+    jitter_correlation: Share = Field(default=0.0, alias="jitter-correlation")
+    distribution: Literal["uniform", "normal", "pareto", "paretonormal"] = "uniform"
+    loss: Share | dict[Literal["p", "r", "1-h", "1-k"], Share] = 0.0
+    loss_correlation: Share = Field(default=0.0, alias="loss-correlation")
+    duplicate: Share = 0.0
+    corrupt: Share = 0.0
+    reorder: Share = 0.0
+    gap: Annotated[int, Field(ge=1)] = 1
+    reverse: LinkSpec | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> LinkSpec:
+        self.parameters().check()
+        return self
+
+    def parameters(self, outer: LinkSpec | None = None) -> LinkParameters:
+        """What the links are made from; a reverse direction takes over what it does not say."""
+        said = {**({k: getattr(outer, k) for k in outer.model_fields_set if k != "reverse"} if outer else {}),
+                **{k: getattr(self, k) for k in self.model_fields_set if k != "reverse"}}
+        netem = {k: v for k, v in said.items() if k in _NETEM}
+        return LinkParameters(said.get("rate", 0.0), said.get("latency", 0.0), said.get("queue", 1000), said.get("qdisc"), netem,
+                              self.reverse.parameters(self) if self.reverse else None)
+
+
+_NETEM = ("jitter", "jitter_correlation", "distribution", "loss", "loss_correlation", "duplicate", "corrupt", "reorder", "gap")
+
+
+class LinkChange(LinkSpec):
+    """What an event changes: what it does not name stays, but impairments are set together, as `tc qdisc change` does."""
+
+    reverse: None = None
+
+    def changes(self) -> dict[str, Any]:
+        """For `simcore.net.cable.change`."""
+        said = {k: getattr(self, k) for k in self.model_fields_set if k not in _NETEM}
+        netem = {k: getattr(self, k) for k in self.model_fields_set if k in _NETEM}
+        return {**said, **({"netem": {k: v for k, v in netem.items() if v}} if netem else {})}
+
+
+class Event(Model):
+    """Something that happens to a link while the run goes on."""
+
+    at: Seconds
+    link: str
+    set: LinkChange | None = None
+    state: Literal["up", "down"] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Event:
+        if (self.set is None) == (self.state is None):
+            raise ValueError("an event needs either 'set' or 'state'")
+        return self
 
 
 class Links(Model):
@@ -106,6 +162,7 @@ class ServerSpec(Model):
     address: Address
     prefix: Annotated[int, Field(ge=8, le=30)] = 24
     http: HttpServer | None = None
+    link: LinkSpec | None = None
 
 
 class Workload(Model):
@@ -138,6 +195,7 @@ class ServiceExtension(Model):
     """`x-simcore` of a service."""
 
     http: HttpServer | None = None
+    link: LinkSpec | None = None
 
 
 class NetworkUse(Model):
@@ -253,6 +311,7 @@ class Extension(Model):
     router: RouterSpec = RouterSpec()
     links: Links = Links()
     servers: dict[str, ServerSpec] = {}
+    events: list[Event] = []
     workloads: list[Workload] = []
 
 

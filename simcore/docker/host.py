@@ -2,25 +2,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from natfast import Rules
 from simcore.docker.ipam import Pool, mac_of
 from simcore.docker.iptables import Published, docker_rules
 from simcore.engine import Environment, Streams
-from simcore.net.device import Link, wire
+from simcore.net.cable import LinkParameters, connect
+from simcore.net.link import Link
 from simcore.net.namespace import Namespace
 
 BRIDGE = 1
-
-
-@dataclass(frozen=True)
-class LinkParameters:
-    """What a wire is like, each way."""
-
-    rate: float = 0.0
-    latency: float = 0.0
-    queue: int = 1000
 
 
 @dataclass
@@ -100,8 +93,8 @@ class DockerHost:
         self.containers[name] = container
         return container
 
-    def start(self, link: LinkParameters) -> Namespace:
-        """Write the rules, make the bridges, plug the containers in."""
+    def start(self, link: LinkParameters, links: Mapping[str, LinkParameters] | None = None) -> Namespace:
+        """Write the rules, make the bridges, plug the containers in: each by `links[its name]`, else by `link`."""
         bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
         rules = docker_rules(bridges, self.published, self.userland_proxy) if self.conntrack else None
         host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"))
@@ -115,7 +108,7 @@ class DockerHost:
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
             for i, (name, address) in enumerate(container.addresses.items()):
-                self._plug(container, i, self.networks[name], address, link)
+                self._plug(container, i, self.networks[name], address, (links or {}).get(container.name, link))
         return host
 
     def _plug(self, container: Container, number: int, network: BridgeNetwork, address: str, link: LinkParameters) -> None:
@@ -129,15 +122,14 @@ class DockerHost:
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
         if number == 0:
             ns.add_route("default", inside, network.pool.gateway)
-        there, back = wire(self.env, ns, a.port, host, b.port, link.rate, link.latency, link.queue)
-        self.links[f"{container.name}/{inside}"], self.links[f"host/{outside}"] = there, back
+        self.links |= connect(self.env, self.streams, ns, a.port, f"{container.name}/{inside}", host, b.port, f"host/{outside}", link)
 
 
 class Internet:
     """The router in front of the host, and servers behind it."""
 
-    def __init__(self, env: Environment, address: str = "192.168.1.1/24") -> None:
-        self.env = env
+    def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.1/24") -> None:
+        self.env, self.streams = env, streams
         self.router = Namespace(env, "router", {"net.ipv4.ip_forward": 1})
         inside = ipaddress.IPv4Interface(address)
         self.router.add_interface("eth0", 0, "02:00:" + inside.ip.packed.hex(":"))
@@ -148,9 +140,8 @@ class Internet:
 
     def connect(self, host: DockerHost, link: LinkParameters) -> None:
         """Wire the host to the router."""
-        there, back = wire(self.env, host.namespace, host.namespace.interface(host.interface).port, self.router,
-                           self.router.interface("eth0").port, link.rate, link.latency, link.queue)
-        self.links[f"host/{host.interface}"], self.links["router/eth0"] = there, back
+        self.links |= connect(self.env, self.streams, host.namespace, host.namespace.interface(host.interface).port,
+                              f"host/{host.interface}", self.router, self.router.interface("eth0").port, "router/eth0", link)
 
     def add_server(self, name: str, address: str, prefix: int, link: LinkParameters) -> Namespace:
         """A server on an interface of the router of its own."""
@@ -165,8 +156,7 @@ class Internet:
         b = server.add_interface("eth0", 0, "02:02:" + ipaddress.IPv4Address(address).packed.hex(":"))
         server.add_address("eth0", f"{address}/{prefix}")
         server.add_route("default", "eth0", str(gateway))
-        there, back = wire(self.env, self.router, a.port, server, b.port, link.rate, link.latency, link.queue)
-        self.links[f"router/{near}"], self.links[f"{name}/eth0"] = there, back
+        self.links |= connect(self.env, self.streams, self.router, a.port, f"router/{near}", server, b.port, f"{name}/eth0", link)
         self.servers[name], self.addresses[name] = server, address
         return server
 

@@ -19,10 +19,13 @@ ctypedef struct Frame:
     uint32_t len
     uint32_t have
     double born                 # when its sender made it
+    double queued_at            # when the link at hand took it
+    uint64_t seq                # its place among the events of one time, from the link at hand
     uint64_t id                 # follows the frame through every hop
     Frame* next
     void* pieces                # owned tuple of int: the fragments a datagram came in, or NULL
     uint32_t flow               # measurement's key, 0 if none
+    uint32_t mark               # skb->mark: a socket's SO_MARK or a rule's MARK; never on the wire
     uint16_t frag_max           # largest fragment it came in, 0 if whole
     uint8_t packet_type
     uint8_t checksum_ok         # made by a simulated sender and untouched since: sums are right

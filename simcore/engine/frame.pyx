@@ -38,6 +38,7 @@ cdef Frame* frame_new(uint32_t have, uint32_t length) noexcept:
     f.pieces = NULL
     f.born = 0
     f.flow = 0
+    f.mark = 0
     f.frag_max = 0
     f.packet_type = PACKET_HOST
     f.checksum_ok = 0
@@ -59,6 +60,7 @@ cdef Frame* frame_copy(const Frame* f) noexcept:
     g.born = f.born
     g.id = f.id
     g.flow = f.flow
+    g.mark = f.mark
     g.frag_max = f.frag_max
     g.packet_type = f.packet_type
     g.checksum_ok = f.checksum_ok

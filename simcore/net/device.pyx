@@ -1,4 +1,4 @@
-"""Devices, links, and how SimPy drives them.
+"""Devices, and how SimPy drives them.
 
 A device is sans-IO: `receive` takes a frame and calls `send`; it never waits. With the compiled engine a
 link calls the device at the other end directly. With the SimPy engine every device and link is a SimPy
@@ -9,15 +9,12 @@ from collections import deque
 import simpy
 from simpy.events import URGENT
 
-from libc.stdlib cimport abort, calloc, free, realloc
 from simcore.engine.calendar cimport Calendar, Handler
-from simcore.engine.frame cimport Frame, frame_bytes, frame_copy, frame_free, frame_from_bytes
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
 
 
 cdef class FrameRef:
     """A frame on its way through an inbox."""
-    cdef Frame* frame
-    cdef uint64_t token
 
     def __dealloc__(self):
         if self.frame != NULL:
@@ -70,14 +67,11 @@ def device_process(Device device, inbox):
         device.receive(f, <int>r.token)
 
 
-def link_process(Link link, inbox):
-    """One direction of a wire as a SimPy process."""
-    cdef FrameRef r
-    cdef Frame* f
-    while True:
-        r = yield inbox.get()
-        f, r.frame = r.frame, NULL
-        link.accept(f, r.token)
+cdef class Wire(Handler):
+    """What a port sends into."""
+
+    cdef void send(self, Frame* f) noexcept:
+        frame_free(f)
 
 
 cdef class Device(Handler):
@@ -108,11 +102,11 @@ cdef class Device(Handler):
             self.inbox.put(ref_of(f, port))
 
     cdef void send(self, int port, Frame* f) noexcept:
-        cdef Link link = <Link>self.ports[port]
-        if link is None:
+        cdef Wire wire = <Wire>self.ports[port]
+        if wire is None:
             frame_free(f)
         else:
-            link.send(f)
+            wire.send(f)
 
 
 cdef class PythonDevice(Device):
@@ -142,134 +136,6 @@ cdef class PythonDevice(Device):
 
     def transmit(self, const unsigned char[::1] frame not None, int port):
         """Send a frame out of `port` now."""
-        cdef Frame* f = frame_from_bytes(&frame[0], <uint32_t>frame.shape[0])
+        cdef Frame* f = frame_from_bytes(&frame[0], <unsigned int>frame.shape[0])
         f.born = self.calendar.now
         self.send(port, f)
-
-
-cdef class Link(Handler):
-    """One direction of a wire: a drop-tail queue, a rate, a latency.
-
-    A frame's departure is known when it is queued, so it costs one event: its arrival. Only the next
-    arrival stands in the calendar.
-
-    Parameters
-    ----------
-    rate : float
-        bit/s of whole frames; 0 for no limit.
-    latency : float
-        Seconds.
-    limit : int
-        Frames that may wait besides the one being sent.
-    """
-
-    def __cinit__(self, env, str name, Device sink, int sink_port, double rate=0.0, double latency=0.0, uint32_t limit=1000):
-        self.name = name
-        self.calendar = env.calendar
-        env.handlers.append(self)
-        self.sink = sink
-        self.sink_port = sink_port
-        self.rate = rate
-        self.latency = latency
-        self.limit = limit
-        self.up = True
-        self.mask = 15
-        self.ring = <Slot*>calloc(16, sizeof(Slot))
-        if self.ring == NULL:
-            raise MemoryError
-        self.inbox = None
-        if self.calendar.simpy_driven:
-            self.inbox = Inbox(env)
-            env.process(link_process(self, self.inbox))
-
-    def __dealloc__(self):
-        cdef uint32_t i = self.head
-        while i != self.tail:
-            frame_free(self.ring[i & self.mask].frame)
-            i += 1
-        free(self.ring)
-
-    @property
-    def in_flight(self):
-        """Frames queued, being sent, or on the wire."""
-        return self.tail - self.head
-
-    @property
-    def queued(self):
-        """Frames waiting for service now."""
-        cdef uint32_t i = self.waiting
-        while i != self.tail and self.ring[i & self.mask].start <= self.calendar.now:
-            i += 1
-        return self.tail - i
-
-    cdef void send(self, Frame* f) noexcept:
-        # the place in the order is taken here, whoever drives
-        cdef uint64_t seq = self.calendar.next_seq()
-        if self.inbox is None:
-            self.accept(f, seq)
-        else:
-            self.inbox.put(ref_of(f, seq))
-
-    cdef void accept(self, Frame* f, uint64_t seq) noexcept:
-        cdef double now = self.calendar.now
-        cdef double start = now if now > self.free_at else self.free_at
-        cdef Slot* s
-        if not self.up:
-            self.dropped += 1
-            frame_free(f)
-            return
-        while self.waiting != self.tail and self.ring[self.waiting & self.mask].start <= now:
-            self.waiting += 1
-        if start > now and self.tail - self.waiting >= self.limit:
-            self.dropped += 1
-            frame_free(f)
-            return
-        if self.tail - self.head > self.mask:
-            self.grow()
-        s = &self.ring[self.tail & self.mask]
-        s.start = start
-        if self.rate > 0:
-            self.free_at = start + f.len * 8.0 / self.rate
-            s.arrive = self.free_at + self.latency
-            self.waited += start - now
-        else:
-            s.arrive = now + self.latency
-        s.seq = seq
-        s.frame = f
-        self.packets += 1
-        self.bytes += f.len
-        if self.tail == self.head:
-            self.calendar.push(s.arrive, seq, self, 0)
-        self.tail += 1
-
-    cdef void grow(self) noexcept:
-        cdef uint32_t old = self.mask + 1, i
-        cdef Slot* ring = <Slot*>calloc(2 * old, sizeof(Slot))
-        if ring == NULL:
-            abort()
-        for i in range(self.head, self.tail):
-            ring[i & (2 * old - 1)] = self.ring[i & self.mask]
-        free(self.ring)
-        self.ring = ring
-        self.mask = 2 * old - 1
-
-    cdef void fire(self, uint64_t token) noexcept:
-        cdef Slot* s = &self.ring[self.head & self.mask]
-        cdef Frame* f = s.frame
-        self.head += 1
-        if <int>(self.waiting - self.head) < 0:
-            self.waiting = self.head
-        if self.head != self.tail:
-            s = &self.ring[self.head & self.mask]
-            self.calendar.push(s.arrive, s.seq, self, 0)
-        self.sink.deliver(f, self.sink_port)
-
-
-def wire(env, Device a, int port_a, Device b, int port_b, rate=0.0, latency=0.0, limit=1000, rate_back=None, limit_back=None):
-    """Connect two ports by a link each way; returns both, a to b first."""
-    there = Link(env, f"{a.name}->{b.name}", b, port_b, rate, latency, limit)
-    back = Link(env, f"{b.name}->{a.name}", a, port_a, rate if rate_back is None else rate_back, latency,
-                limit if limit_back is None else limit_back)
-    a.ports[port_a] = there
-    b.ports[port_b] = back
-    return there, back

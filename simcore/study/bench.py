@@ -32,7 +32,7 @@ def _topology(containers: int, seed: int, engine: str) -> tuple[Environment, Doc
     for i in range(containers):
         host.add_container(f"c{i}", {names[i % bridges]: None})
     host.start(CONTAINER)
-    internet = Internet(env)
+    internet = Internet(env, streams)
     internet.connect(host, HOST)
     server = internet.add_server("web", SERVER, 24, WAN)
     return env, host, internet, server, streams

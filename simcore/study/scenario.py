@@ -10,23 +10,21 @@ from typing import Any
 
 from natfast.capture import PcapngWriter
 from simcore.docker import compose as compose_file
-from simcore.docker.compose import Compose, LinkSpec, Workload, parse_port
-from simcore.docker.host import DockerHost, Internet, LinkParameters
+from simcore.docker.compose import Compose, Event, Workload, parse_port
+from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
 from simcore.errors import ScenarioError
 from simcore.measure.capture import CaptureTap, TraceTap
 from simcore.measure.trace import Tracer
+from simcore.net.cable import change
+from simcore.net.link import Link
 from simcore.net.namespace import Namespace
 from simcore.traffic import http
 from simcore.traffic.udp import UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
 Process = Generator[Any, Any, None]
-
-
-def _link(spec: LinkSpec) -> LinkParameters:
-    return LinkParameters(spec.rate, spec.latency, spec.queue)
 
 
 @dataclass
@@ -63,11 +61,12 @@ class World:
         for name, subnet, gateway, _ in compose_file.network_subnets(compose):
             self.host.add_network(name, subnet, gateway)
         self._add_services()
-        self.host.start(_link(x.links.container))
-        self.internet = Internet(self.env, x.router.address)
-        self.internet.connect(self.host, _link(x.links.host))
+        self.host.start(x.links.container.parameters(),
+                        {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
+        self.internet = Internet(self.env, self.streams, x.router.address)
+        self.internet.connect(self.host, x.links.host.parameters())
         for name, server in x.servers.items():
-            ns = self.internet.add_server(name, server.address, server.prefix, _link(x.links.server))
+            ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters())
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
         self.sinks: list[tuple[Namespace, int, UdpSink]] = []
@@ -76,8 +75,30 @@ class World:
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
         self.writer: PcapngWriter | None = None
+        for i, event in enumerate(x.events):
+            self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link")))
         for i, workload in enumerate(x.workloads):
             self._start(i, workload)
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """Every link by the interface that sends into it, as `host/eth0`."""
+        return {**self.host.links, **self.internet.links}
+
+    def link(self, name: str, key: str = "link") -> Link:
+        """A link by name; ScenarioError naming `key` if there is none."""
+        if name not in self.links:
+            raise ScenarioError(f"{key}: there is no link {name!r}, expected one of {', '.join(sorted(self.links))}")
+        return self.links[name]
+
+    def _event(self, number: int, event: Event, link: Link) -> Process:
+        yield self.env.timeout(event.at)
+        if event.set is not None:
+            change(link, self.streams, event.set.changes(), number)
+        elif event.state == "down":
+            link.down()
+        else:
+            link.up_again()
 
     def _add_services(self) -> None:
         # Docker gives addresses in the order of starting; wanted ones are taken first
@@ -228,7 +249,7 @@ class World:
         host = self.host.namespace
         links = {name: {"packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
                         "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0}
-                 for name, link in {**self.host.links, **self.internet.links}.items()}
+                 for name, link in self.links.items()}
         interfaces = {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
                                   "tx_bytes": dev.tx_bytes}
                       for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}

@@ -5,7 +5,8 @@ import pytest
 import simpy
 
 from simcore.engine import Environment, Streams
-from simcore.net.device import PythonDevice, wire
+from simcore.net.device import PythonDevice
+from simcore.net.link import wire
 from simcore.net.probe import Collector, inject
 
 ENGINES = ["compiled", "simpy"]

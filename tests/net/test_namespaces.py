@@ -8,7 +8,7 @@ from scapy.all import ARP, ICMP, IP, UDP, Ether
 
 from natfast import Rules
 from simcore.engine import Environment
-from simcore.net.device import wire
+from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
 from simcore.transport import PingSocket, UdpSocket

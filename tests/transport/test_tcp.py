@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from simcore.engine import Environment
-from simcore.net.device import PythonDevice, wire
+from simcore.net.device import PythonDevice
+from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.transport import TcpListener, TcpSocket
 

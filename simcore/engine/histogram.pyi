@@ -1,0 +1,16 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Histogram:
+    count: int
+    total: float
+    least: float
+    most: float
+    mean: float | None
+    def add(self, value: float) -> None: ...
+    def quantile(self, q: float) -> float | None: ...
+    def merge(self, other: Histogram) -> None: ...
+    def table(self) -> NDArray[np.float64]: ...
+    def summary(self) -> dict[str, Any]: ...

@@ -1,0 +1,63 @@
+"""One direction of a wire: a queue, a rate, a latency, and what goes wrong on it."""
+from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.calendar cimport Calendar
+from simcore.engine.frame cimport Frame
+from simcore.engine.histogram cimport Histogram
+from simcore.net.device cimport Device, Wire
+from simcore.net.netem cimport Netem
+from simcore.net.qdisc.base cimport Qdisc
+
+ctypedef struct Slot:
+    double start                        # service begins
+    double arrive
+    uint64_t seq
+    Frame* frame
+
+cdef class Link(Wire):
+    cdef readonly str name
+    cdef readonly Calendar calendar
+    cdef Device sink
+    cdef int sink_port
+    cdef readonly double rate           # bit/s, 0: infinite
+    cdef readonly double latency        # s
+    cdef readonly uint32_t limit        # packets that may wait, the one in service not counted
+    cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
+    cdef readonly Netem netem           # None: a clean wire
+    cdef readonly bint is_up
+    # frames whose way is settled, in order of arrival
+    cdef Slot* ring
+    cdef uint32_t mask
+    cdef uint32_t head
+    cdef uint32_t tail
+    cdef uint32_t waiting               # first slot whose service has not begun
+    cdef double free_at
+    # frames that may overtake each other: each has an event of its own
+    cdef Frame** flying
+    cdef uint32_t* spare                # stack of free places in `flying`
+    cdef uint32_t n_spare
+    cdef uint32_t n_flying
+    cdef uint64_t epoch                 # events of an earlier one are void
+    cdef bint sending
+    cdef uint64_t last_seq              # of the frame that the qdisc took last
+    cdef double watch                   # time of the watchdog's event, infinity if none
+    cdef double area                    # packets waiting x s, when a qdisc holds them
+    cdef double area_until
+    cdef double busy                    # s
+    cdef public uint64_t packets
+    cdef public uint64_t bytes
+    cdef uint64_t tail_dropped
+    cdef public uint64_t lost           # by the wire, or cut off
+    cdef public double waited           # s, summed over packets
+    cdef public Histogram delays        # of waiting, s; None unless asked for
+    cdef object inbox
+    cdef void grow(self) noexcept
+    cdef void accept(self, Frame* f, uint64_t seq) noexcept
+    cdef void accept_queued(self, Frame* f) noexcept
+    cdef void integrate(self) noexcept
+    cdef void transmit(self) noexcept
+    cdef void depart(self, Frame* f, double now) noexcept
+    cdef void onto_wire(self, Frame* f, uint64_t seq, double time) noexcept
+    cdef void put(self, double start, double arrive, uint64_t seq, Frame* f) noexcept
+    cdef void count(self, Frame* f, double start) noexcept
+    cdef void take_back(self, Frame* f) noexcept
+    cdef void apply(self, object action) noexcept

@@ -1,0 +1,6 @@
+class Qdisc:
+    packets: int
+    bytes: int
+    dropped: int
+    marked: int
+    overlimits: int
