@@ -49,6 +49,8 @@ PARAMETERS: dict[str, dict[str, Parser]] = {
 }
 """What each kind takes, and how a value is read: times as 5ms, rates as 10Mbit, sizes as 64k."""
 
+REQUIRED: dict[str, tuple[str, ...]] = {"tbf": ("rate", "burst"), "red": ("limit",), "htb": ("classes",), "drr": ("classes",)}
+
 _CLASS: dict[str, dict[str, Parser]] = {
     "htb": {"parent": _same, "rate": _rate, "ceil": _rate, "burst": _size, "cburst": _size, "prio": _count, "quantum": _size},
     "drr": {"quantum": _size},
@@ -90,6 +92,9 @@ def build(spec: str | Mapping[str, Any], rng: np.random.Generator) -> Qdisc:
     kind = given.pop("kind", None)
     if kind not in PARAMETERS:
         raise ValueError(f"kind: {kind!r} is no qdisc, expected one of {', '.join(PARAMETERS)}")
+    missing = [key for key in REQUIRED.get(kind, ()) if key not in given]
+    if missing:
+        raise ValueError(f"{kind}: expected {' and '.join(missing)}")
     nested = {key: given.pop(key) for key in ("child", "bands", "classes") if key in given}
     options = _read(kind, PARAMETERS[kind], given)
     allowed = {"tbf": {"child"}, "prio": {"bands"}, "htb": {"classes"}, "drr": {"classes"}}.get(kind, set())
@@ -115,8 +120,8 @@ def build(spec: str | Mapping[str, Any], rng: np.random.Generator) -> Qdisc:
         if kind in _SEEDED:
             return _SEEDED[kind](int(rng.integers(0, 1 << 63)), **options)
         return _PLAIN[kind](**options)
-    except TypeError as error:              # a parameter without a default is missing
-        raise ValueError(f"{kind}: {str(error).split('() ')[-1]}") from None
+    except TypeError as error:
+        raise ValueError(f"{kind}: {error}") from None
 
 
 __all__ = ["PARAMETERS", "PRIOMAP", "Bfifo", "Codel", "Drr", "FqCodel", "Htb", "Pfifo", "Pie", "Prio", "Qdisc", "Red", "Sfq", "Tbf",

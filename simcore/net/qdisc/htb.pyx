@@ -137,7 +137,7 @@ cdef class Htb(Qdisc):
                 c.qdisc = given.get("qdisc") or Pfifo(1000)
         self.by_index = list(self.classes.values())
         self.leaves = [c for c in self.classes.values() if c.qdisc is not None]
-        for c in self.leaves:
+        for c in self.by_index:
             self.raise_levels(c)
         self.filters = Filters(list(filters), names)
         for given in filters:
