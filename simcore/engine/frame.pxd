@@ -31,9 +31,39 @@ ctypedef struct Frame:
     uint8_t checksum_ok         # made by a simulated sender and untouched since: sums are right
     uint8_t room[128]
 
+ctypedef struct FrameQueue:
+    Frame* head
+    Frame* tail
+    uint32_t packets
+    uint64_t bytes
+
+cdef inline void fq_push(FrameQueue* q, Frame* f) noexcept nogil:
+    f.next = NULL
+    if q.tail == NULL:
+        q.head = f
+    else:
+        q.tail.next = f
+    q.tail = f
+    q.packets += 1
+    q.bytes += f.len
+
+cdef inline Frame* fq_pop(FrameQueue* q) noexcept nogil:
+    cdef Frame* f = q.head
+    if f == NULL:
+        return NULL
+    q.head = f.next
+    if q.head == NULL:
+        q.tail = NULL
+    f.next = NULL
+    q.packets -= 1
+    q.bytes -= f.len
+    return f
+
 cdef Frame* frame_new(uint32_t have, uint32_t length) noexcept
 cdef Frame* frame_copy(const Frame* f) noexcept
 cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept
 cdef bint frame_need(Frame* f, uint32_t have) noexcept
 cdef void frame_free(Frame* f) noexcept
 cdef object frame_bytes(const Frame* f)
+cdef void fq_clear(FrameQueue* q) noexcept
+cdef Frame* fq_pop_tail(FrameQueue* q) noexcept nogil

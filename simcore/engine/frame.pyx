@@ -117,6 +117,30 @@ cdef object frame_bytes(const Frame* f):
     return b
 
 
+cdef void fq_clear(FrameQueue* q) noexcept:
+    cdef Frame* f
+    while True:
+        f = fq_pop(q)
+        if f == NULL:
+            return
+        frame_free(f)
+
+
+cdef Frame* fq_pop_tail(FrameQueue* q) noexcept nogil:
+    """Take the youngest frame: a walk, but only when a queue overflows."""
+    cdef Frame* f = q.head
+    cdef Frame* last = q.tail
+    if last == NULL or f == last:
+        return fq_pop(q)
+    while f.next != last:
+        f = f.next
+    f.next = NULL
+    q.tail = f
+    q.packets -= 1
+    q.bytes -= last.len
+    return last
+
+
 def live_frames():
     """Frames in use: a run that ends with none in flight has leaked none."""
     return _live

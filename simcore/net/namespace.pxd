@@ -4,7 +4,7 @@ from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
 from natfast.packet cimport Packet
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport Frame
+from simcore.engine.frame cimport Frame, FrameQueue
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
 from simcore.net.interface cimport Interface
@@ -24,8 +24,7 @@ cdef class Neighbour:
     cdef int state
     cdef double confirmed
     cdef int probes
-    cdef Frame* waiting
-    cdef int n_waiting
+    cdef FrameQueue waiting     # frames that want its address
 
 cdef class Endpoint(Handler):
     """A socket as the stack sees it."""
@@ -55,6 +54,7 @@ cdef class Namespace(Device):
     cdef list port_interface
     cdef U64Map endpoints
     cdef dict endpoint_objects
+    cdef readonly set waiting_sockets   # sockets with an event in the calendar
     cdef uint16_t ip_id
     cdef bint forwarding
     cdef bint bridge_netfilter
@@ -64,7 +64,7 @@ cdef class Namespace(Device):
     cdef public object tracer
     cdef readonly dict drops
     cdef uint16_t next_port
-    cdef list lo_queue
+    cdef FrameQueue looped      # frames on their way through lo
 
     cdef void drop(self, Frame* f, Packet* p, str reason) noexcept
     cdef void note(self, str place, Frame* f, str what) noexcept

@@ -24,8 +24,9 @@ from natfast.trackers cimport l4_checksum_ok
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport (FRAME_ROOM, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST, Frame,
-                                   frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need, frame_new)
+from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
+                                   fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
+                                   frame_new)
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
 from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
@@ -71,6 +72,9 @@ cdef dict DEFAULTS = {
     "net.ipv4.conf.all.route_localnet": 0, "net.ipv4.icmp_ratelimit": 1000, "net.ipv4.ip_default_ttl": 64,
     "net.ipv4.ipfrag_time": 30, "net.ipv4.ipfrag_high_thresh": 4 << 20, "net.ipv4.ipfrag_max_dist": 64, "net.bridge.bridge-nf-call-iptables": 1,
     "net.ipv4.ip_local_port_range": "32768 60999",
+    "net.ipv4.tcp_congestion_control": "cubic", "net.ipv4.tcp_ecn": 2, "net.ipv4.tcp_sack": 1, "net.ipv4.tcp_timestamps": 1,
+    "net.ipv4.tcp_window_scaling": 1, "net.ipv4.tcp_slow_start_after_idle": 1, "net.ipv4.tcp_mtu_probing": 0,
+    "net.ipv4.tcp_retries2": 15, "net.ipv4.tcp_syn_retries": 6, "net.ipv4.tcp_fin_timeout": 60,
 }
 
 CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
@@ -78,6 +82,9 @@ CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
 
 cdef class Neighbour:
     """Who has an address on a link."""
+
+    def __dealloc__(self):
+        fq_clear(&self.waiting)
 
 
 cdef class Endpoint(Handler):
@@ -185,14 +192,17 @@ cdef class Namespace(Device):
         self.port_interface = []
         self.endpoints = U64Map()
         self.endpoint_objects = {}
+        self.waiting_sockets = set()
         self.icmp_tokens = {}
         self.redirects = {}
         self.drops = {}
-        self.lo_queue = []
         self.ip_id = 0
         self.next_port = 0
         self.tracer = None
         self.add_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
+
+    def __dealloc__(self):
+        fq_clear(&self.looped)
 
     # --- configuration -----------------------------------------------------------------------------
 
@@ -1039,9 +1049,8 @@ cdef class Namespace(Device):
         """Find the next hop's MAC; without one the frame waits for ARP."""
         cdef Interface out = <Interface>self.interfaces[oif]
         cdef Neighbour n
-        cdef Frame* q
         if out.kind == LOOPBACK:
-            self.lo_queue.append(<unsigned long long><size_t>f)
+            fq_push(&self.looped, f)
             self.calendar.at(self.calendar.now, self, T_LOOPBACK)
             return
         if nexthop == 0xFFFFFFFFU or address_type(&self.host, nexthop) & T_BROADCAST:
@@ -1066,20 +1075,9 @@ cdef class Namespace(Device):
             memcpy(f.data, n.mac, 6)
             self.transmit(out, f)
             return
-        if n.n_waiting >= QUEUE_UNRESOLVED:
-            q = n.waiting
-            n.waiting = q.next
-            n.n_waiting -= 1
-            self.drop(q, NULL, "neighbour queue full")
-        f.next = NULL
-        if n.waiting == NULL:
-            n.waiting = f
-        else:
-            q = n.waiting
-            while q.next != NULL:
-                q = q.next
-            q.next = f
-        n.n_waiting += 1
+        if n.waiting.packets >= QUEUE_UNRESOLVED:
+            self.drop(fq_pop(&n.waiting), NULL, "neighbour queue full")
+        fq_push(&n.waiting, f)
         if self.tracer is not None:
             self.note(out.name, f, "waits for ARP")
         if n.state == 0:
@@ -1188,32 +1186,31 @@ cdef class Namespace(Device):
 
     cdef void neighbour_confirm(self, Neighbour n, const uint8_t* mac) noexcept:
         cdef Frame* f
-        cdef Frame* nxt
+        cdef FrameQueue waiting = n.waiting
         if n.state == N_PERMANENT:
             return
         memcpy(n.mac, mac, 6)
         n.state = N_REACHABLE
         n.confirmed = self.calendar.now
-        f = n.waiting
-        n.waiting = NULL
-        n.n_waiting = 0
-        while f != NULL:
-            nxt = f.next
-            f.next = NULL
+        memset(&n.waiting, 0, sizeof(FrameQueue))
+        while True:
+            f = fq_pop(&waiting)
+            if f == NULL:
+                return
             memcpy(f.data, mac, 6)
             self.transmit(<Interface>self.interfaces[n.interface], f)
-            f = nxt
 
     cdef void neighbour_failed(self, Neighbour n) noexcept:
         """Nobody answered: what waited is dropped, and its senders are told (3/1)."""
-        cdef Frame* f = n.waiting
-        cdef Frame* nxt
+        cdef Frame* f
+        cdef FrameQueue waiting = n.waiting
         cdef Packet p
         n.state = 0
-        n.waiting = NULL
-        n.n_waiting = 0
-        while f != NULL:
-            nxt = f.next
+        memset(&n.waiting, 0, sizeof(FrameQueue))
+        while True:
+            f = fq_pop(&waiting)
+            if f == NULL:
+                return
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
             f.packet_type = PACKET_HOST
@@ -1222,7 +1219,6 @@ cdef class Namespace(Device):
             else:
                 self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, False)
             self.drop(f, NULL, "neighbour unreachable")
-            f = nxt
 
     cdef void local_error(self, Frame* f) noexcept:
         """Tell the socket that sent a frame that its next hop is unreachable."""
@@ -1255,7 +1251,7 @@ cdef class Namespace(Device):
         elif kind == T_FRAGMENTS:
             self.fragment_expiry()
         elif kind == T_LOOPBACK:
-            f = <Frame*><size_t>self.lo_queue.pop(0)
+            f = fq_pop(&self.looped)
             f.packet_type = PACKET_HOST
             f.frag_max = 0
             memset(&p, 0, sizeof(Packet))

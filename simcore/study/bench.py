@@ -67,26 +67,20 @@ def wan_udp(containers: int = 8, duration: float = 10.0, seed: int = 1, engine: 
             "conntrack_entries": len(host.namespace.netfilter), "events": env.calendar.executed, "peak_memory_bytes": _memory()}
 
 
-def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled") -> dict[str, Any]:
+def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled", congestion: str = "cubic") -> dict[str, Any]:
     """Workload B; the figures of one run, per delivered segment of 1448 bytes."""
     env, host, internet, server, _ = _topology(containers, seed, engine)
     received: list[TcpSocket] = []
     senders: list[TcpSocket] = []
 
     def serve() -> Any:
-        listener = TcpListener(server, 80)
+        listener = TcpListener(server, 80, discard=True)
         while True:
-            sock = yield listener.accept()
-            received.append(sock)
-            env.process(drain(sock))
-
-    def drain(sock: TcpSocket) -> Any:
-        while (yield sock.recv_count()):
-            pass
+            received.append((yield listener.accept()))
 
     def upload(ns: Any, start: float) -> Any:
         yield env.timeout(start)
-        sock = TcpSocket(ns)
+        sock = TcpSocket(ns, congestion=congestion)
         senders.append(sock)
         yield sock.connect(SERVER, 80)
         while True:

@@ -1,8 +1,11 @@
 """TCP (RFC 9293) as a sans-IO endpoint with a sockets interface for SimPy processes.
 
-Handshake, retransmission (RFC 6298) with fast retransmit and NewReno recovery (RFC 5681, 6582), CUBIC
-growth (RFC 9438), window scaling and timestamps (RFC 7323), delayed ACK, Nagle, zero-window probes,
-orderly and abortive close, TIME_WAIT. Payload is real bytes, or a count of zero bytes that costs no memory.
+Handshake, SACK (RFC 2018, 2883), RACK-TLP loss detection (RFC 8985), proportional rate reduction (RFC 6937),
+retransmission timer (RFC 6298) with detection of spurious ones (RFC 4015), ECN (RFC 3168, 8257), window
+scaling and timestamps (RFC 7323), delayed ACK, Nagle, zero-window probes, keepalive, path MTU discovery by
+ICMP and by probing (RFC 1191, 4821), challenge ACKs (RFC 5961), orderly and abortive close, TIME_WAIT.
+Congestion control is in `congestion`, the scoreboard in `flight`, the receiver's ranges in `reassembly`.
+Payload is real bytes, or a count of zero bytes that costs no memory.
 """
 import errno
 import ipaddress
@@ -10,8 +13,6 @@ from collections import deque
 
 import simpy
 
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.math cimport cbrt
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
@@ -19,12 +20,24 @@ from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, T
                               put16, put32)
 from natfast.tuples cimport siphash13
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free
+from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, Timer, timer_arm, timer_cancel, timer_fire, timer_init
 from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.transport.congestion cimport CongestionControl, Window, make
 from simcore.transport.errors cimport errno_of_icmp, os_error
+from simcore.transport.flight cimport (EVER_RETRANS, HAS_FIN, LOST, SACKED, Flight, Sample, Sent, flight_ack, flight_detect,
+                                       flight_find_all, flight_free, flight_init, flight_lose, flight_lose_all, flight_next_lost,
+                                       flight_pipe, flight_rate, flight_resend, flight_sack, flight_send, flight_split)
+from simcore.transport.reassembly cimport Range, Reassembly
 
 cdef enum:
     IP = 14
     L4 = 34
+    TCP_ECE = 0x40
+    TCP_CWR = 0x80
+    ECT0 = 2
+    CE = 3
+
+cdef enum:
     CLOSED = 0
     SYN_SENT = 2
     SYN_RCVD = 3
@@ -39,19 +52,36 @@ cdef enum:
 STATES = ("CLOSED", "LISTEN", "SYN_SENT", "SYN_RCVD", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING",
           "LAST_ACK", "TIME_WAIT")
 
+cdef enum:                          # where the sender stands with losses, under Linux's names
+    OPEN = 0
+    DISORDER = 1                    # something is SACKed, nothing lost yet
+    CWR = 2                         # the window shrinks because of ECN or a lost tail
+    RECOVERY = 3
+    LOSS = 4                        # after a timeout
+
+RECOVERY_STATES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+
 cdef enum:                          # timers
-    TIMER_RTO = 0
-    TIMER_DELACK = 1
+    RTO = 0                         # retransmission, zero-window probe, TIME_WAIT
+    DELACK = 1
+    PROBE = 2                       # tail loss probe, or RACK's reordering window
+    PACE = 3
+    KEEP = 4                        # keepalive; end of FIN_WAIT_2
+    TIMERS = 5
 
 cdef double RTO_MIN = 0.2           # Linux: 200 ms, not RFC 6298's 1 s
 cdef double RTO_MAX = 120.0
 cdef double RTO_FIRST = 1.0
-cdef double DELACK = 0.04
+cdef double ATO = 0.04              # delayed ACK
 cdef double TIME_WAIT_LENGTH = 60.0
-cdef int SYN_RETRIES = 6
-cdef int RETRIES = 15
-cdef double CUBIC_C = 0.4
-cdef double CUBIC_BETA = 0.7
+cdef double INVALID_RATELIMIT = 0.5
+cdef double INFINITE = 1e18
+cdef enum:
+    SYNACK_RETRIES = 5
+    QUICK_ACKS = 16                 # segments acknowledged one by one at the start
+    INITIAL_WINDOW = 10             # segments (RFC 6928)
+    BASE_MSS = 1024                 # where a search for the path MTU starts again
+    DUPACKS = 3
 
 
 cdef class TcpSocket(Endpoint):
@@ -60,72 +90,50 @@ cdef class TcpSocket(Endpoint):
     Parameters
     ----------
     namespace : Namespace
+        Its sysctls are the defaults of what follows (`net.ipv4.tcp_...`).
     port : int
         Local port; 0 for an ephemeral one.
     rcvbuf, sndbuf : int
         Bytes; what the receive window offers at most, and what `send` takes before it waits.
     nodelay : bool
         Switch Nagle's algorithm off.
+    congestion : {"cubic", "reno", "dctcp", "bbr"}, optional
+    ecn : bool, optional
+        Ask for ECN when connecting (tcp_ecn = 1; 2, the default, only grants it).
+    pacing : bool
+        Spread a window over the round trip, as with the fq qdisc; BBR always does.
+    keepalive : tuple of (float, float, int), optional
+        SO_KEEPALIVE: seconds idle before the first probe, between probes, and how many.
+    discard : bool
+        Read and forget what arrives, as a sink does; `recv` then only tells the end of the stream.
 
     Attributes
     ----------
     cwnd, ssthresh : float
         Bytes.
-    srtt, rto : float
+    srtt, rttvar, rto, min_rtt : float
         Seconds.
     retransmits : int
         Segments sent again.
+    recovery : str
+        Open, Disorder, CWR, Recovery or Loss.
+    history : list of tuple or None
+        After `record()`: (time, cwnd, ssthresh, srtt, rto, bytes in the network, recovery) at every ACK.
     """
-    cdef Namespace ns
-    cdef TcpListener parent
-    cdef int state_
-    cdef public int mss
-    cdef uint32_t iss, snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2
-    cdef uint32_t irs, rcv_nxt, rcv_edge
-    cdef int snd_scale, rcv_scale
-    cdef bint timestamps, scaling
-    cdef uint32_t ts_recent
-    cdef readonly uint32_t rcvbuf
-    cdef readonly uint32_t sndbuf
-    cdef bint nodelay
-    # send queue: chunks (bytes or None, length) from stream position `tx_base` on
-    cdef object tx
-    cdef uint64_t tx_base
-    cdef uint64_t tx_end
-    cdef bint fin_queued, fin_sent
-    cdef object tx_waiters
-    # received and not yet read; out of order apart
-    cdef object rx
-    cdef uint64_t rx_bytes
-    cdef list ooo
-    cdef bint fin_received
-    cdef object getter
-    cdef uint32_t getter_max
-    cdef bint getter_count
-    cdef object connecting
-    cdef object closing
-    cdef int failure
-    # congestion and retransmission
-    cdef readonly double cwnd
-    cdef readonly double ssthresh
-    cdef readonly double srtt
-    cdef readonly double rttvar
-    cdef readonly double rto
-    cdef int backoff
-    cdef int dupacks
-    cdef bint recovering
-    cdef uint32_t recover
-    cdef double w_max, epoch, k, w_est
-    cdef double deadline[2]
-    cdef bint pending[2]
-    cdef uint32_t unacked_bytes
-    cdef readonly uint64_t retransmits
-    cdef readonly uint64_t segments_in
-    cdef readonly uint64_t bytes_in
-    cdef readonly uint64_t bytes_out
-    cdef public uint32_t flow
 
-    def __init__(self, Namespace namespace, int port=0, int rcvbuf=4 << 20, int sndbuf=4 << 20, bint nodelay=False):
+    def __cinit__(self):
+        cdef int i
+        for i in range(TIMERS):
+            timer_init(&self.timer[i])
+        flight_init(&self.flight)
+        self.invalid_at = -1
+
+    def __dealloc__(self):
+        flight_free(&self.flight)
+
+    def __init__(self, Namespace namespace, int port=0, int rcvbuf=4 << 20, int sndbuf=4 << 20, bint nodelay=False, congestion=None,
+                 ecn=None, bint pacing=False, keepalive=None, bint discard=False):
+        cdef dict sysctl = namespace.sysctl
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 0-65535")
         self.ns = namespace
@@ -134,18 +142,62 @@ cdef class TcpSocket(Endpoint):
         self.rcvbuf = rcvbuf
         self.sndbuf = sndbuf
         self.nodelay = nodelay
+        self.discard = discard
         self.mss = 1460
-        self.tx = deque()
-        self.tx_waiters = deque()
-        self.rx = deque()
-        self.ooo = []
         self.rto = RTO_FIRST
-        self.ssthresh = 1e18
+        self.w.ssthresh = INFINITE
+        self.w.min_rtt = -1
+        self.cc = make(congestion if congestion is not None else <str>sysctl["net.ipv4.tcp_congestion_control"])
+        self.paced = pacing or self.cc.models
+        self.ecn_wanted = int(sysctl["net.ipv4.tcp_ecn"]) if ecn is None else 1 if ecn else 0
+        if self.cc.accurate_ecn and ecn is None:
+            self.ecn_wanted = 1
+        self.sack = bool(sysctl["net.ipv4.tcp_sack"])
+        self.timestamps = bool(sysctl["net.ipv4.tcp_timestamps"])
+        self.scaling = bool(sysctl["net.ipv4.tcp_window_scaling"])
+        self.restart = bool(sysctl["net.ipv4.tcp_slow_start_after_idle"])
+        self.probing = int(sysctl["net.ipv4.tcp_mtu_probing"])
+        self.retries = int(sysctl["net.ipv4.tcp_retries2"])
+        self.syn_retries = int(sysctl["net.ipv4.tcp_syn_retries"])
+        if keepalive is not None:
+            self.keep_idle, self.keep_interval, self.keep_probes = keepalive
+            if self.keep_idle <= 0 or self.keep_interval <= 0 or self.keep_probes < 1:
+                raise ValueError("keepalive: expected seconds idle, seconds between probes and a number of probes, all positive")
 
     @property
     def state(self):
         """RFC 9293's name of the connection's state."""
         return STATES[self.state_]
+
+    @property
+    def recovery(self):
+        """Where the sender stands with losses."""
+        return RECOVERY_STATES[self.ca]
+
+    @property
+    def congestion(self):
+        """Name of the congestion control."""
+        return self.cc.name
+
+    @property
+    def cwnd(self):
+        """Congestion window, bytes."""
+        return self.w.cwnd
+
+    @property
+    def ssthresh(self):
+        """Slow-start threshold, bytes."""
+        return self.w.ssthresh
+
+    @property
+    def srtt(self):
+        """Smoothed round-trip time, s."""
+        return self.w.srtt
+
+    @property
+    def min_rtt(self):
+        """Least round-trip time seen, s; -1 before the first."""
+        return self.flight.min_rtt
 
     @property
     def inflight(self):
@@ -161,6 +213,10 @@ cdef class TcpSocket(Endpoint):
     def remote(self):
         """(address, port) of the other end."""
         return str(ipaddress.IPv4Address(self.remote_ip)), self.remote_port
+
+    def record(self):
+        """Keep a row of `history` at every ACK from now on."""
+        self.history = []
 
     # --- the sockets interface ---------------------------------------------------------------------
 
@@ -180,8 +236,9 @@ cdef class TcpSocket(Endpoint):
         self.ns.register(self)
         self.connecting = simpy.Event(self.ns.env)
         self.start(SYN_SENT)
-        self.emit(TCP_SYN, self.iss, 0, 0)
-        self.arm(TIMER_RTO, self.rto)
+        self.ecn = self.ecn_wanted == 1
+        self.emit(self.syn_flags(), self.iss, 0, 0)
+        self.arm(RTO, self.rto)
         return self.connecting
 
     def send(self, data):
@@ -195,11 +252,16 @@ cdef class TcpSocket(Endpoint):
             return event
         cdef uint64_t n = data if isinstance(data, int) else len(data)
         if n:
-            self.tx.append((None if isinstance(data, int) else bytes(data), n))
+            if not isinstance(data, int):
+                if self.tx is None:
+                    self.tx = deque()
+                self.tx.append((self.tx_end, bytes(data)))
             self.tx_end += n
         if self.tx_end - self.tx_base <= self.sndbuf:
             event.succeed(n)
         else:
+            if self.tx_waiters is None:
+                self.tx_waiters = deque()
             self.tx_waiters.append((event, n))
         self.push()
         return event
@@ -227,16 +289,21 @@ cdef class TcpSocket(Endpoint):
         return event
 
     def close(self):
-        """Send what is queued, then FIN; the event comes when the other side has acknowledged it."""
+        """Send what is queued, then FIN; the event comes when the other side has acknowledged it.
+
+        What the other side still sends can be read, as after shutdown(SHUT_WR).
+        """
         event = simpy.Event(self.ns.env)
-        if self.state_ in (CLOSED, TIME_WAIT) or self.failure:
+        if self.state_ in (CLOSED, SYN_SENT) or self.failure:
             self.finish()
             event.succeed()
-            return event
-        self.closing = event
-        if not self.fin_queued:
-            self.fin_queued = True
-            self.push()
+        elif self.fin_acked():
+            event.succeed()
+        else:
+            self.closing = event
+            if not self.fin_queued:
+                self.fin_queued = True
+                self.push()
         return event
 
     def abort(self):
@@ -247,6 +314,9 @@ cdef class TcpSocket(Endpoint):
 
     # --- helpers -----------------------------------------------------------------------------------
 
+    cdef double fin_timeout(self) noexcept:
+        return float(self.ns.sysctl["net.ipv4.tcp_fin_timeout"])
+
     cdef void start(self, int state) noexcept:
         cdef double now = self.ns.calendar.now
         self.state_ = state
@@ -255,14 +325,30 @@ cdef class TcpSocket(Endpoint):
                               <uint64_t>(now * 250000.0))          # RFC 6528
         self.snd_una = self.iss
         self.snd_nxt = self.iss + 1
-        self.snd_max = self.snd_nxt
-        self.timestamps = True
-        self.scaling = True
+        self.high = self.snd_nxt
         self.rcv_scale = 7
 
     cdef inline uint32_t ts_now(self) noexcept:
         """The timestamp clock (RFC 7323): milliseconds, never 0."""
         return <uint32_t>(<uint64_t>(self.ns.calendar.now * 1000.0)) + 1
+
+    cdef inline double ts_time(self, uint32_t ts) noexcept:
+        """Seconds at the start of that tick; -1 if it was none of ours."""
+        cdef uint32_t age = self.ts_now() - ts
+        if ts == 0 or age > 0x7FFFFFFF:
+            return -1
+        return (<uint64_t>(self.ns.calendar.now * 1000.0) - age) * 1e-3
+
+    cdef inline int payload(self) noexcept:
+        return self.mss - (12 if self.timestamps else 0)
+
+    cdef inline uint32_t syn_flags(self) noexcept:
+        if self.state_ == SYN_SENT:
+            return TCP_SYN | (TCP_ECE | TCP_CWR if self.ecn else 0)
+        return TCP_SYN | TCP_ACK | (TCP_ECE if self.ecn else 0)
+
+    cdef bint fin_acked(self) noexcept:
+        return self.fin_sent and self.snd_una == self.snd_nxt
 
     cdef uint32_t window(self) noexcept:
         """What we can take: never less than was offered before (RFC 9293 3.8.6)."""
@@ -271,40 +357,81 @@ cdef class TcpSocket(Endpoint):
             room = self.rcv_edge - self.rcv_nxt
         return room
 
+    cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept:
+        """Linux's order: MSS, SACK permitted and timestamps, window scale."""
+        cdef int n = 4
+        o[0] = 2
+        o[1] = 4
+        put16(o + 2, self.mss_offered if self.mss_offered else self.mss)
+        if self.timestamps:
+            o[n] = 4 if self.sack else 1
+            o[n + 1] = 2 if self.sack else 1
+            o[n + 2] = 8
+            o[n + 3] = 10
+            put32(o + n + 4, self.ts_now())
+            put32(o + n + 8, self.ts_recent if flags & TCP_ACK else 0)
+            n += 12
+        elif self.sack:
+            o[n] = o[n + 1] = 1
+            o[n + 2] = 4
+            o[n + 3] = 2
+            n += 4
+        if self.scaling:
+            o[n] = 1
+            o[n + 1] = 3
+            o[n + 2] = 3
+            o[n + 3] = <uint8_t>self.rcv_scale
+            n += 4
+        return n
+
+    cdef int options(self, uint8_t* o) noexcept:
+        """Timestamps and SACK blocks of an established connection."""
+        cdef int n = 0, k, m
+        cdef Range block[4]
+        if self.timestamps:
+            put32(o, 0x0101080A)
+            put32(o + 4, self.ts_now())
+            put32(o + 8, self.ts_recent)
+            n = 12
+        if self.sack and self.ooo is not None and (self.ooo.n or self.ooo.dsack.start != self.ooo.dsack.end):
+            m = self.ooo.blocks(block, 3 if n else 4)
+            if m:
+                put32(o + n, 0x01010500 | (2 + 8 * m))
+                for k in range(m):
+                    put32(o + n + 4 + 8 * k, block[k].start)
+                    put32(o + n + 8 + 8 * k, block[k].end)
+                n += 4 + 8 * m
+        return n
+
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
         """One segment with `n` bytes of the stream from position `at` on."""
-        cdef uint32_t options = 0, header, window = self.window()
+        cdef uint32_t options = 0, header, window = self.window(), tos = 0
         cdef uint8_t o[40]
         cdef bytes data = None
         cdef Frame* f
         cdef uint8_t* t
         cdef uint32_t have
         if flags & TCP_SYN:
-            o[0] = 2
-            o[1] = 4
-            put16(o + 2, self.mss)
-            options = 4
-            if self.scaling:
-                o[4] = 1
-                o[5] = 3
-                o[6] = 3
-                o[7] = <uint8_t>self.rcv_scale
-                options = 8
+            options = self.syn_options(o, flags)
             if window > 64240:
                 window = 64240
-        if self.timestamps and not flags & TCP_RST:
-            o[options] = 1
-            o[options + 1] = 1
-            o[options + 2] = 8
-            o[options + 3] = 10
-            put32(o + options + 4, self.ts_now())
-            put32(o + options + 8, self.ts_recent if flags & TCP_ACK else 0)
-            options += 12
-        if n:
+        elif not flags & TCP_RST:
+            options = self.options(o)
+            if self.ecn:
+                if self.ece_owed:
+                    flags |= TCP_ECE
+                if n and (not before(seq, self.high) or self.cc.accurate_ecn):
+                    tos = ECT0                              # not on retransmissions (RFC 3168 6.1.5)
+                    if self.cwr_owed:
+                        flags |= TCP_CWR
+                        self.cwr_owed = False
+                elif self.cc.accurate_ecn:
+                    tos = ECT0
+        if n and self.tx is not None:
             data = self.stream(at, n)
         header = 20 + options
         have = header + (n if data is not None else 0)
-        f = self.ns.new_packet(have, header + n, IPPROTO_TCP, self.local_ip, self.remote_ip, 0, 64, 0x4000)
+        f = self.ns.new_packet(have, header + n, IPPROTO_TCP, self.local_ip, self.remote_ip, tos, 64, 0x4000)
         t = f.data + L4
         put16(t, self.local_port)
         put16(t + 2, self.remote_port)
@@ -328,70 +455,81 @@ cdef class TcpSocket(Endpoint):
         put16(t + 16, <uint16_t>~fold(sum_bytes(t, have) + pseudo_sum(f.data + IP, IPPROTO_TCP, header + n)))
         f.checksum_ok = 1
         f.flow = self.flow
+        f.mark = self.mark
         if flags & TCP_ACK:
             self.unacked_bytes = 0
-            self.deadline[TIMER_DELACK] = 0
+            timer_cancel(&self.timer[DELACK])
+            if self.quick:
+                self.quick -= 1
         self.ns.local_out(f)
 
     cdef bytes stream(self, uint64_t at, uint32_t n):
-        """Bytes [at, at + n) of the send queue; None if all are zeros."""
-        cdef uint64_t base = self.tx_base, length
-        cdef uint64_t a, b
+        """Bytes [at, at + n) of the stream; None if all are zeros."""
+        cdef uint64_t start, a, b
         cdef bytes chunk
-        cdef list parts = []
-        cdef bint real = False
-        for chunk, length in self.tx:
-            if base >= at + n:
+        cdef bytearray out = None
+        for start, chunk in self.tx:
+            if start >= at + n:
                 break
-            if base + length > at:
-                a = at - base if at > base else 0
-                b = at + n - base if at + n < base + length else length
-                if chunk is None:
-                    parts.append(b - a)
-                else:
-                    parts.append(chunk[a:b])
-                    real = True
-            base += length
-        if not real:
-            return None
-        return b"".join(bytes(p) if isinstance(p, int) else p for p in parts)
+            if start + <uint64_t>len(chunk) > at:
+                if out is None:
+                    out = bytearray(n)
+                a = at if at > start else start
+                b = min(at + n, start + <uint64_t>len(chunk))
+                out[a - at:b - at] = chunk[a - start:b - start]
+        return None if out is None else bytes(out)
+
+    # --- timers ------------------------------------------------------------------------------------
 
     cdef void arm(self, int timer, double delay) noexcept:
-        """(Re)start a timer. One event waits at most; it is moved on when it comes too early."""
-        self.deadline[timer] = self.ns.calendar.now + delay
-        if not self.pending[timer]:
-            self.pending[timer] = True
-            Py_INCREF(self)                 # the calendar only borrows its handlers
-            self.ns.calendar.at(self.deadline[timer], self, timer)
+        """(Re)start a timer."""
+        if timer_arm(&self.timer[timer], self.ns.calendar.now + delay):
+            self.wait(timer)
+
+    cdef void wait(self, int timer) noexcept:
+        if self.events == 0:
+            self.ns.waiting_sockets.add(self)       # the calendar only borrows its handlers
+        self.events += 1
+        self.ns.calendar.at(self.timer[timer].event, self, timer)
 
     cdef void fire(self, uint64_t token) noexcept:
         cdef int timer = <int>token
-        cdef double now = self.ns.calendar.now
-        if self.deadline[timer] > now:
-            self.ns.calendar.at(self.deadline[timer], self, timer)
+        cdef int what = timer_fire(&self.timer[timer], self.ns.calendar.now)
+        cdef TcpSocket keep = self
+        if what == TIMER_AGAIN:
+            self.ns.calendar.at(self.timer[timer].event, self, timer)
             return
-        self.pending[timer] = False
-        if self.deadline[timer] != 0 and self.state_ != CLOSED:
-            self.deadline[timer] = 0
-            if timer == TIMER_DELACK:
-                self.emit(TCP_ACK, self.snd_nxt, 0, 0)
-            elif self.state_ == TIME_WAIT:
-                self.finish()
-            else:
-                self.timeout()
-        Py_DECREF(self)
+        self.events -= 1
+        if self.events == 0:
+            self.ns.waiting_sockets.discard(self)
+        if what != TIMER_DUE or self.state_ == CLOSED:
+            return
+        if timer == DELACK:
+            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
+        elif timer == PACE:
+            self.push()
+        elif timer == PROBE:
+            self.probe()
+        elif timer == KEEP:
+            self.keep_alive()
+        elif self.state_ == TIME_WAIT:
+            self.finish()
+        else:
+            self.timeout()
 
     cdef void finish(self) noexcept:
         """The connection is over: forget it."""
         cdef TcpListener parent = self.parent
+        cdef int i
         self.state_ = CLOSED
-        self.deadline[TIMER_RTO] = 0
-        self.deadline[TIMER_DELACK] = 0
+        for i in range(TIMERS):
+            timer_cancel(&self.timer[i])
         if self.local_port and self.remote_ip:
             self.ns.unregister(self)
         if parent is not None:
             parent.half_open.discard(self)
             self.parent = None
+        flight_free(&self.flight)
 
     cdef void die(self, int number) noexcept:
         """The connection failed: everyone who waits is told."""
@@ -400,36 +538,80 @@ cdef class TcpSocket(Endpoint):
         for event in (self.connecting, self.getter):
             if event is not None and not event.triggered:
                 event.fail(os_error(number))
-        for event, _ in self.tx_waiters:
-            event.fail(os_error(number))
-        self.tx_waiters.clear()
+        if self.tx_waiters is not None:
+            for event, _ in self.tx_waiters:
+                event.fail(os_error(number))
+            self.tx_waiters.clear()
         self.connecting = None
         self.getter = None
         if self.closing is not None and not self.closing.triggered:
             self.closing.succeed()
 
+    cdef void keep_alive(self) noexcept:
+        """Nothing has been heard for a while (RFC 9293 3.8.4)."""
+        cdef double idle = self.ns.calendar.now - self.heard_at
+        if self.state_ == FIN_WAIT_2:                       # the other end is silent: do not wait for its FIN for ever
+            if idle < self.fin_timeout():
+                self.arm(KEEP, self.fin_timeout() - idle)
+            else:
+                self.die(errno.ETIMEDOUT)
+            return
+        if self.keep_probes == 0:
+            return
+        if idle < self.keep_idle and self.keep_sent == 0 or self.flight.outstanding:
+            self.arm(KEEP, max(self.keep_idle - idle, self.keep_interval if self.flight.outstanding else 0.0))
+            return
+        if self.keep_sent >= self.keep_probes:
+            self.emit(TCP_RST | TCP_ACK, self.snd_nxt, 0, 0)
+            self.die(errno.ETIMEDOUT)
+            return
+        self.keep_sent += 1
+        self.emit(TCP_ACK, self.snd_nxt - 1, 0, 0)
+        self.arm(KEEP, self.keep_interval)
+
+    # --- reading -----------------------------------------------------------------------------------
+
     cdef object take(self, uint32_t size, bint count):
         """Read up to `size` received bytes."""
-        cdef uint64_t n = 0
+        cdef uint64_t n = self.rx_bytes if self.rx_bytes < size else size, length
+        cdef uint64_t left = n, part
         cdef uint32_t before_ = self.window()
         cdef bytes chunk
         cdef list parts = []
-        while self.rx and n < size:
-            chunk, length = self.rx[0]
-            if n + length > size:
-                part = size - n
-                parts.append(bytes(part) if chunk is None and not count else (chunk[:part] if chunk is not None else b""))
-                self.rx[0] = (None if chunk is None else chunk[part:], length - part)
-                n += part
-            else:
-                if not count:
-                    parts.append(bytes(length) if chunk is None else chunk)
+        while left and self.rx:
+            length, chunk = self.rx[0]
+            part = length if length <= left else left
+            if not count:
+                parts.append(bytes(part) if chunk is None else chunk if part == length else chunk[:part])
+            if part == length:
                 self.rx.popleft()
-                n += length
+            else:
+                self.rx[0] = (length - part, None if chunk is None else chunk[part:])
+            left -= part
+        if left:                                    # zeros at the end are only counted
+            self.rx_zeros -= left
+            if not count:
+                parts.append(bytes(left))
         self.rx_bytes -= n
         if n and self.state_ == ESTABLISHED and before_ < 2 * <uint32_t>self.mss <= self.window():
             self.emit(TCP_ACK, self.snd_nxt, 0, 0)          # the window has opened
-        return n if count else b"".join(parts)
+        return n if count else parts[0] if len(parts) == 1 else b"".join(parts)
+
+    cdef void keep(self, uint32_t n, bytes data) noexcept:
+        """Bytes for the reader; runs of zeros are only counted."""
+        self.bytes_in += n
+        if self.discard:
+            return
+        self.rx_bytes += n
+        if data is None:
+            self.rx_zeros += n
+            return
+        if self.rx is None:
+            self.rx = deque()
+        if self.rx_zeros:
+            self.rx.append((self.rx_zeros, None))
+            self.rx_zeros = 0
+        self.rx.append((n, data))
 
     cdef void wake_reader(self) noexcept:
         if self.getter is not None and (self.rx_bytes or self.fin_received):
@@ -442,159 +624,274 @@ cdef class TcpSocket(Endpoint):
         """Stream position of a sequence number not before snd_una."""
         return self.tx_base + (seq - self.snd_una)
 
-    cdef inline int payload(self) noexcept:
-        return self.mss - (12 if self.timestamps else 0)
-
     cdef void push(self) noexcept:
-        """Send what windows, Nagle and the queue allow."""
-        cdef uint32_t n, flight, wnd, room
+        """Send what windows, pacing, Nagle and the queue allow: lost segments first."""
+        cdef uint32_t n, flags, used
         cdef uint64_t at, left
-        cdef int size = self.payload()
-        cdef uint32_t flags
-        if self.state_ not in (ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK):
+        cdef int size = self.payload(), i
+        cdef double now = self.ns.calendar.now
+        cdef bint sent = False
+        if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
             return
-        while not self.fin_sent or before(self.snd_nxt, self.snd_max):
+        self.w.limited = False
+        if self.restart and self.flight.outstanding == 0 and self.tx_end > self.tx_base and now - self.sent_at > self.rto:
+            self.restart_slowly(now)
+        while True:
+            if self.paced and self.w.pacing > 0 and now < self.pace_at:
+                self.arm(PACE, self.pace_at - now)
+                self.w.limited = True
+                break
+            used = flight_pipe(&self.flight)
+            if self.flight.lost:
+                i = flight_next_lost(&self.flight)
+                if i >= 0:
+                    if used and used + size > self.w.cwnd:
+                        self.w.limited = True
+                        break
+                    self.resend(i)
+                    sent = True
+                    continue
+            if self.fin_sent:
+                break
             at = self.position(self.snd_nxt)
-            if at > self.tx_end:
-                break
             left = self.tx_end - at
-            flight = self.snd_nxt - self.snd_una
-            wnd = self.snd_wnd if self.snd_wnd < self.cwnd else <uint32_t>self.cwnd
             if left == 0:
-                if self.fin_queued and (not self.fin_sent or before(self.snd_nxt, self.snd_max)):
-                    self.send_fin()
+                if self.fin_queued:
+                    self.send_new(TCP_FIN | TCP_ACK, at, 0)
+                    sent = True
+                elif not self.w.limited and self.flight.lost == 0 and used < self.w.cwnd:
+                    self.flight.app_limited = self.flight.delivered + used if self.flight.delivered + used else 1
                 break
-            room = wnd - flight if wnd > flight else 0
             n = <uint32_t>(left if left < <uint64_t>size else size)
-            if n > room:
-                if self.snd_wnd == 0 or (flight == 0 and room == 0):
-                    if self.deadline[TIMER_RTO] == 0:
-                        self.arm(TIMER_RTO, self.rto)       # zero window: probe
+            if used and used + n > self.w.cwnd:
+                self.w.limited = True
+                break
+            used = self.snd_nxt - self.snd_una              # the peer's window
+            if used + n > self.snd_wnd:
+                if used:
+                    # silly window avoidance (RFC 9293 3.8.6.2.1): a piece only if it is half of all the peer ever offered
                     break
-                if room < n and (flight > 0 or room == 0):
+                if self.snd_wnd < self.max_wnd >> 1 or self.snd_wnd == 0:
+                    if self.timer[RTO].deadline == 0:
+                        self.arm(RTO, self.rto)             # zero window: probe
                     break
-                n = room
-            if n < <uint32_t>size and flight > 0 and not self.nodelay and not self.fin_queued:
+                n = self.snd_wnd
+            if n < <uint32_t>size and self.flight.outstanding and not self.nodelay and not self.fin_queued:
                 break                                       # Nagle (RFC 896)
             flags = TCP_ACK | (TCP_PSH if n == left else 0)
             if self.fin_queued and n == left:
                 flags |= TCP_FIN
-            if before(self.snd_nxt, self.snd_max):
-                self.retransmits += 1
-            self.emit(flags, self.snd_nxt, at, n)
-            self.bytes_out += n
-            self.snd_nxt += n
-            if flags & TCP_FIN:
-                self.snd_nxt += 1
-                self.note_fin()
-            if after(self.snd_nxt, self.snd_max):
-                self.snd_max = self.snd_nxt
-            if self.deadline[TIMER_RTO] == 0:
-                self.arm(TIMER_RTO, self.rto)
-            if flags & TCP_FIN:
-                break
+            self.send_new(flags, at, n)
+            sent = True
+        if sent:
+            self.set_probe()
 
-    cdef void send_fin(self) noexcept:
-        self.emit(TCP_FIN | TCP_ACK, self.snd_nxt, 0, 0)
-        self.snd_nxt += 1
-        if after(self.snd_nxt, self.snd_max):
-            self.snd_max = self.snd_nxt
-        self.note_fin()
-        if self.deadline[TIMER_RTO] == 0:
-            self.arm(TIMER_RTO, self.rto)
+    cdef void restart_slowly(self, double now) noexcept:
+        """Idle for longer than an RTO: what cwnd knew has aged (RFC 5681 4.1, RFC 2861)."""
+        cdef double idle = now - self.sent_at, first = INITIAL_WINDOW * <double>self.payload()
+        if self.sent_at == 0 or self.cc.models:
+            return
+        self.w.ssthresh = max(self.w.ssthresh, 0.75 * self.w.cwnd) if self.w.ssthresh < INFINITE else INFINITE
+        while idle > self.rto and self.w.cwnd > first:
+            self.w.cwnd /= 2
+            idle -= self.rto
+        self.w.cwnd = max(self.w.cwnd, first)
+        self.sent_at = now
 
-    cdef void note_fin(self) noexcept:
-        self.fin_sent = True
-        if self.state_ == ESTABLISHED:
-            self.state_ = FIN_WAIT_1
-        elif self.state_ == CLOSE_WAIT:
-            self.state_ = LAST_ACK
+    cdef void spend(self, uint32_t n) noexcept:
+        """`n` bytes have left: pacing and the reduction's account."""
+        cdef double now = self.ns.calendar.now
+        self.sent_at = now
+        if self.ca == RECOVERY or self.ca == CWR:
+            self.prr_out += n
+        if self.paced and self.w.pacing > 0:
+            self.pace_at = max(self.pace_at, now) + (n + 66) / self.w.pacing
 
-    cdef void retransmit_first(self) noexcept:
-        """Send the segment at snd_una again."""
-        cdef uint64_t left = self.tx_end - self.tx_base
-        cdef uint32_t n = <uint32_t>(left if left < <uint64_t>self.payload() else self.payload())
-        cdef uint32_t flags = TCP_ACK
-        self.retransmits += 1
-        if self.fin_sent and n == left:
+    cdef void send_new(self, uint32_t flags, uint64_t at, uint32_t n) noexcept:
+        cdef uint32_t end = self.snd_nxt + n + (1 if flags & TCP_FIN else 0)
+        cdef double now = self.ns.calendar.now
+        if n and now - self.data_at < ATO:
+            self.interactive = True                         # answers soon: its ACKs can ride on data
+        self.emit(flags, self.snd_nxt, at, n)
+        flight_send(&self.flight, self.snd_nxt, end, HAS_FIN if flags & TCP_FIN else 0, now)
+        self.bytes_out += n
+        self.snd_nxt = end
+        self.high = end
+        self.spend(n)
+        if flags & TCP_FIN:
+            self.fin_sent = True
+            if self.state_ == ESTABLISHED:
+                self.state_ = FIN_WAIT_1
+            elif self.state_ == CLOSE_WAIT:
+                self.state_ = LAST_ACK
+        if self.timer[RTO].deadline == 0:
+            self.arm(RTO, self.rto)
+
+    cdef void resend(self, uint32_t i) noexcept:
+        """Send a segment of the flight again, in the size that the path takes now."""
+        cdef Sent* s
+        cdef uint32_t size = self.payload(), n, flags = TCP_ACK
+        if self.flight.seg[i].end - self.flight.seg[i].start > size + 1:
+            n = self.flight.head
+            flight_split(&self.flight, i, size)
+            i -= n - self.flight.head
+        s = &self.flight.seg[i]
+        n = s.end - s.start
+        if s.state & HAS_FIN:
             flags |= TCP_FIN
-        self.emit(flags, self.snd_una, self.tx_base, n)
-        self.arm(TIMER_RTO, self.rto)
+            n -= 1
+        self.retransmits += 1
+        if self.undo_marker_set:
+            self.undo_retrans += 1
+        if self.retrans_ts == 0:
+            self.retrans_ts = self.ts_now()
+        self.emit(flags, s.start, self.position(s.start), n)
+        flight_resend(&self.flight, i, self.ns.calendar.now)
+        self.spend(n)
+        if self.timer[RTO].deadline == 0:
+            self.arm(RTO, self.rto)
+
+    # --- loss: timeouts and probes ------------------------------------------------------------------
+
+    cdef void set_probe(self) noexcept:
+        """Schedule a tail loss probe (RFC 8985 7.2): two round trips, and the other's delayed ACK if one segment is out."""
+        cdef double pto
+        if not self.sack or self.ca >= CWR or self.flight.outstanding == 0 or self.flight.n_sacked or self.tlp_out or self.w.srtt == 0:
+            return
+        pto = 2 * self.w.srtt + (RTO_MIN if self.flight.tail - self.flight.head == 1 else 2e-3)
+        if self.ns.calendar.now + pto < self.timer[RTO].deadline:
+            self.probe_is_tlp = True
+            self.arm(PROBE, pto)
+
+    cdef void probe(self) noexcept:
+        """Tail loss probe, or the end of RACK's reordering window."""
+        cdef Sample r
+        cdef uint32_t i
+        if self.flight.outstanding == 0:
+            return
+        if not self.probe_is_tlp:
+            memset(&r, 0, sizeof(r))
+            self.detect(&r)
+            if r.lost and self.ca < RECOVERY:
+                self.enter(RECOVERY)
+            self.push()
+            return
+        if self.ca >= CWR or self.flight.n_sacked:
+            return
+        self.tlp_out = True
+        self.tlp_end = self.snd_nxt
+        self.tlp_again = False
+        if not self.fin_sent and self.tx_end > self.position(self.snd_nxt) and self.snd_nxt - self.snd_una + self.payload() <= self.snd_wnd:
+            i = <uint32_t>min(self.tx_end - self.position(self.snd_nxt), <uint64_t>self.payload())
+            self.send_new(TCP_ACK | TCP_PSH, self.position(self.snd_nxt), i)
+            self.tlp_end = self.snd_nxt
+        else:
+            self.tlp_again = True
+            self.resend(self.flight.tail - 1)
+        self.arm(RTO, self.rto)
 
     cdef void timeout(self) noexcept:
         """The retransmission timer ran out (RFC 6298 5.4-5.6), or a zero window wants a probe."""
+        cdef TcpListener parent = self.parent
         self.backoff += 1
         if self.state_ == SYN_SENT or self.state_ == SYN_RCVD:
-            if self.backoff > SYN_RETRIES:
+            if self.backoff > (self.syn_retries if self.state_ == SYN_SENT else SYNACK_RETRIES):
                 self.die(errno.ETIMEDOUT)
                 return
+            if self.ecn and self.backoff > 1:
+                self.ecn = False                            # perhaps the path drops what asks for it (RFC 3168 6.1.1.1)
             self.rto = min(self.rto * 2, RTO_MAX)
             self.retransmits += 1
-            self.emit(TCP_SYN if self.state_ == SYN_SENT else TCP_SYN | TCP_ACK, self.iss, 0, 0)
-            self.arm(TIMER_RTO, self.rto)
+            self.emit(self.syn_flags(), self.iss, 0, 0)
+            self.arm(RTO, self.rto)
             return
-        if self.backoff > RETRIES:
-            self.die(errno.ETIMEDOUT)
+        if self.backoff > self.retries:
+            self.die(self.soft_error if self.soft_error else errno.ETIMEDOUT)
             return
-        if self.snd_nxt == self.snd_una and self.snd_wnd == 0 and self.tx_end > self.tx_base:
-            self.emit(TCP_ACK, self.snd_una - 1, 0, 0)      # window probe: out of sequence, so it is answered
-            self.rto = min(self.rto * 2, RTO_MAX)
-            self.arm(TIMER_RTO, self.rto)
-            return
-        if self.snd_max == self.snd_una:
+        if self.flight.outstanding == 0:
+            if self.tx_end > self.tx_base:
+                self.emit(TCP_ACK, self.snd_una - 1, 0, 0)  # window probe: out of sequence, so it is answered
+                self.rto = min(self.rto * 2, RTO_MAX)
+                self.arm(RTO, self.rto)
             return
         self.rto = min(self.rto * 2, RTO_MAX)
-        self.loss()
-        self.cwnd = self.payload()
-        self.recovering = False
-        self.dupacks = 0
-        self.recover = self.snd_max
-        self.snd_nxt = self.snd_una
+        if self.probing and self.backoff >= (1 if self.probing == 2 else 3):
+            self.shrink_mss()
+        self.enter(LOSS)
         self.push()
-        if self.deadline[TIMER_RTO] == 0:
-            self.arm(TIMER_RTO, self.rto)
+        self.arm(RTO, self.rto)
 
-    # --- congestion control (RFC 5681, RFC 9438) ----------------------------------------------------
+    cdef void shrink_mss(self) noexcept:
+        """Perhaps the path drops what is too big and nobody says so (RFC 4821): try smaller."""
+        self.mss = min(self.mss, BASE_MSS) if self.mss > BASE_MSS else max(self.mss // 2, 48)
+        self.w.mss = self.payload()
 
-    cdef void loss(self) noexcept:
-        """A loss event: remember where, and halve (CUBIC: beta 0.7) the threshold."""
-        cdef double flight = self.snd_max - self.snd_una
-        cdef double w = self.cwnd if self.cwnd < flight or flight == 0 else flight
-        self.w_max = self.cwnd if self.cwnd >= self.w_max else self.cwnd * (1 + CUBIC_BETA) / 2
-        self.ssthresh = max(w * CUBIC_BETA, 2.0 * self.payload())
-        self.epoch = -1
+    cdef void enter(self, int ca) noexcept:
+        """A reduction begins: by ECN, by recovery, or after a timeout."""
+        self.w.now = self.ns.calendar.now
+        if self.ca <= CWR or ca == LOSS and self.ca != LOSS:
+            if not self.undo_marker_set or ca == LOSS:
+                self.undo_marker_set = True
+                self.undo_marker = self.snd_una
+                self.undo_retrans = 0
+                self.retrans_ts = 0
+                if self.ca <= DISORDER:
+                    self.undo_cwnd = self.w.cwnd
+                    self.undo_ssthresh = self.w.ssthresh
+            if self.ca <= DISORDER or ca == LOSS:
+                self.prior_cwnd = self.w.cwnd
+                self.w.ssthresh = self.cc.reduce(&self.w, ca == CWR)
+                self.prr_delivered = 0
+                self.prr_out = 0
+        if ca == CWR:
+            self.undo_marker_set = False
+        self.ca = ca
+        self.recover = self.snd_nxt
+        self.w.recovering = ca >= CWR
+        self.cwr_owed = self.ecn and ca != LOSS
+        timer_cancel(&self.timer[PROBE])
+        self.tlp_out = False
+        if ca == LOSS:
+            flight_lose_all(&self.flight)
+            self.cc.timeout(&self.w)
+            self.w.cwnd = self.payload()
+            self.dupacks = 0
 
-    cdef void grow(self, uint32_t acked) noexcept:
-        """Open the window for `acked` new bytes."""
-        cdef double mss = self.payload(), now = self.ns.calendar.now, t, target
-        if self.cwnd < self.ssthresh:
-            self.cwnd += acked
-            return
-        if self.epoch < 0:
-            self.epoch = now
-            self.w_est = self.cwnd
-            self.k = cbrt((self.w_max - self.cwnd) / mss / CUBIC_C) if self.w_max > self.cwnd else 0.0
-            if self.w_max < self.cwnd:
-                self.w_max = self.cwnd
-        t = now - self.epoch + self.srtt - self.k
-        target = self.w_max + CUBIC_C * t * t * t * mss
-        self.w_est += 3 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA) * acked / self.cwnd * mss
-        if target > 1.5 * self.cwnd:
-            target = 1.5 * self.cwnd
-        if target < self.w_est:
-            target = self.w_est
-        if target > self.cwnd:
-            self.cwnd += (target - self.cwnd) / self.cwnd * acked
+    cdef void undo(self) noexcept:
+        """Nothing was lost: what was taken for loss was reordering or delay (RFC 4015, RFC 3708)."""
+        flight_find_all(&self.flight)
+        self.w.cwnd = max(self.w.cwnd, self.undo_cwnd)
+        self.w.ssthresh = max(self.w.ssthresh, self.undo_ssthresh)
+        self.cc.undo(&self.w)
+        self.undo_marker_set = False
+        self.spurious += 1
+        self.leave()
+
+    cdef void leave(self) noexcept:
+        self.ca = DISORDER if self.flight.n_sacked else OPEN
+        self.w.recovering = False
+        self.dupacks = 0
+        self.undo_marker_set = False
+
+    cdef void detect(self, Sample* r) noexcept:
+        """RACK: mark losses, or wait for as long as reordering may explain the gap."""
+        cdef double window = 0, wait
+        if self.flight.reordering or (self.ca < RECOVERY and self.flight.n_sacked < DUPACKS):
+            window = min(self.flight.window_mult * max(self.flight.min_rtt, 0.0) / 4, self.w.srtt)
+        wait = flight_detect(&self.flight, self.ns.calendar.now, window, r)
+        if wait > 0:
+            self.probe_is_tlp = False
+            self.arm(PROBE, wait)
 
     cdef void sample_rtt(self, double rtt) noexcept:
         """RFC 6298 section 2."""
-        if self.srtt == 0:
-            self.srtt = rtt
+        if self.w.srtt == 0:
+            self.w.srtt = rtt
             self.rttvar = rtt / 2
         else:
-            self.rttvar += (abs(self.srtt - rtt) - self.rttvar) / 4
-            self.srtt += (rtt - self.srtt) / 8
-        self.rto = min(max(self.srtt + max(4 * self.rttvar, RTO_MIN), RTO_MIN), RTO_MAX)
+            self.rttvar += (abs(self.w.srtt - rtt) - self.rttvar) / 4
+            self.w.srtt += (rtt - self.w.srtt) / 8
+        self.rto = min(self.w.srtt + max(4 * self.rttvar, RTO_MIN), RTO_MAX)
 
     # --- receiving ---------------------------------------------------------------------------------
 
@@ -603,12 +900,20 @@ cdef class TcpSocket(Endpoint):
         self.segment(f, l4)
         frame_free(f)
 
-    cdef void read_options(self, const uint8_t* t, uint32_t* tsval, uint32_t* tsecr, bint* has_ts) noexcept:
+    cdef void read_options(self, const uint8_t* t, Options* p) noexcept:
         cdef int left = (t[12] >> 4) * 4 - 20, size
         cdef const uint8_t* o = t + 20
-        cdef bint syn = (t[13] & TCP_SYN) != 0
-        cdef int scale = -1
-        has_ts[0] = False
+        p.has_ts = False
+        p.sacks = NULL
+        p.n_sacks = 0
+        if left == 12 and be32(o) == 0x0101080A:            # nearly always
+            p.has_ts = True
+            p.tsval = be32(o + 4)
+            p.tsecr = be32(o + 8)
+            return
+        p.mss = 536
+        p.scale = -1
+        p.sack_permitted = False
         while left > 0 and o[0] != 0:
             if o[0] == 1:
                 o += 1
@@ -617,37 +922,59 @@ cdef class TcpSocket(Endpoint):
             if left < 2 or o[1] < 2 or o[1] > left:
                 break
             size = o[1]
-            if o[0] == 2 and size == 4 and syn:
-                if be16(o + 2) < self.mss:
-                    self.mss = max(be16(o + 2), 64)
-            elif o[0] == 3 and size == 3 and syn:
-                scale = o[2] if o[2] < 14 else 14
+            if o[0] == 2 and size == 4:
+                p.mss = be16(o + 2)
+            elif o[0] == 3 and size == 3:
+                p.scale = o[2] if o[2] < 14 else 14
+            elif o[0] == 4 and size == 2:
+                p.sack_permitted = True
+            elif o[0] == 5 and size >= 10 and (size - 2) % 8 == 0:
+                p.sacks = o + 2
+                p.n_sacks = (size - 2) // 8
             elif o[0] == 8 and size == 10:
-                has_ts[0] = True
-                tsval[0] = be32(o + 2)
-                tsecr[0] = be32(o + 6)
+                p.has_ts = True
+                p.tsval = be32(o + 2)
+                p.tsecr = be32(o + 6)
             o += size
             left -= size
-        if syn:
-            self.scaling = scale >= 0
-            self.snd_scale = scale if scale >= 0 else 0
-            self.timestamps = has_ts[0]
+
+    cdef void agree(self, const Options* p) noexcept:
+        """What both ends understand, from the other's SYN."""
+        self.mss_offered = self.mss
+        if p.mss < self.mss:
+            self.mss = max(p.mss, 64)
+        self.scaling = self.scaling and p.scale >= 0
+        self.snd_scale = p.scale if self.scaling else 0
+        self.timestamps = self.timestamps and p.has_ts
+        self.sack = self.sack and p.sack_permitted
+        self.ts_recent = p.tsval if p.has_ts else 0
 
     cdef void segment(self, Frame* f, uint32_t l4) noexcept:
         """RFC 9293 3.10.7, in its order."""
         cdef const uint8_t* t = f.data + l4
         cdef uint32_t flags = t[13], seq = be32(t + 4), ack = be32(t + 8)
         cdef uint32_t header = (t[12] >> 4) * 4
-        cdef uint32_t n = f.len - l4 - header, wnd = be16(t + 14), tsval = 0, tsecr = 0, end
-        cdef bint has_ts = False, ok
-        self.read_options(t, &tsval, &tsecr, &has_ts)
+        cdef uint32_t n = f.len - l4 - header, wnd = be16(t + 14), end
+        cdef Options p
+        cdef bint ok, ce = f.data[IP + 1] & 3 == CE
+        cdef TcpListener parent = self.parent
+        self.read_options(t, &p)
         if self.state_ == SYN_SENT:
-            self.in_syn_sent(flags, seq, ack, wnd, tsval, tsecr, has_ts)
+            self.in_syn_sent(flags, seq, ack, wnd, &p)
             return
         if self.state_ == CLOSED:
             return
+        self.heard_at = self.ns.calendar.now
+        self.keep_sent = 0
         if self.state_ == SYN_RCVD and flags & TCP_SYN and seq == self.irs:
-            self.emit(TCP_SYN | TCP_ACK, self.iss, 0, 0)    # our SYN-ACK was lost
+            self.emit(self.syn_flags(), self.iss, 0, 0)     # our SYN-ACK was lost
+            return
+        if self.state_ == TIME_WAIT and flags & (TCP_SYN | TCP_RST | TCP_ACK) == TCP_SYN and self.reopen(f, l4, seq, &p):
+            return
+        if p.has_ts and self.timestamps and not flags & TCP_RST and before(p.tsval, self.ts_recent) and self.state_ >= ESTABLISHED:
+            if not self.too_often(n):                       # PAWS (RFC 7323 5.3)
+                self.note_duplicate(seq, n)
+                self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             return
         # is any of it in the window?
         end = seq + n + (1 if flags & TCP_FIN else 0)
@@ -656,43 +983,97 @@ cdef class TcpSocket(Endpoint):
         else:
             ok = after(end, self.rcv_nxt) and before(seq, self.rcv_edge)
         if not ok:
-            if not flags & TCP_RST:
+            if not flags & TCP_RST and not self.too_often(n):
+                self.note_duplicate(seq, n)
                 self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             if self.state_ == TIME_WAIT and flags & TCP_FIN:
-                self.arm(TIMER_RTO, TIME_WAIT_LENGTH)
+                self.arm(RTO, TIME_WAIT_LENGTH)
             if not flags & TCP_RST and flags & TCP_ACK and seq == self.rcv_nxt - 1 and n == 0:
-                self.acknowledge(ack, wnd, seq, 0, tsecr, has_ts)
+                self.acknowledge(ack, wnd, seq, 0, flags, &p)
             return
         if flags & TCP_RST:
             if seq == self.rcv_nxt:
                 self.die(errno.ECONNREFUSED if self.state_ == SYN_RCVD else errno.ECONNRESET)
-            else:
-                self.emit(TCP_ACK, self.snd_nxt, 0, 0)      # RFC 5961 challenge
+            elif not self.too_often(0):
+                self.emit(TCP_ACK, self.snd_nxt, 0, 0)      # RFC 5961 3.2: a challenge
             return
         if flags & TCP_SYN:
-            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
+            if not self.too_often(0):
+                self.emit(TCP_ACK, self.snd_nxt, 0, 0)      # RFC 5961 4.2
             return
         if not flags & TCP_ACK:
             return
-        if has_ts and not after(seq, self.rcv_nxt):
-            self.ts_recent = tsval
+        if p.has_ts and not after(seq, self.rcv_nxt) and not before(p.tsval, self.ts_recent):
+            self.ts_recent = p.tsval
         if self.state_ == SYN_RCVD:
-            if before(ack, self.snd_una) or after(ack, self.snd_max):
+            if before(ack, self.snd_una) or after(ack, self.snd_nxt):
                 self.ns.send_reset(f)
                 return
+            if parent is not None and parent.full():
+                parent.overflows += 1                       # no room to be accepted: the SYN-ACK will be sent again
+                return
+            if p.has_ts and self.backoff == 0:
+                self.sample_rtt(max(self.ns.calendar.now - self.ts_time(p.tsecr), 1e-6))
             self.establish(wnd << self.snd_scale, seq)
-        self.acknowledge(ack, wnd, seq, n, tsecr, has_ts)
+        self.acknowledge(ack, wnd, seq, n, flags, &p)
         if self.state_ == CLOSED:
             return
-        if n and self.state_ in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+        if self.ecn and n:
+            self.see_ce(ce, flags)
+        if (n or flags & TCP_FIN) and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2):
             self.accept_data(f, l4 + header, seq, n, flags)
         elif flags & TCP_FIN:
-            self.accept_data(f, l4 + header, seq, 0, flags)
+            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
         if self.state_ != CLOSED:
             self.push()
 
-    cdef void in_syn_sent(self, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t wnd, uint32_t tsval, uint32_t tsecr,
-                          bint has_ts) noexcept:
+    cdef bint too_often(self, uint32_t n) noexcept:
+        """Answers to what carries no data are limited to two a second (Linux's tcp_invalid_ratelimit)."""
+        cdef double now = self.ns.calendar.now
+        if n:
+            return False
+        if self.invalid_at >= 0 and now - self.invalid_at < INVALID_RATELIMIT:
+            return True
+        self.invalid_at = now
+        return False
+
+    cdef bint reopen(self, Frame* f, uint32_t l4, uint32_t seq, const Options* p) noexcept:
+        """A new connection on the same four numbers, if it is surely new (RFC 6191)."""
+        cdef Endpoint listener
+        if not (after(seq, self.rcv_nxt) or p.has_ts and self.timestamps and after(p.tsval, self.ts_recent)):
+            return False
+        listener = self.ns.find_endpoint(IPPROTO_TCP, 0, self.local_port, 0, 0)
+        if listener is None or not isinstance(listener, TcpListener):
+            return False
+        self.finish()
+        (<TcpListener>listener).syn(f, l4)
+        return True
+
+    cdef void note_duplicate(self, uint32_t seq, uint32_t n) noexcept:
+        """Say in the next ACK that this came twice (RFC 2883)."""
+        if not self.sack or n == 0 or not before(seq, self.rcv_nxt):
+            return
+        if self.ooo is None:
+            self.ooo = Reassembly()
+        self.ooo.dsack.start = seq
+        self.ooo.dsack.end = seq + n if before(seq + n, self.rcv_nxt) else self.rcv_nxt
+
+    cdef void see_ce(self, bint ce, uint32_t flags) noexcept:
+        """The receiver's half of ECN: echo until CWR (RFC 3168 6.1.3), or exactly as it came (RFC 8257 3.2)."""
+        if self.cc.accurate_ecn:
+            if ce != self.ece_owed:
+                if self.unacked_bytes:
+                    self.emit(TCP_ACK, self.snd_nxt, 0, 0)  # what came before the change had the other value
+                self.ece_owed = ce
+            return
+        if flags & TCP_CWR:
+            self.ece_owed = False
+        if ce:
+            if not self.ece_owed:
+                self.quick = max(self.quick, 2)
+            self.ece_owed = True
+
+    cdef void in_syn_sent(self, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t wnd, const Options* p) noexcept:
         if flags & TCP_ACK and ack != self.iss + 1:
             if not flags & TCP_RST:
                 self.emit(TCP_RST, ack, 0, 0)
@@ -706,16 +1087,19 @@ cdef class TcpSocket(Endpoint):
         self.irs = seq
         self.rcv_nxt = seq + 1
         self.rcv_edge = self.rcv_nxt
-        self.ts_recent = tsval
+        self.heard_at = self.ns.calendar.now
+        self.agree(p)
+        self.ecn = self.ecn and flags & (TCP_ECE | TCP_CWR) == TCP_ECE
         if flags & TCP_ACK:
             self.snd_una = ack
-            if has_ts and not self.backoff:
-                self.sample_rtt(max((self.ts_now() - tsecr) * 1e-3, 1e-3))
+            if p.has_ts and not self.backoff:
+                self.sample_rtt(max(self.ns.calendar.now - self.ts_time(p.tsecr), 1e-6))
             self.establish(wnd, seq)
             self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             self.push()
         else:
             self.state_ = SYN_RCVD                          # simultaneous open
+            self.ecn = False
             self.emit(TCP_SYN | TCP_ACK, self.iss, 0, 0)
 
     cdef void establish(self, uint32_t wnd, uint32_t seq) noexcept:
@@ -723,12 +1107,21 @@ cdef class TcpSocket(Endpoint):
         self.state_ = ESTABLISHED
         self.snd_una = self.iss + 1
         self.snd_wnd = wnd
+        self.max_wnd = wnd
         self.snd_wl1 = seq
         self.snd_wl2 = self.snd_una
-        self.cwnd = 10 * self.payload()
-        self.epoch = -1
+        self.recover = self.snd_una
+        self.w.mss = self.payload()
+        self.w.cwnd = INITIAL_WINDOW * <double>self.w.mss if self.backoff < 2 else self.w.mss     # RFC 6298 5.7
+        self.w.now = self.ns.calendar.now
+        if self.w.srtt == 0:
+            self.rto = 3.0 if self.backoff else RTO_FIRST
+        self.cc.start(&self.w)
         self.backoff = 0
-        self.deadline[TIMER_RTO] = 0
+        self.quick = QUICK_ACKS
+        timer_cancel(&self.timer[RTO])
+        if self.keep_probes:
+            self.arm(KEEP, self.keep_idle)
         if self.connecting is not None:
             event, self.connecting = self.connecting, None
             event.succeed(self)
@@ -736,135 +1129,231 @@ cdef class TcpSocket(Endpoint):
             self.parent = None
             parent.ready(self)
 
-    cdef void acknowledge(self, uint32_t ack, uint32_t wnd, uint32_t seq, uint32_t n, uint32_t tsecr, bint has_ts) noexcept:
-        """The ACK field: release, measure, grow, recover, move the state on."""
-        cdef uint32_t acked
-        cdef bint fin_acked
-        cdef double rtt
-        if after(ack, self.snd_max):
-            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
+    cdef void acknowledge(self, uint32_t ack, uint32_t wnd, uint32_t seq, uint32_t n, uint32_t flags, const Options* p) noexcept:
+        """The ACK field: release, measure, detect loss, move the window, move the state on."""
+        cdef Sample r
+        cdef uint32_t acked, k, start, end
+        cdef double now = self.ns.calendar.now, echoed = -1
+        cdef bint dsack = False, moved
+        if after(ack, self.snd_nxt):
+            if not self.too_often(n):
+                self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             return
-        if before(ack, self.snd_una):
-            return
+        if before(ack, self.snd_una) and p.n_sacks == 0:
+            return                                          # old news
+        memset(&r, 0, sizeof(r))
+        r.rtt = r.last_rtt = -1
+        r.prior_inflight = flight_pipe(&self.flight)
+        r.ece = self.ecn and (flags & TCP_ECE) != 0
         wnd <<= self.snd_scale
-        if ack == self.snd_una:
-            if (n == 0 and wnd == self.snd_wnd and self.snd_max != self.snd_una and self.state_ != TIME_WAIT):
-                self.duplicate_ack()
-        else:
+        if p.has_ts and p.tsecr:
+            echoed = self.ts_time(p.tsecr)
+        # SACK blocks; the first may tell of a duplicate
+        if self.sack and p.n_sacks and self.flight.outstanding:
+            for k in range(<uint32_t>p.n_sacks):
+                start = be32(p.sacks + 8 * k)
+                end = be32(p.sacks + 8 * k + 4)
+                if k == 0 and (before(start, ack) or p.n_sacks > 1 and not before(start, be32(p.sacks + 8)) and not after(end, be32(p.sacks + 12))):
+                    dsack = True
+                    self.heed_dsack(start, end)
+                elif before(start, end) and not before(start, self.snd_una) and not after(end, self.snd_nxt):
+                    flight_sack(&self.flight, start, end, now, echoed, &r)
+        moved = after(ack, self.snd_una)
+        if moved:
             acked = ack - self.snd_una
-            if has_ts and tsecr:
-                rtt = (self.ts_now() - tsecr) * 1e-3
-                if rtt >= 0 and rtt < 1e6:
-                    self.sample_rtt(max(rtt, 1e-3))
-            self.backoff = 0
+            r.advanced = True
+            flight_ack(&self.flight, ack, now, echoed, &r)
             self.release(acked)
             self.snd_una = ack
-            if before(self.snd_nxt, ack):
-                self.snd_nxt = ack
-            if self.recovering:
-                if before(ack, self.recover):
-                    self.cwnd = max(self.cwnd - acked + self.payload(), <double>self.payload())
-                    self.retransmit_first()                 # NewReno: a partial ACK names the next hole
-                else:
-                    self.recovering = False
-                    self.cwnd = self.ssthresh
-                    self.dupacks = 0
-            else:
-                self.dupacks = 0
-                self.grow(acked)
-            if self.snd_una == self.snd_max:
-                self.deadline[TIMER_RTO] = 0
-            else:
-                self.arm(TIMER_RTO, self.rto)
-            fin_acked = self.fin_sent and self.snd_una == self.snd_max
-            if fin_acked:
-                if self.state_ == FIN_WAIT_1:
-                    self.state_ = FIN_WAIT_2
-                elif self.state_ == CLOSING:
-                    self.enter_time_wait()
-                elif self.state_ == LAST_ACK:
-                    self.finish()
-                if self.closing is not None and not self.closing.triggered:
-                    self.closing.succeed()
-        if before(self.snd_wl1, seq) or (self.snd_wl1 == seq and not after(self.snd_wl2, ack)):
-            if self.snd_wnd == 0 and wnd:
+            self.backoff = 0
+            if r.rtt >= 0:
+                self.sample_rtt(r.rtt)
+            elif echoed >= 0 and now - echoed < 1e5:
+                self.sample_rtt(max(now - echoed, 1e-3))
+        elif (self.flight.outstanding and not self.sack and n == 0 and ack == self.snd_una and wnd == self.snd_wnd
+              and not flags & TCP_FIN):
+            self.dupacks += 1
+        if not before(ack, self.snd_una) and (before(self.snd_wl1, seq) or (self.snd_wl1 == seq and not after(self.snd_wl2, ack))):
+            if self.flight.outstanding == 0 and wnd > self.snd_wnd:
                 self.backoff = 0
-                self.deadline[TIMER_RTO] = 0
+                timer_cancel(&self.timer[RTO])
             self.snd_wnd = wnd
+            if wnd > self.max_wnd:
+                self.max_wnd = wnd
             self.snd_wl1 = seq
             self.snd_wl2 = ack
+        if r.delivered or self.dupacks or dsack or self.ca != OPEN:
+            self.react(&r, moved, dsack)
+        if moved:
+            if self.flight.outstanding == 0:
+                timer_cancel(&self.timer[RTO])
+                timer_cancel(&self.timer[PROBE])
+            else:
+                self.arm(RTO, self.rto)
+            if self.ca <= DISORDER:
+                self.set_probe()
+            if self.fin_acked():
+                self.fin_is_acked()
+        if self.history is not None:
+            self.history.append((now, self.w.cwnd, self.w.ssthresh, self.w.srtt, self.rto, flight_pipe(&self.flight),
+                                 RECOVERY_STATES[self.ca]))
 
-    cdef void duplicate_ack(self) noexcept:
-        self.dupacks += 1
-        if self.recovering:
-            self.cwnd += self.payload()
-        elif self.dupacks == 3 and not before(self.snd_una, self.recover):
-            self.loss()
-            self.recover = self.snd_max
-            self.recovering = True
-            self.cwnd = self.ssthresh + 3 * self.payload()
-            self.retransmit_first()
+    cdef void heed_dsack(self, uint32_t start, uint32_t end) noexcept:
+        """Something arrived twice: a retransmission was for nothing (RFC 3708), RACK had too little patience."""
+        if self.undo_marker_set and self.undo_retrans > 0 and not before(start, self.undo_marker):
+            self.undo_retrans -= 1
+        self.dsacks += 1
+        if self.flight.window_mult < 8 and not before(start, self.dsack_round):
+            self.flight.window_mult += 1
+            self.dsack_round = self.snd_nxt
+        if self.tlp_out and self.tlp_again and end == self.tlp_end:
+            self.tlp_out = False                            # both copies of the tail arrived: nothing was lost
+
+    cdef void react(self, Sample* r, bint moved, bint dsack) noexcept:
+        """Loss detection, recovery and growth: the part of an ACK that is about congestion."""
+        cdef double now = self.ns.calendar.now
+        cdef double prior = self.w.cwnd
+        cdef bint lost
+        if self.tlp_out and not before(self.snd_una, self.tlp_end):
+            self.tlp_out = False
+            if self.tlp_again and not dsack and self.ca <= DISORDER:    # the probe repaired a loss that nobody saw
+                self.enter(CWR)
+                self.w.cwnd = self.w.ssthresh
+                self.leave()
+        if self.sack:
+            if self.flight.n_sacked or self.flight.retrans or self.ca >= RECOVERY:
+                self.detect(r)
+        else:
+            self.newreno(r, moved)
+        lost = r.lost > 0
+        flight_rate(&self.flight, now, r)
+        self.w.now = now
+        self.w.una = self.snd_una
+        self.w.nxt = self.snd_nxt
+        self.w.delivered = self.flight.delivered
+        self.w.min_rtt = self.flight.min_rtt
+        # a round of recovery ends where it began to send
+        if self.ca >= CWR and not before(self.snd_una, self.recover):
+            if self.undo_marker_set and self.undo_retrans == 0 and self.dsacks and self.ca >= RECOVERY and dsack:
+                self.undo()
+            else:
+                if self.ca != LOSS and not self.cc.models:
+                    self.w.cwnd = min(self.w.cwnd, self.w.ssthresh) if self.ca == RECOVERY else self.w.ssthresh
+                self.leave()
+        elif self.ca >= RECOVERY and self.undo_marker_set and (r.spurious or dsack and self.undo_retrans == 0 and self.retrans_ts):
+            self.undo()
+            lost = False
+        elif self.ca <= DISORDER:
+            self.ca = DISORDER if self.flight.n_sacked or self.dupacks else OPEN
+        if lost and self.ca < RECOVERY:
+            self.enter(RECOVERY)
+        elif r.ece and self.ca <= DISORDER:
+            self.enter(CWR)
+        self.w.pipe = flight_pipe(&self.flight)
+        self.cc.acked(&self.w, r)
+        if not self.cc.models:
+            if self.ca == CWR or self.ca == RECOVERY:
+                self.proportional(r, lost)
+            elif r.delivered and (self.w.limited or self.w.cwnd < self.w.ssthresh and self.w.cwnd < 2.0 * (r.prior_inflight + r.delivered)):
+                self.cc.grow(&self.w, r)
+        if self.paced and not self.cc.models and self.w.srtt > 0:
+            self.w.pacing = (2.0 if self.w.cwnd < self.w.ssthresh / 2 else 1.2) * self.w.cwnd / self.w.srtt
+
+    cdef void proportional(self, const Sample* r, bint lost) noexcept:
+        """Proportional rate reduction (RFC 6937): to ssthresh over one round trip, not at once."""
+        cdef double pipe = flight_pipe(&self.flight), room = self.w.ssthresh - pipe, more
+        cdef double mss = self.payload()
+        if r.delivered == 0 and not lost:
+            return
+        self.prr_delivered += r.delivered
+        if room < 0:
+            more = self.w.ssthresh * self.prr_delivered / max(self.prior_cwnd, mss) - self.prr_out
+        else:
+            more = max(self.prr_delivered - self.prr_out, <double>r.delivered)
+            if r.advanced and not lost:
+                more += mss                                 # slow start within ssthresh
+            more = min(room, more)
+        if self.prr_out == 0:
+            more = max(more, mss)                           # the fast retransmit goes out in any case
+        self.w.cwnd = pipe + max(more, 0.0)
+
+    cdef void newreno(self, Sample* r, bint moved) noexcept:
+        """Without SACK (RFC 6582): three duplicate ACKs or a partial one name the next hole."""
+        if moved:
+            if self.ca == RECOVERY and before(self.snd_una, self.recover) and self.flight.outstanding:
+                flight_lose(&self.flight, self.flight.head, r)
+                self.dupacks = 0
+            elif self.ca < RECOVERY:
+                self.dupacks = 0
+            return
+        if self.dupacks == 0:
+            return
+        if self.ca == RECOVERY:
+            r.delivered += self.payload()                   # each stands for a segment that has left the network
+            self.w.cwnd += self.payload()
+        elif self.dupacks == DUPACKS and self.ca < RECOVERY:
+            flight_lose(&self.flight, self.flight.head, r)
+
+    cdef void fin_is_acked(self) noexcept:
+        if self.state_ == FIN_WAIT_1:
+            self.state_ = FIN_WAIT_2
+            self.arm(KEEP, self.fin_timeout())
+        elif self.state_ == CLOSING:
+            self.enter_time_wait()
+        elif self.state_ == LAST_ACK:
+            self.finish()
+        if self.closing is not None and not self.closing.triggered:
+            self.closing.succeed()
 
     cdef void release(self, uint32_t acked) noexcept:
         """Acknowledged bytes leave the send queue."""
         cdef uint64_t left = self.tx_end - self.tx_base
-        cdef uint64_t n = acked if acked < left else left, length
-        self.tx_base += n
-        while n:
-            chunk, length = self.tx[0]
-            if length <= n:
+        self.tx_base += acked if acked < left else left
+        if self.tx is not None:
+            while self.tx and self.tx[0][0] + len(self.tx[0][1]) <= self.tx_base:
                 self.tx.popleft()
-                n -= length
-            else:
-                self.tx[0] = (None if chunk is None else chunk[n:], length - n)
-                n = 0
-        while self.tx_waiters and self.tx_end - self.tx_base <= self.sndbuf:
-            event, size = self.tx_waiters.popleft()
-            event.succeed(size)
+            if not self.tx:
+                self.tx = None
+        if self.tx_waiters is not None:
+            while self.tx_waiters and self.tx_end - self.tx_base <= self.sndbuf:
+                event, size = self.tx_waiters.popleft()
+                event.succeed(size)
 
     cdef void accept_data(self, Frame* f, uint32_t off, uint32_t seq, uint32_t n, uint32_t flags) noexcept:
         """In order to the reader, out of order kept; what was seen before is cut off."""
         cdef bytes data = None
         cdef uint32_t skip
-        cdef bint fin = (flags & TCP_FIN) != 0
+        cdef bint fin = (flags & TCP_FIN) != 0, at_once = fin
+        self.data_at = self.ns.calendar.now
         if before(seq, self.rcv_nxt):
             skip = self.rcv_nxt - seq
             if skip > n:
                 skip = n
+            self.note_duplicate(seq, skip)
+            at_once = True
             seq += skip
             off += skip
             n -= skip
         if n and f.have > off:
             data = frame_bytes(f)[off:off + n]
         if seq != self.rcv_nxt:
-            self.ooo.append((seq, n, data, fin))
+            if self.ooo is None:
+                self.ooo = Reassembly()
+            self.ooo.insert(seq, seq + n, data)
+            if fin:
+                self.ooo.fin = True
+                self.ooo.fin_at = seq + n
+            self.quick = max(self.quick, 2)
             self.emit(TCP_ACK, self.snd_nxt, 0, 0)          # duplicate ACK at once (RFC 5681 4.2)
             return
-        self.in_order(n, data, fin)
-        while self.ooo:
-            for i, (s, m, d, fn) in enumerate(self.ooo):
-                if not after(s, self.rcv_nxt):
-                    del self.ooo[i]
-                    skip = self.rcv_nxt - <uint32_t>s
-                    if skip < m or (fn and not self.fin_received):
-                        self.in_order(m - min(skip, m), None if d is None else d[skip:], fn)
-                    flags |= TCP_FIN                        # a hole was filled: ACK at once
-                    break
-            else:
-                break
-        if fin or flags & TCP_FIN or self.ooo or self.unacked_bytes >= 2 * <uint32_t>self.payload():
-            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
-        elif self.deadline[TIMER_DELACK] == 0:
-            self.arm(TIMER_DELACK, DELACK)
-        self.wake_reader()
-
-    cdef void in_order(self, uint32_t n, bytes data, bint fin) noexcept:
+        self.rcv_nxt += n
         if n:
-            self.rcv_nxt += n
-            self.bytes_in += n
             self.unacked_bytes += n
-            self.rx.append((data, n))
-            self.rx_bytes += n
+            self.keep(n, data)
+        if self.ooo is not None and (self.ooo.n or self.ooo.fin):
+            at_once = True                                  # a hole was filled, or is still there
+            self.drain()
+            fin = fin or self.ooo.fin and self.ooo.fin_at == self.rcv_nxt
         if fin and not self.fin_received:
             self.fin_received = True
             self.rcv_nxt += 1
@@ -874,23 +1363,62 @@ cdef class TcpSocket(Endpoint):
                 self.state_ = CLOSING
             elif self.state_ == FIN_WAIT_2:
                 self.enter_time_wait()
+        if at_once or self.unacked_bytes > <uint32_t>self.payload() or self.quick and not self.interactive:
+            self.emit(TCP_ACK, self.snd_nxt, 0, 0)
+        elif self.timer[DELACK].deadline == 0:
+            self.arm(DELACK, ATO)
+        self.wake_reader()
+
+    cdef void drain(self) noexcept:
+        """What was held and now follows goes to the reader."""
+        cdef uint32_t old = self.rcv_nxt, new = self.ooo.advance(old), at = old
+        cdef uint32_t start, skip
+        cdef bytes piece
+        if new == old:
+            return
+        if self.ooo.data:
+            for start in sorted((s for s in self.ooo.data if before(s, new)), key=lambda s: (s - old) & 0xFFFFFFFF):
+                piece = self.ooo.data.pop(start)
+                if not after(start + <uint32_t>len(piece), at):
+                    continue
+                if after(start, at):
+                    self.keep(start - at, None)
+                    at = start
+                skip = at - start
+                piece = piece[skip:]
+                if after(at + <uint32_t>len(piece), new):
+                    piece = piece[:new - at]
+                self.keep(<uint32_t>len(piece), piece)
+                at += <uint32_t>len(piece)
+        if at != new:
+            self.keep(new - at, None)
+        self.rcv_nxt = new
 
     cdef void enter_time_wait(self) noexcept:
         self.state_ = TIME_WAIT
-        self.arm(TIMER_RTO, TIME_WAIT_LENGTH)
+        timer_cancel(&self.timer[KEEP])
+        self.arm(RTO, TIME_WAIT_LENGTH)
 
     cdef void error(self, int kind, int code, uint32_t info) noexcept:
         """ICMP about this connection: hard only while connecting (RFC 5927); 3/4 lowers the MSS (RFC 1191)."""
         cdef int number = errno_of_icmp(kind, code)
+        cdef uint32_t mtu = info & 0xFFFF, i
+        cdef Sample r
         if kind == 3 and code == 4:
-            if 68 <= (info & 0xFFFF) < <uint32_t>self.mss + 40:
-                self.mss = (info & 0xFFFF) - 40
+            if 68 <= mtu < <uint32_t>self.mss + 40:
+                self.mss = mtu - 40
+                self.w.mss = self.payload()
                 if self.state_ >= ESTABLISHED:
-                    self.snd_nxt = self.snd_una
+                    for i in range(self.flight.head, self.flight.tail):
+                        if (self.flight.seg[i].end - self.flight.seg[i].start > <uint32_t>self.payload()
+                                and not self.flight.seg[i].state & SACKED):
+                            flight_lose(&self.flight, i, &r)
                     self.push()
             return
         if number and self.state_ == SYN_SENT:
             self.die(number)
+        elif number:
+            self.soft_error = number                        # told if the connection times out
 
 
 cdef class TcpListener(Endpoint):
@@ -899,24 +1427,23 @@ cdef class TcpListener(Endpoint):
     Parameters
     ----------
     backlog : int
-        Established connections that may wait for `accept`; as many again may be half open.
+        Established connections that may wait for `accept`, and one more, as Linux counts; a SYN is dropped when as
+        many wait, or are half open. tcp_abort_on_overflow is off: a client whose ACK finds no room tries again.
+    options
+        Of the sockets it makes, see `TcpSocket`.
     """
-    cdef Namespace ns
-    cdef object queue
-    cdef object getter
-    cdef readonly set half_open
-    cdef readonly int backlog
-    cdef readonly uint64_t overflows
-    cdef dict options
 
     def __init__(self, Namespace namespace, int port, int backlog=4096, **options):
         if not 1 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 1-65535")
+        if backlog < 1:
+            raise ValueError(f"backlog {backlog}: expected at least 1")
         self.ns = namespace
         self.protocol = IPPROTO_TCP
         self.local_port = port
         self.backlog = backlog
         self.queue = deque()
+        self.getters = deque()
         self.half_open = set()
         self.options = options
         namespace.register(self)
@@ -927,37 +1454,44 @@ cdef class TcpListener(Endpoint):
         if self.queue:
             event.succeed(self.queue.popleft())
         else:
-            self.getter = event
+            self.getters.append(event)
         return event
 
     def close(self):
-        """Stop listening."""
+        """Stop listening; connections that nobody accepted are reset."""
+        cdef TcpSocket s
         self.ns.unregister(self)
+        for s in [*self.queue, *self.half_open]:
+            s.abort()
+        self.queue.clear()
+
+    cdef bint full(self) noexcept:
+        """Is there no room for one more to be accepted?"""
+        return len(self.queue) > self.backlog
 
     cdef void ready(self, TcpSocket sock) noexcept:
         self.half_open.discard(sock)
-        if self.getter is not None:
-            event, self.getter = self.getter, None
-            event.succeed(sock)
+        if self.getters:
+            self.getters.popleft().succeed(sock)
         else:
             self.queue.append(sock)
 
     cdef void packet(self, Frame* f, uint32_t l4) noexcept:
         """LISTEN: a SYN makes a half-open connection, anything else a reset."""
         cdef const uint8_t* t = f.data + l4
+        if not t[13] & TCP_RST:
+            if t[13] & TCP_ACK or not t[13] & TCP_SYN:
+                self.ns.send_reset(f)
+            else:
+                self.syn(f, l4)
+        frame_free(f)
+
+    cdef void syn(self, Frame* f, uint32_t l4) noexcept:
+        cdef const uint8_t* t = f.data + l4
         cdef TcpSocket s
-        cdef uint32_t tsval = 0, tsecr = 0
-        cdef bint has_ts = False
-        if t[13] & TCP_RST:
-            frame_free(f)
-            return
-        if t[13] & TCP_ACK or not t[13] & TCP_SYN:
-            self.ns.send_reset(f)
-            frame_free(f)
-            return
-        if len(self.half_open) >= self.backlog or len(self.queue) >= self.backlog:
+        cdef Options p
+        if self.full() or <int>len(self.half_open) >= self.backlog:
             self.overflows += 1
-            frame_free(f)
             return
         try:
             s = TcpSocket(self.ns, self.local_port, **self.options)
@@ -965,16 +1499,16 @@ cdef class TcpListener(Endpoint):
             s.remote_ip = ip_src(f.data + IP)
             s.remote_port = be16(t)
             s.parent = self
+            s.read_options(t, &p)
+            s.agree(&p)
             s.start(SYN_RCVD)
-            s.read_options(t, &tsval, &tsecr, &has_ts)
+            s.ecn = s.ecn_wanted > 0 and t[13] & (TCP_ECE | TCP_CWR) == TCP_ECE | TCP_CWR
             s.irs = be32(t + 4)
             s.rcv_nxt = s.irs + 1
             s.rcv_edge = s.rcv_nxt
-            s.ts_recent = tsval
             self.ns.register(s)
             self.half_open.add(s)
-            s.emit(TCP_SYN | TCP_ACK, s.iss, 0, 0)
-            s.arm(TIMER_RTO, s.rto)
+            s.emit(s.syn_flags(), s.iss, 0, 0)
+            s.arm(RTO, s.rto)
         except Exception as error:
             self.ns.calendar.fail(error)
-        frame_free(f)

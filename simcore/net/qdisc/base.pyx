@@ -12,30 +12,6 @@ cdef enum:
 EPS = 1e-10
 
 
-cdef void fq_clear(FrameQueue* q) noexcept:
-    cdef Frame* f
-    while True:
-        f = fq_pop(q)
-        if f == NULL:
-            return
-        frame_free(f)
-
-
-cdef Frame* fq_pop_tail(FrameQueue* q) noexcept nogil:
-    """Take the youngest frame: a walk, but only when a queue overflows."""
-    cdef Frame* f = q.head
-    cdef Frame* last = q.tail
-    if last == NULL or f == last:
-        return fq_pop(q)
-    while f.next != last:
-        f = f.next
-    f.next = NULL
-    q.tail = f
-    q.packets -= 1
-    q.bytes -= last.len
-    return last
-
-
 cdef bint ecn_mark(Frame* f) noexcept nogil:
     """Set CE if the packet's ends understand ECN (RFC 3168 5); False if they don't."""
     cdef uint8_t* ip = f.data + IP

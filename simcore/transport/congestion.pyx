@@ -1,0 +1,340 @@
+from libc.math cimport cbrt
+
+from natfast.headers cimport before
+from natfast.tuples cimport siphash13
+
+ALGORITHMS = ("reno", "cubic", "dctcp", "bbr")
+
+cdef CongestionControl make(str name):
+    """A new instance by name."""
+    if name == "cubic":
+        return Cubic()
+    if name == "reno":
+        return Reno()
+    if name == "dctcp":
+        return Dctcp()
+    if name == "bbr":
+        return Bbr()
+    raise ValueError(f"congestion control {name!r} is not known, expected one of {', '.join(ALGORITHMS)}")
+
+
+cdef class CongestionControl:
+    """The interface; the sender calls, the algorithm sets cwnd (and ssthresh through `reduce`)."""
+
+    cdef void start(self, Window* w) noexcept:
+        """The connection is established."""
+
+    cdef double reduce(self, Window* w, bint ecn) noexcept:
+        """A round trip with loss, or (`ecn`) with marks, begins: the new ssthresh."""
+        return max(w.cwnd / 2, 2.0 * w.mss)
+
+    cdef void grow(self, Window* w, const Sample* s) noexcept:
+        """Data was delivered, nothing is wrong, and cwnd is what limits the sender."""
+
+    cdef void acked(self, Window* w, const Sample* s) noexcept:
+        """Every ACK that delivers something, in any state."""
+
+    cdef void timeout(self, Window* w) noexcept:
+        """The retransmission timer ran out."""
+
+    cdef void undo(self, Window* w) noexcept:
+        """The last `reduce` was a mistake; cwnd and ssthresh are restored already."""
+
+
+cdef class Reno(CongestionControl):
+    """RFC 5681: slow start, then a segment per round trip; half on loss."""
+
+    def __init__(self):
+        self.name = "reno"
+
+    cdef void grow(self, Window* w, const Sample* s) noexcept:
+        if w.cwnd < w.ssthresh:
+            w.cwnd += s.delivered
+        else:
+            w.cwnd += <double>w.mss * s.delivered / w.cwnd
+
+
+cdef double CUBIC_C = 0.4
+cdef double CUBIC_BETA = 0.7
+cdef double CUBIC_ALPHA = 3 * (1 - 0.7) / (1 + 0.7)
+
+cdef enum:                          # HyStart++ (RFC 9406 4.3)
+    SAMPLES = 8                     # RTT samples that a round needs
+    CSS_DIVISOR = 4                 # growth in conservative slow start
+    CSS_ROUNDS = 5
+cdef double RTT_THRESH_LOW = 4e-3
+cdef double RTT_THRESH_HIGH = 16e-3
+
+
+cdef class Cubic(CongestionControl):
+    """RFC 9438, leaving slow start by HyStart++ (RFC 9406)."""
+    cdef double w_max, k, epoch, w_est, prior
+    cdef double saved_w_max, saved_epoch
+    # HyStart++
+    cdef uint32_t round_end
+    cdef bint in_round, css
+    cdef int samples, css_rounds
+    cdef double last_min, this_min, css_baseline
+
+    def __init__(self):
+        self.name = "cubic"
+
+    cdef void start(self, Window* w) noexcept:
+        self.epoch = -1
+        self.last_min = self.this_min = 1e300
+
+    cdef double reduce(self, Window* w, bint ecn) noexcept:
+        self.saved_w_max = self.w_max
+        self.saved_epoch = self.epoch
+        # fast convergence: a flow that lost before it was back gives room (RFC 9438 4.7)
+        self.w_max = w.cwnd if w.cwnd >= self.w_max else w.cwnd * (1 + CUBIC_BETA) / 2
+        self.prior = w.cwnd
+        self.epoch = -1
+        return max(w.cwnd * CUBIC_BETA, 2.0 * w.mss)
+
+    cdef void undo(self, Window* w) noexcept:
+        self.w_max = self.saved_w_max
+        self.epoch = self.saved_epoch
+
+    cdef void timeout(self, Window* w) noexcept:
+        self.epoch = -1
+        self.in_round = False
+        self.css = False
+
+    cdef void grow(self, Window* w, const Sample* s) noexcept:
+        cdef double t, target, mss = w.mss
+        if w.cwnd < w.ssthresh:
+            self.slow_start(w, s)
+            return
+        if self.epoch < 0:
+            self.epoch = w.now
+            self.w_est = w.cwnd
+            self.k = cbrt((self.w_max - w.cwnd) / mss / CUBIC_C) if self.w_max > w.cwnd else 0.0
+            if self.w_max < w.cwnd:
+                self.w_max = w.cwnd
+        t = w.now - self.epoch + w.srtt - self.k
+        target = self.w_max + CUBIC_C * t * t * t * mss
+        # what Reno would have by now; as fast as Reno once the old window is reached (RFC 9438 4.3)
+        self.w_est += (CUBIC_ALPHA if self.w_est < self.prior else 1.0) * s.delivered / w.cwnd * mss
+        target = min(target, 1.5 * w.cwnd)
+        target = max(target, self.w_est)
+        if target > w.cwnd:
+            w.cwnd += (target - w.cwnd) / w.cwnd * s.delivered
+
+    cdef void slow_start(self, Window* w, const Sample* s) noexcept:
+        cdef double thresh
+        if not self.in_round or not before(w.una, self.round_end):
+            self.in_round = True
+            self.round_end = w.nxt
+            self.last_min = self.this_min
+            self.this_min = 1e300
+            self.samples = 0
+            if self.css:
+                self.css_rounds += 1
+                if self.css_rounds >= CSS_ROUNDS:
+                    w.ssthresh = w.cwnd
+                    self.css = False
+                    return
+        if s.rtt >= 0:
+            self.samples += 1
+            self.this_min = min(self.this_min, s.rtt)
+            if self.samples >= SAMPLES and self.last_min < 1e299:
+                if self.css:
+                    if self.this_min < self.css_baseline:   # the queue was not ours
+                        self.css = False
+                else:
+                    thresh = max(RTT_THRESH_LOW, min(self.last_min / 8, RTT_THRESH_HIGH))
+                    if self.this_min >= self.last_min + thresh:
+                        self.css_baseline = self.this_min
+                        self.css = True
+                        self.css_rounds = 0
+        w.cwnd += s.delivered / CSS_DIVISOR if self.css else <double>s.delivered
+
+
+cdef class Dctcp(Reno):
+    """RFC 8257: the window is cut in proportion to the share of marked bytes."""
+    cdef readonly double alpha
+    cdef uint64_t bytes_acked, bytes_marked
+    cdef uint32_t window_end
+    cdef bint running
+
+    def __init__(self):
+        self.name = "dctcp"
+        self.accurate_ecn = True
+        self.alpha = 1.0
+
+    cdef double reduce(self, Window* w, bint ecn) noexcept:
+        return max(w.cwnd * (1 - (self.alpha if ecn else 1.0) / 2), 2.0 * w.mss)
+
+    cdef void acked(self, Window* w, const Sample* s) noexcept:
+        self.bytes_acked += s.delivered
+        if s.ece:
+            self.bytes_marked += s.delivered
+        if not self.running or not before(w.una, self.window_end):
+            if self.bytes_acked:
+                self.alpha += (<double>self.bytes_marked / self.bytes_acked - self.alpha) / 16
+            self.bytes_acked = 0
+            self.bytes_marked = 0
+            self.window_end = w.nxt
+            self.running = True
+
+
+cdef enum:                          # BBR's modes
+    STARTUP = 0
+    DRAIN = 1
+    PROBE_BW = 2
+    PROBE_RTT = 3
+cdef double HIGH_GAIN = 2.885       # 2 / ln 2: doubles the rate each round
+cdef double* CYCLE = [1.25, 0.75, 1, 1, 1, 1, 1, 1]
+cdef double MIN_RTT_WINDOW = 10.0
+cdef double PROBE_RTT_TIME = 0.2
+cdef enum:
+    BW_ROUNDS = 10                  # of the maximum filter
+    FULL_ROUNDS = 3                 # without growth: the pipe is full
+
+
+cdef class Bbr(CongestionControl):
+    """BBR v1 (draft-cardwell-iccrg-bbr-congestion-control-00): a model of bottleneck rate and round trip sets both."""
+    cdef readonly double bandwidth          # bytes/s
+    cdef int mode
+    cdef double gain, cwnd_gain
+    cdef double best[BW_ROUNDS]             # the maximum of each of the last rounds
+    cdef uint64_t round, next_round
+    cdef bint round_start, full, restore
+    cdef double full_bandwidth
+    cdef int full_count, phase
+    cdef double phase_at, min_rtt, min_rtt_at, probe_done
+    cdef double prior_cwnd
+
+    def __init__(self):
+        self.name = "bbr"
+        self.models = True
+
+    cdef void start(self, Window* w) noexcept:
+        self.mode = STARTUP
+        self.gain = self.cwnd_gain = HIGH_GAIN
+        self.min_rtt = w.srtt if w.srtt > 0 else 1e300
+        self.min_rtt_at = w.now
+        w.ssthresh = 1e18
+        w.pacing = HIGH_GAIN * w.cwnd / (w.srtt if w.srtt > 0 else 1e-3)
+
+    cdef double reduce(self, Window* w, bint ecn) noexcept:
+        if self.mode != PROBE_RTT:
+            self.prior_cwnd = w.cwnd
+        return w.ssthresh                   # loss is no signal
+
+    cdef void timeout(self, Window* w) noexcept:
+        self.prior_cwnd = max(self.prior_cwnd, w.cwnd)
+        self.full_bandwidth = 0
+        self.restore = True
+
+    cdef void acked(self, Window* w, const Sample* s) noexcept:
+        cdef double rate
+        cdef int i
+        self.round_start = False
+        if s.interval > 0 and s.prior_at > 0:
+            if s.prior_delivered >= self.next_round:
+                self.next_round = w.delivered
+                self.round += 1
+                self.round_start = True
+                self.best[self.round % BW_ROUNDS] = 0
+            rate = (w.delivered - s.prior_delivered) / s.interval
+            if not s.app_limited or rate >= self.bandwidth:
+                i = self.round % BW_ROUNDS
+                self.best[i] = max(self.best[i], rate)
+            self.bandwidth = 0
+            for i in range(BW_ROUNDS):
+                self.bandwidth = max(self.bandwidth, self.best[i])
+        self.is_pipe_full(s)
+        self.update_mode(w, s)
+        self.set_pacing(w)
+        self.set_cwnd(w, s)
+
+    cdef double target(self, Window* w, double gain) noexcept:
+        if self.min_rtt > 1e299 or self.bandwidth == 0:
+            return 10.0 * w.mss
+        return gain * self.bandwidth * self.min_rtt + 3.0 * w.mss
+
+    cdef void is_pipe_full(self, const Sample* s) noexcept:
+        if self.full or not self.round_start or s.app_limited:
+            return
+        if self.bandwidth >= self.full_bandwidth * 1.25:
+            self.full_bandwidth = self.bandwidth
+            self.full_count = 0
+            return
+        self.full_count += 1
+        self.full = self.full_count >= FULL_ROUNDS
+
+    cdef void update_mode(self, Window* w, const Sample* s) noexcept:
+        cdef bint expired = w.now > self.min_rtt_at + MIN_RTT_WINDOW
+        if self.mode == STARTUP and self.full:
+            self.mode = DRAIN
+            self.gain = 1 / HIGH_GAIN
+            self.cwnd_gain = HIGH_GAIN
+        if self.mode == DRAIN and w.pipe <= self.target(w, 1.0):
+            self.probe_bandwidth(w)
+        if self.mode == PROBE_BW:
+            self.cycle(w, s)
+        if s.rtt >= 0 and (s.rtt < self.min_rtt or expired):
+            self.min_rtt = s.rtt
+            self.min_rtt_at = w.now
+        if expired and self.mode != PROBE_RTT:
+            self.mode = PROBE_RTT
+            self.gain = self.cwnd_gain = 1.0
+            self.prior_cwnd = w.cwnd
+            self.probe_done = 0
+        if self.mode == PROBE_RTT:
+            if self.probe_done == 0 and w.pipe <= 4 * w.mss:
+                self.probe_done = w.now + max(PROBE_RTT_TIME, w.srtt)
+            elif self.probe_done and w.now > self.probe_done:
+                self.min_rtt_at = w.now
+                w.cwnd = max(w.cwnd, self.prior_cwnd)
+                if self.full:
+                    self.probe_bandwidth(w)
+                else:
+                    self.mode = STARTUP
+                    self.gain = self.cwnd_gain = HIGH_GAIN
+
+    cdef void probe_bandwidth(self, Window* w) noexcept:
+        self.mode = PROBE_BW
+        self.cwnd_gain = 2.0
+        # any phase but the one that drains, drawn from what is this connection's own
+        self.phase = <int>(siphash13(w.una, w.nxt, self.round, 0xBB) % 7)
+        if self.phase >= 1:
+            self.phase += 1
+        self.gain = CYCLE[self.phase]
+        self.phase_at = w.now
+
+    cdef void cycle(self, Window* w, const Sample* s) noexcept:
+        cdef bint over = w.now - self.phase_at > self.min_rtt
+        if self.gain > 1:
+            over = over and (s.lost > 0 or s.prior_inflight >= self.target(w, self.gain) - 3.0 * w.mss)
+        elif self.gain < 1:
+            over = over or s.prior_inflight <= self.target(w, 1.0)
+        if over:
+            self.phase = (self.phase + 1) % 8
+            self.gain = CYCLE[self.phase]
+            self.phase_at = w.now
+
+    cdef void set_pacing(self, Window* w) noexcept:
+        cdef double rate = self.gain * self.bandwidth * 0.99
+        if self.bandwidth > 0 and (self.full or rate > w.pacing):
+            w.pacing = rate
+
+    cdef void set_cwnd(self, Window* w, const Sample* s) noexcept:
+        cdef double target = self.target(w, self.cwnd_gain)
+        if s.lost:
+            w.cwnd = max(w.cwnd - s.lost, <double>w.mss)
+        if self.restore and not w.recovering:
+            w.cwnd = max(w.cwnd, self.prior_cwnd)
+            self.restore = False
+        if w.recovering:
+            w.cwnd = max(w.cwnd, w.pipe + <double>s.delivered)
+            self.restore = True
+        elif self.full:
+            w.cwnd = min(w.cwnd + s.delivered, target)
+        elif w.cwnd < target or w.delivered < 10 * w.mss:
+            w.cwnd += s.delivered
+        w.cwnd = max(w.cwnd, 4.0 * w.mss)
+        if self.mode == PROBE_RTT:
+            w.cwnd = min(w.cwnd, 4.0 * w.mss)

@@ -1,0 +1,161 @@
+"""TCP connections and listeners as C sees them."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from simcore.engine.frame cimport Frame
+from simcore.engine.timer cimport Timer
+from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.transport.congestion cimport CongestionControl, Window
+from simcore.transport.flight cimport Flight, Sample
+from simcore.transport.reassembly cimport Reassembly
+
+ctypedef struct Options:                # of a received segment
+    bint has_ts
+    uint32_t tsval
+    uint32_t tsecr
+    int mss
+    int scale                           # -1: none
+    bint sack_permitted
+    const uint8_t* sacks
+    int n_sacks
+
+cdef class TcpSocket(Endpoint):
+    cdef Namespace ns
+    cdef TcpListener parent
+    cdef int state_
+    cdef public int mss
+    cdef int mss_offered                # ours, once the other's is known
+    cdef uint32_t iss, snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
+    cdef uint32_t high                  # the highest sequence number ever sent
+    cdef uint32_t irs, rcv_nxt, rcv_edge
+    cdef int snd_scale, rcv_scale
+    cdef bint timestamps, scaling, sack, ecn
+    cdef int ecn_wanted                 # tcp_ecn
+    cdef uint32_t ts_recent
+    cdef readonly uint32_t rcvbuf
+    cdef readonly uint32_t sndbuf
+    cdef bint nodelay, discard, restart, paced
+    cdef int probing, retries, syn_retries
+    # send queue: positions of the stream; only real bytes are kept, as (position, bytes)
+    cdef object tx
+    cdef uint64_t tx_base
+    cdef uint64_t tx_end
+    cdef bint fin_queued, fin_sent
+    cdef object tx_waiters
+    # received and not yet read, zeros at the end only counted; out of order apart
+    cdef object rx
+    cdef uint64_t rx_bytes
+    cdef uint64_t rx_zeros
+    cdef Reassembly ooo
+    cdef bint fin_received
+    cdef object getter
+    cdef uint32_t getter_max
+    cdef bint getter_count
+    cdef object connecting
+    cdef object closing
+    cdef int failure, soft_error
+    # congestion and loss
+    cdef Window w
+    cdef CongestionControl cc
+    cdef Flight flight
+    cdef int ca
+    cdef uint32_t recover
+    cdef int dupacks
+    cdef double prior_cwnd, prr_delivered, prr_out
+    cdef bint undo_marker_set
+    cdef uint32_t undo_marker, retrans_ts
+    cdef int undo_retrans
+    cdef double undo_cwnd, undo_ssthresh
+    cdef bint tlp_out, tlp_again, probe_is_tlp
+    cdef uint32_t tlp_end, dsack_round
+    cdef readonly double rttvar
+    cdef readonly double rto
+    cdef int backoff
+    cdef double pace_at, sent_at
+    # the receiver's side
+    cdef uint32_t unacked_bytes
+    cdef int quick
+    cdef bint interactive, ece_owed, cwr_owed
+    cdef double data_at, heard_at, invalid_at
+    # keepalive
+    cdef double keep_idle, keep_interval
+    cdef int keep_probes, keep_sent
+    cdef Timer timer[5]
+    cdef int events
+    cdef readonly uint64_t retransmits
+    cdef readonly uint64_t spurious     # reductions taken back
+    cdef readonly uint64_t dsacks
+    cdef readonly uint64_t segments_in
+    cdef readonly uint64_t bytes_in
+    cdef readonly uint64_t bytes_out
+    cdef public uint32_t flow
+    cdef public uint32_t mark
+    cdef readonly list history
+    cdef double fin_timeout(self) noexcept
+    cdef void start(self, int state) noexcept
+    cdef uint32_t ts_now(self) noexcept
+    cdef double ts_time(self, uint32_t ts) noexcept
+    cdef int payload(self) noexcept
+    cdef uint32_t syn_flags(self) noexcept
+    cdef bint fin_acked(self) noexcept
+    cdef uint32_t window(self) noexcept
+    cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept
+    cdef int options(self, uint8_t* o) noexcept
+    cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept
+    cdef bytes stream(self, uint64_t at, uint32_t n)
+    cdef void arm(self, int timer, double delay) noexcept
+    cdef void wait(self, int timer) noexcept
+    cdef void fire(self, uint64_t token) noexcept
+    cdef void finish(self) noexcept
+    cdef void die(self, int number) noexcept
+    cdef void keep_alive(self) noexcept
+    cdef object take(self, uint32_t size, bint count)
+    cdef void keep(self, uint32_t n, bytes data) noexcept
+    cdef void wake_reader(self) noexcept
+    cdef uint64_t position(self, uint32_t seq) noexcept
+    cdef void push(self) noexcept
+    cdef void restart_slowly(self, double now) noexcept
+    cdef void spend(self, uint32_t n) noexcept
+    cdef void send_new(self, uint32_t flags, uint64_t at, uint32_t n) noexcept
+    cdef void resend(self, uint32_t i) noexcept
+    cdef void set_probe(self) noexcept
+    cdef void probe(self) noexcept
+    cdef void timeout(self) noexcept
+    cdef void shrink_mss(self) noexcept
+    cdef void enter(self, int ca) noexcept
+    cdef void undo(self) noexcept
+    cdef void leave(self) noexcept
+    cdef void detect(self, Sample* r) noexcept
+    cdef void sample_rtt(self, double rtt) noexcept
+    cdef void packet(self, Frame* f, uint32_t l4) noexcept
+    cdef void read_options(self, const uint8_t* t, Options* p) noexcept
+    cdef void agree(self, const Options* p) noexcept
+    cdef void segment(self, Frame* f, uint32_t l4) noexcept
+    cdef bint too_often(self, uint32_t n) noexcept
+    cdef bint reopen(self, Frame* f, uint32_t l4, uint32_t seq, const Options* p) noexcept
+    cdef void note_duplicate(self, uint32_t seq, uint32_t n) noexcept
+    cdef void see_ce(self, bint ce, uint32_t flags) noexcept
+    cdef void in_syn_sent(self, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t wnd, const Options* p) noexcept
+    cdef void establish(self, uint32_t wnd, uint32_t seq) noexcept
+    cdef void acknowledge(self, uint32_t ack, uint32_t wnd, uint32_t seq, uint32_t n, uint32_t flags, const Options* p) noexcept
+    cdef void heed_dsack(self, uint32_t start, uint32_t end) noexcept
+    cdef void react(self, Sample* r, bint moved, bint dsack) noexcept
+    cdef void proportional(self, const Sample* r, bint lost) noexcept
+    cdef void newreno(self, Sample* r, bint moved) noexcept
+    cdef void fin_is_acked(self) noexcept
+    cdef void release(self, uint32_t acked) noexcept
+    cdef void accept_data(self, Frame* f, uint32_t off, uint32_t seq, uint32_t n, uint32_t flags) noexcept
+    cdef void drain(self) noexcept
+    cdef void enter_time_wait(self) noexcept
+    cdef void error(self, int kind, int code, uint32_t info) noexcept
+
+cdef class TcpListener(Endpoint):
+    cdef Namespace ns
+    cdef object queue
+    cdef object getters
+    cdef readonly set half_open
+    cdef readonly int backlog
+    cdef public uint64_t overflows
+    cdef dict options
+    cdef bint full(self) noexcept
+    cdef void ready(self, TcpSocket sock) noexcept
+    cdef void packet(self, Frame* f, uint32_t l4) noexcept
+    cdef void syn(self, Frame* f, uint32_t l4) noexcept
