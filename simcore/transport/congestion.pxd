@@ -16,6 +16,7 @@ ctypedef struct Window:
     uint64_t delivered              # bytes, ever
     bint limited                    # cwnd is what holds the sender back
     bint recovering
+    bint idling                     # set by the algorithm: it holds back on purpose, rates measured now say little
 
 cdef class CongestionControl:
     cdef readonly str name

@@ -199,6 +199,7 @@ cdef class Bbr(CongestionControl):
     cdef int mode
     cdef double gain, cwnd_gain
     cdef double best[BW_ROUNDS]             # the maximum of each of the last rounds
+    cdef uint64_t best_round[BW_ROUNDS]
     cdef uint64_t round, next_round
     cdef bint round_start, full, restore
     cdef double full_bandwidth
@@ -230,25 +231,31 @@ cdef class Bbr(CongestionControl):
 
     cdef void acked(self, Window* w, const Sample* s) noexcept:
         cdef double rate
-        cdef int i
         self.round_start = False
         if s.interval > 0 and s.prior_at > 0:
             if s.prior_delivered >= self.next_round:
                 self.next_round = w.delivered
                 self.round += 1
                 self.round_start = True
-                self.best[self.round % BW_ROUNDS] = 0
             rate = (w.delivered - s.prior_delivered) / s.interval
             if not s.app_limited or rate >= self.bandwidth:
-                i = self.round % BW_ROUNDS
-                self.best[i] = max(self.best[i], rate)
-            self.bandwidth = 0
-            for i in range(BW_ROUNDS):
-                self.bandwidth = max(self.bandwidth, self.best[i])
+                self.note_rate(rate)
         self.is_pipe_full(s)
         self.update_mode(w, s)
         self.set_pacing(w)
         self.set_cwnd(w, s)
+
+    cdef void note_rate(self, double rate) noexcept:
+        """The maximum over the last rounds that said something; silence does not make it forget."""
+        cdef int i = self.round % BW_ROUNDS
+        if self.best_round[i] != self.round:
+            self.best_round[i] = self.round
+            self.best[i] = 0
+        self.best[i] = max(self.best[i], rate)
+        self.bandwidth = 0
+        for i in range(BW_ROUNDS):
+            if self.best_round[i] + BW_ROUNDS > self.round:
+                self.bandwidth = max(self.bandwidth, self.best[i])
 
     cdef double target(self, Window* w, double gain) noexcept:
         if self.min_rtt > 1e299 or self.bandwidth == 0:
@@ -283,6 +290,7 @@ cdef class Bbr(CongestionControl):
             self.gain = self.cwnd_gain = 1.0
             self.prior_cwnd = w.cwnd
             self.probe_done = 0
+        w.idling = self.mode == PROBE_RTT
         if self.mode == PROBE_RTT:
             if self.probe_done == 0 and w.pipe <= 4 * w.mss:
                 self.probe_done = w.now + max(PROBE_RTT_TIME, w.srtt)

@@ -30,7 +30,7 @@ ctypedef struct Sample:             # what one ACK has told
     bint advanced                   # snd_una moved
     bint ece
     uint32_t prior_inflight
-    bint spurious                   # an original arrived that had been sent again
+    bint spurious                   # the ACK is for an original that had been sent again (RFC 4015)
 
 ctypedef struct Flight:
     Sent* seg                       # [head, tail) in sequence order
@@ -61,8 +61,8 @@ cdef void flight_init(Flight* f) noexcept nogil
 cdef void flight_free(Flight* f) noexcept nogil
 cdef void flight_send(Flight* f, uint32_t start, uint32_t end, uint8_t state, double now) noexcept nogil
 cdef void flight_resend(Flight* f, uint32_t i, double now) noexcept nogil
-cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, double echoed, Sample* s) noexcept nogil
-cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, double echoed, Sample* s) noexcept nogil
+cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, Sample* s) noexcept nogil
+cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, Sample* s) noexcept nogil
 cdef double flight_detect(Flight* f, double now, double window, Sample* s) noexcept nogil
 cdef void flight_lose(Flight* f, uint32_t i, Sample* s) noexcept nogil
 cdef void flight_lose_all(Flight* f) noexcept nogil

@@ -82,7 +82,7 @@ cdef inline void forget_marks(Flight* f, Sent* s) noexcept nogil:
     s.state &= ~(LOST | RETRANS)
 
 
-cdef void deliver(Flight* f, Sent* s, double now, double echoed, Sample* r) noexcept nogil:
+cdef void deliver(Flight* f, Sent* s, double now, Sample* r) noexcept nogil:
     """A segment has reached the other side: RACK's and the delivery rate's book-keeping."""
     cdef uint32_t n = s.end - s.start
     cdef double rtt = now - s.at
@@ -97,10 +97,7 @@ cdef void deliver(Flight* f, Sent* s, double now, double echoed, Sample* r) noex
         f.first_at = s.at
     f.delivered_at = now
     if ambiguous:
-        # was it the copy? an echo from before the copy left says no (RFC 8985 6.2 step 2)
-        if echoed >= 0 and echoed < s.at - 1e-3:
-            r.spurious = True
-            return
+        # too soon for the copy: it was the original (RFC 8985 6.2 step 2)
         if f.min_rtt >= 0 and rtt < f.min_rtt:
             return
     else:
@@ -117,7 +114,7 @@ cdef void deliver(Flight* f, Sent* s, double now, double echoed, Sample* r) noex
         f.rack_end = s.end
 
 
-cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, double echoed, Sample* r) noexcept nogil:
+cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, Sample* r) noexcept nogil:
     """Everything before `una` has arrived; returns how many segments left the flight."""
     cdef Sent* s
     cdef uint32_t n = 0, high = una
@@ -142,7 +139,7 @@ cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, double echoed, Sam
             f.n_sacked -= 1
         else:
             forget_marks(f, s)
-            deliver(f, s, now, echoed, r)
+            deliver(f, s, now, r)
         f.outstanding -= s.end - s.start
         f.head += 1
         n += 1
@@ -156,7 +153,7 @@ cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, double echoed, Sam
     return n
 
 
-cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, double echoed, Sample* r) noexcept nogil:
+cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, Sample* r) noexcept nogil:
     """[start, end) has arrived; whole segments count."""
     cdef uint32_t lo = f.head, hi = f.tail, mid
     cdef Sent* s
@@ -172,7 +169,7 @@ cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, doubl
             return
         if not s.state & SACKED:
             forget_marks(f, s)
-            deliver(f, s, now, echoed, r)
+            deliver(f, s, now, r)
             s.state |= SACKED
             f.sacked += s.end - s.start
             f.n_sacked += 1

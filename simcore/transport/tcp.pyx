@@ -1157,12 +1157,14 @@ cdef class TcpSocket(Endpoint):
                     dsack = True
                     self.heed_dsack(start, end)
                 elif before(start, end) and not before(start, self.snd_una) and not after(end, self.snd_nxt):
-                    flight_sack(&self.flight, start, end, now, echoed, &r)
+                    flight_sack(&self.flight, start, end, now, &r)
         moved = after(ack, self.snd_una)
         if moved:
             acked = ack - self.snd_una
             r.advanced = True
-            flight_ack(&self.flight, ack, now, echoed, &r)
+            flight_ack(&self.flight, ack, now, &r)
+            # the copy is acknowledged with its own timestamp or a later one; only ACKs that fill a hole echo what filled it
+            r.spurious = self.retrans_ts != 0 and p.has_ts and p.tsecr != 0 and before(p.tsecr, self.retrans_ts)
             self.release(acked)
             self.snd_una = ack
             self.backoff = 0
@@ -1251,6 +1253,8 @@ cdef class TcpSocket(Endpoint):
             self.enter(CWR)
         self.w.pipe = flight_pipe(&self.flight)
         self.cc.acked(&self.w, r)
+        if self.w.idling:
+            self.flight.app_limited = max(self.flight.delivered + self.w.pipe, <uint64_t>1)
         if not self.cc.models:
             if self.ca == CWR or self.ca == RECOVERY:
                 self.proportional(r, lost)
