@@ -67,7 +67,8 @@ def wan_udp(containers: int = 8, duration: float = 10.0, seed: int = 1, engine: 
             "conntrack_entries": len(host.namespace.netfilter), "events": env.calendar.executed, "peak_memory_bytes": _memory()}
 
 
-def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled", congestion: str = "cubic") -> dict[str, Any]:
+def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled",
+            congestion: str = "cubic") -> dict[str, Any]:
     """Workload B; the figures of one run, per delivered segment of 1448 bytes."""
     env, host, internet, server, _ = _topology(containers, seed, engine)
     received: list[TcpSocket] = []

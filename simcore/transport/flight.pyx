@@ -208,7 +208,8 @@ cdef double flight_detect(Flight* f, double now, double window, Sample* r) noexc
         s = &f.seg[i]
         if s.state & SACKED or (s.state & LOST and not s.state & RETRANS):
             continue
-        if s.at > f.rack_at or (s.at == f.rack_at and not before(s.end, f.rack_end)):
+        # of two sent at one time the sequence numbers tell the order, unless one is a copy
+        if s.at > f.rack_at or (s.at == f.rack_at and (s.state & RETRANS or not before(s.end, f.rack_end))):
             if not s.state & EVER_RETRANS:
                 break                               # all after it are new and were sent later still
             continue

@@ -134,6 +134,7 @@ cdef class TcpSocket(Endpoint):
     cdef void note_duplicate(self, uint32_t seq, uint32_t n) noexcept
     cdef void see_ce(self, bint ce, uint32_t flags) noexcept
     cdef void in_syn_sent(self, uint32_t flags, uint32_t seq, uint32_t ack, uint32_t wnd, const Options* p) noexcept
+    cdef void sample_handshake(self) noexcept
     cdef void establish(self, uint32_t wnd, uint32_t seq) noexcept
     cdef void acknowledge(self, uint32_t ack, uint32_t wnd, uint32_t seq, uint32_t n, uint32_t flags, const Options* p) noexcept
     cdef void heed_dsack(self, uint32_t start, uint32_t end) noexcept

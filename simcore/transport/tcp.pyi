@@ -5,6 +5,7 @@ import simpy
 from simcore.net.namespace import Endpoint, Namespace
 
 STATES: tuple[str, ...]
+RECOVERY_STATES: tuple[str, ...]
 
 class TcpSocket(Endpoint):
     mss: int
@@ -13,22 +14,32 @@ class TcpSocket(Endpoint):
     srtt: float
     rttvar: float
     rto: float
+    min_rtt: float
     retransmits: int
+    spurious: int
+    dsacks: int
     segments_in: int
     bytes_in: int
     bytes_out: int
     flow: int
+    mark: int
     state: str
+    recovery: str
+    congestion: str
     inflight: int
     local: tuple[str, int]
     remote: tuple[str, int]
-    def __init__(self, namespace: Namespace, port: int = 0, rcvbuf: int = ..., sndbuf: int = ..., nodelay: bool = False) -> None: ...
+    history: list[tuple[float, float, float, float, float, int, str]] | None
+    def __init__(self, namespace: Namespace, port: int = 0, rcvbuf: int = ..., sndbuf: int = ..., nodelay: bool = False,
+                 congestion: str | None = None, ecn: bool | None = None, pacing: bool = False,
+                 keepalive: tuple[float, float, int] | None = None, discard: bool = False) -> None: ...
     def connect(self, address: str, port: int) -> simpy.Event: ...
     def send(self, data: bytes | int) -> simpy.Event: ...
     def recv(self, size: int = 65536) -> simpy.Event: ...
     def recv_count(self, size: int = ...) -> simpy.Event: ...
     def close(self) -> simpy.Event: ...
     def abort(self) -> None: ...
+    def record(self) -> None: ...
 
 class TcpListener(Endpoint):
     backlog: int

@@ -323,6 +323,7 @@ cdef class TcpSocket(Endpoint):
         self.iss = <uint32_t>(siphash13((<uint64_t>self.remote_ip << 32) | self.local_ip,
                                         (<uint64_t>self.remote_port << 16) | self.local_port, 0x5EED, 0x15) +
                               <uint64_t>(now * 250000.0))          # RFC 6528
+        self.sent_at = now
         self.snd_una = self.iss
         self.snd_nxt = self.iss + 1
         self.high = self.snd_nxt
@@ -834,7 +835,8 @@ cdef class TcpSocket(Endpoint):
                 self.undo_marker_set = True
                 self.undo_marker = self.snd_una
                 self.undo_retrans = 0
-                self.retrans_ts = 0
+                if self.flight.retrans == 0:
+                    self.retrans_ts = 0                     # else a copy from before may still fill a hole
                 if self.ca <= DISORDER:
                     self.undo_cwnd = self.w.cwnd
                     self.undo_ssthresh = self.w.ssthresh
@@ -1012,8 +1014,7 @@ cdef class TcpSocket(Endpoint):
             if parent is not None and parent.full():
                 parent.overflows += 1                       # no room to be accepted: the SYN-ACK will be sent again
                 return
-            if p.has_ts and self.backoff == 0:
-                self.sample_rtt(max(self.ns.calendar.now - self.ts_time(p.tsecr), 1e-6))
+            self.sample_handshake()
             self.establish(wnd << self.snd_scale, seq)
         self.acknowledge(ack, wnd, seq, n, flags, &p)
         if self.state_ == CLOSED:
@@ -1092,8 +1093,7 @@ cdef class TcpSocket(Endpoint):
         self.ecn = self.ecn and flags & (TCP_ECE | TCP_CWR) == TCP_ECE
         if flags & TCP_ACK:
             self.snd_una = ack
-            if p.has_ts and not self.backoff:
-                self.sample_rtt(max(self.ns.calendar.now - self.ts_time(p.tsecr), 1e-6))
+            self.sample_handshake()
             self.establish(wnd, seq)
             self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             self.push()
@@ -1101,6 +1101,11 @@ cdef class TcpSocket(Endpoint):
             self.state_ = SYN_RCVD                          # simultaneous open
             self.ecn = False
             self.emit(TCP_SYN | TCP_ACK, self.iss, 0, 0)
+
+    cdef void sample_handshake(self) noexcept:
+        """The handshake is the first round-trip time, unless something was sent twice (Karn)."""
+        if self.backoff == 0:
+            self.sample_rtt(self.ns.calendar.now - self.sent_at)
 
     cdef void establish(self, uint32_t wnd, uint32_t seq) noexcept:
         cdef TcpListener parent = self.parent
@@ -1148,16 +1153,6 @@ cdef class TcpSocket(Endpoint):
         wnd <<= self.snd_scale
         if p.has_ts and p.tsecr:
             echoed = self.ts_time(p.tsecr)
-        # SACK blocks; the first may tell of a duplicate
-        if self.sack and p.n_sacks and self.flight.outstanding:
-            for k in range(<uint32_t>p.n_sacks):
-                start = be32(p.sacks + 8 * k)
-                end = be32(p.sacks + 8 * k + 4)
-                if k == 0 and (before(start, ack) or p.n_sacks > 1 and not before(start, be32(p.sacks + 8)) and not after(end, be32(p.sacks + 12))):
-                    dsack = True
-                    self.heed_dsack(start, end)
-                elif before(start, end) and not before(start, self.snd_una) and not after(end, self.snd_nxt):
-                    flight_sack(&self.flight, start, end, now, &r)
         moved = after(ack, self.snd_una)
         if moved:
             acked = ack - self.snd_una
@@ -1175,6 +1170,16 @@ cdef class TcpSocket(Endpoint):
         elif (self.flight.outstanding and not self.sack and n == 0 and ack == self.snd_una and wnd == self.snd_wnd
               and not flags & TCP_FIN):
             self.dupacks += 1
+        # SACK blocks; the first may tell of a duplicate
+        if self.sack and p.n_sacks:
+            for k in range(<uint32_t>p.n_sacks):
+                start = be32(p.sacks + 8 * k)
+                end = be32(p.sacks + 8 * k + 4)
+                if k == 0 and (before(start, ack) or p.n_sacks > 1 and not before(start, be32(p.sacks + 8)) and not after(end, be32(p.sacks + 12))):
+                    dsack = True
+                    self.heed_dsack(start, end)
+                elif before(start, end) and not before(start, ack) and not after(end, self.snd_nxt):
+                    flight_sack(&self.flight, start, end, now, &r)
         if not before(ack, self.snd_una) and (before(self.snd_wl1, seq) or (self.snd_wl1 == seq and not after(self.snd_wl2, ack))):
             if self.flight.outstanding == 0 and wnd > self.snd_wnd:
                 self.backoff = 0
@@ -1242,7 +1247,8 @@ cdef class TcpSocket(Endpoint):
                 if self.ca != LOSS and not self.cc.models:
                     self.w.cwnd = min(self.w.cwnd, self.w.ssthresh) if self.ca == RECOVERY else self.w.ssthresh
                 self.leave()
-        elif self.ca >= RECOVERY and self.undo_marker_set and (r.spurious or dsack and self.undo_retrans == 0 and self.retrans_ts):
+        elif self.ca >= RECOVERY and self.undo_marker_set and (
+                r.spurious and self.flight.retrans == 0 or dsack and self.undo_retrans == 0 and self.retrans_ts):
             self.undo()
             lost = False
         elif self.ca <= DISORDER:

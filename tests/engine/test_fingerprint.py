@@ -7,7 +7,7 @@ from pathlib import Path
 from simcore.docker.compose import load
 from simcore.study.scenario import World
 
-JOURNEY = "49358b907f2633895e618f04fa71dfc55af8807d23e129fc9814b1da714cb4b9"
+JOURNEY = "edff2e988ff95625c2fef542f5c1e40c90e4767a2a412061657739469a37cc87"
 
 
 def test_journey(root: Path, tmp_path: Path) -> None:

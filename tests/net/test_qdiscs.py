@@ -39,7 +39,8 @@ FLOOD: dict[str, Any] = {"rate": 2000, "size": 1000}       # 16 Mbit/s into 10
 
 def test_htb_guarantees_and_borrowing() -> None:
     classes = {"root": {"rate": "8Mbit"},
-               "a": {"parent": "root", "rate": "1Mbit", "ceil": "8Mbit", "burst": "20k"}, "b": {"parent": "root", "rate": "3Mbit", "ceil": "8Mbit", "burst": "20k"},
+               "a": {"parent": "root", "rate": "1Mbit", "ceil": "8Mbit", "burst": "20k"},
+               "b": {"parent": "root", "rate": "3Mbit", "ceil": "8Mbit", "burst": "20k"},
                "c": {"parent": "root", "rate": "500kbit", "ceil": "2Mbit", "burst": "20k", "cburst": "20k"}}
     filters = [{"class": "a", "mark": 0}, {"class": "b", "src": "10.0.1.2/32"}, {"class": "c", "mark": "2/0xff"}]
     rows, link = run({"kind": "htb", "classes": classes, "filters": filters}, [dict(FLOOD) for _ in range(3)])
