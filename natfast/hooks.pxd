@@ -40,6 +40,7 @@ cdef class Netfilter:
     cdef object defrag
     cdef list whole
     cdef int run(self, int hook, Packet* p) noexcept nogil
+    cdef bint translates(self, const Packet* p) noexcept nogil
     cdef void put(self, Packet* p) noexcept nogil
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1

@@ -451,6 +451,10 @@ cdef class Netfilter:
             return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 
+    cdef bint translates(self, const Packet* p) noexcept nogil:
+        """Has the packet's connection a mapping?"""
+        return p.ct != 0 and self.c.table.entries[p.ct].status & IPS_NAT_MASK != 0
+
     cdef int filter_forward(self, Packet* p) noexcept nogil:
         """The filter table's FORWARD, walked only where an established connection's way depends on the packet."""
         cdef Path* path

@@ -6,6 +6,7 @@ ignored; a key that nobody knows is an error.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from simcore import units
 from simcore.docker.ipam import IpamError, Pool
 from simcore.errors import ScenarioError
+from simcore.net import presets
 from simcore.net.cable import LinkParameters
+from simcore.net.cpu import Costs
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
@@ -131,6 +134,35 @@ class Links(Model):
     server: LinkSpec = LinkSpec()
 
 
+class CpuSpec(Model):
+    """The time that the host's cores take for packets."""
+
+    preset: str = "linux-6.18"
+    costs: dict[str, Annotated[float, Field(ge=0)]] = {}
+    cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    backlog: Annotated[int, Field(ge=1)] = 1000
+    steering: Literal["rss", "shared"] = "rss"
+
+    def build(self) -> Costs:
+        """The preset with what `costs` changes.
+
+        Raises
+        ------
+        ScenarioError
+            If the preset does not exist.
+        """
+        return replace(presets.load(self.preset), **self.costs)
+
+    @field_validator("costs")
+    @classmethod
+    def _names(cls, value: dict[str, float]) -> dict[str, float]:
+        known = [f.name for f in fields(Costs)]
+        for key in value:
+            if key not in known:
+                raise ValueError(f"{key}: unknown, expected {', '.join(known)} (nanoseconds)")
+        return value
+
+
 class HostSpec(Model):
     """The Docker host."""
 
@@ -139,6 +171,7 @@ class HostSpec(Model):
     userland_proxy: bool = Field(default=True, alias="userland-proxy")
     bridge_nf_call_iptables: bool = Field(default=True, alias="bridge-nf-call-iptables")
     sysctls: dict[str, float | str] = {}
+    cpu: CpuSpec | None = None
 
 
 class RouterSpec(Model):

@@ -36,6 +36,18 @@ cdef class Endpoint(Handler):
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void error(self, int kind, int code, uint32_t info) noexcept
 
+cdef class Processor(Handler):
+    """What takes the time of handling packets, if it is to be counted; see `simcore.net.cpu`."""
+    cdef bint running           # a packet is being handled: what leaves waits until its time has passed
+    cdef uint32_t bridged       # what the packet at hand has needed
+    cdef uint32_t routed
+    cdef uint32_t tracked
+    cdef uint32_t natted
+    cdef uint32_t delivered
+    cdef void offer(self, Frame* f, int port) noexcept
+    cdef void hold(self, Interface dev, Frame* f) noexcept
+    cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept
+
 cdef class Namespace(Device):
     cdef readonly object env
     cdef readonly list interfaces
@@ -44,6 +56,7 @@ cdef class Namespace(Device):
     cdef readonly dict sysctl
     cdef RouteTable routes
     cdef Host host
+    cdef Processor cpu          # None: handling takes no time
     cdef Options options        # of the packet at hand
     cdef U64Map neighbours
     cdef list neighbour_objects
@@ -66,6 +79,8 @@ cdef class Namespace(Device):
     cdef uint16_t next_port
     cdef FrameQueue looped      # frames on their way through lo
 
+    cdef void process(self, Frame* f, int port) noexcept
+    cdef void leave(self, Interface dev, Frame* f) noexcept
     cdef void drop(self, Frame* f, Packet* p, str reason) noexcept
     cdef void note(self, str place, Frame* f, str what) noexcept
     cdef void bridge_receive(self, Interface port, Frame* f) noexcept

@@ -95,6 +95,17 @@ cdef class Endpoint(Handler):
         pass
 
 
+cdef class Processor(Handler):
+    cdef void offer(self, Frame* f, int port) noexcept:
+        frame_free(f)
+
+    cdef void hold(self, Interface dev, Frame* f) noexcept:
+        frame_free(f)
+
+    cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept:
+        frame_free(f)
+
+
 cdef inline uint64_t mac_key(const uint8_t* m) noexcept nogil:
     return (<uint64_t>be16(m) << 32) | be32(m + 2)
 
@@ -349,6 +360,12 @@ cdef class Namespace(Device):
     # --- receiving ---------------------------------------------------------------------------------
 
     cdef void receive(self, Frame* f, int port) noexcept:
+        if self.cpu is not None:
+            self.cpu.offer(f, port)
+        else:
+            self.process(f, port)
+
+    cdef void process(self, Frame* f, int port) noexcept:
         cdef Interface dev = <Interface>self.port_interface[port]
         self.options.size = 0
         if not dev.up or f.len < ETH_HLEN:
@@ -392,6 +409,8 @@ cdef class Namespace(Device):
         cdef uint32_t before
         cdef bint hooked = False
         cdef Neighbour n
+        if self.cpu is not None:
+            self.cpu.bridged += 1
         if f.data[6] & 1 or mac_key(f.data + 6) == 0:
             self.drop(f, NULL, "bad source MAC")
             return
@@ -417,6 +436,8 @@ cdef class Namespace(Device):
                 if f == NULL:
                     return
             hooked = True
+            if self.cpu is not None:
+                self.cpu.tracked += 1
             view(&p, f)
             p.iif = bridge.number
             p.physin = port.number
@@ -668,6 +689,8 @@ cdef class Namespace(Device):
                 f = self.reassemble(f, dev.index)
                 if f == NULL:
                     return
+            if self.cpu is not None:
+                self.cpu.tracked += 1
             view(p, f)
             p.iif = dev.number
             before = ip_dst(p.data)
@@ -781,6 +804,8 @@ cdef class Namespace(Device):
             self.icmp_error(ICMP_DEST_UNREACH, 4, out.mtu, f, p, False)
             self.drop(f, p, "fragmentation needed and DF set")
             return
+        if self.cpu is not None:
+            self.cpu.routed += 1
         ip[8] -= 1
         put16(ip + 10, decrease_ttl(be16(ip + 10)))
         if out is dev and dev.send_redirects:
@@ -804,6 +829,8 @@ cdef class Namespace(Device):
                 self.drop(f, p, "POSTROUTING")
                 return
             settle_length(f, p)
+            if self.cpu is not None and self.netfilter.translates(p):
+                self.cpu.natted += 1
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1; FORWARD accepted" + (
                     "" if ip_src(ip) == before else "; POSTROUTING: reverse mapping" if p.ctinfo >= IP_CT_IS_REPLY
@@ -910,7 +937,10 @@ cdef class Namespace(Device):
             return
         e = self.find_endpoint(protocol, ip_dst(ip), be16(f.data + l4 + 2), ip_src(ip), be16(f.data + l4))
         if e is not None:
-            e.packet(f, l4)
+            if self.cpu is not None and self.cpu.running:
+                self.cpu.hold_local(e, f, l4)
+            else:
+                e.packet(f, l4)
         elif protocol == IPPROTO_UDP:
             if w.kind == W_LOCAL:
                 self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, True)
@@ -1110,6 +1140,12 @@ cdef class Namespace(Device):
         if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
             self.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
             return
+        if self.cpu is not None and self.cpu.running:
+            self.cpu.hold(dev, f)
+        else:
+            self.leave(dev, f)
+
+    cdef void leave(self, Interface dev, Frame* f) noexcept:
         dev.tx_packets += 1
         dev.tx_bytes += f.len
         if dev.tap is not None:

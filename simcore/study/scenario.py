@@ -18,6 +18,7 @@ from simcore.errors import ScenarioError
 from simcore.measure.capture import CaptureTap, TraceTap
 from simcore.measure.trace import Tracer
 from simcore.net.cable import change
+from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
 from simcore.traffic import http
@@ -63,6 +64,8 @@ class World:
         self._add_services()
         self.host.start(x.links.container.parameters(),
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
+        cpu = x.host.cpu
+        self.cpu = Cpu(self.host.namespace, cpu.build(), cpu.cores, cpu.backlog, cpu.steering) if cpu else None
         self.internet = Internet(self.env, self.streams, x.router.address)
         self.internet.connect(self.host, x.links.host.parameters())
         for name, server in x.servers.items():
@@ -244,6 +247,12 @@ class World:
             if self.writer is not None:
                 self.writer.close()
 
+    def _cpu(self) -> dict[str, Any] | None:
+        if self.cpu is None:
+            return None
+        cores = self.cpu.stats
+        return {"cores": cores, "utilisation": [c["busy_s"] / self.env.now if self.env.now else 0.0 for c in cores]}
+
     def summary(self) -> dict[str, Any]:
         """What happened, as JSON has it."""
         host = self.host.namespace
@@ -260,7 +269,7 @@ class World:
             "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
             "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
             "conntrack_stats": host.netfilter.stats if host.netfilter else {},
-            "links": links, "interfaces": interfaces, "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
+            "cpu": self._cpu(), "links": links, "interfaces": interfaces, "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
         }
 
 

@@ -79,15 +79,18 @@ EVENTS = st.lists(st.fixed_dictionaries(
 
 
 @given(workloads=WORKLOADS, containers=st.integers(2, 4), seed=st.integers(0, 1000), container=LINKS, host=LINKS, server=LINKS,
-       events=EVENTS, proxy=st.booleans(), brnf=st.booleans())
+       events=EVENTS, proxy=st.booleans(), brnf=st.booleans(),
+       cpu=st.sampled_from([None, {"cores": 2}, {"costs": {"route": 1e6, "local": 1e5}, "backlog": 3}, {"cores": 3, "steering": "shared"}]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_worlds(tmp_path_factory: Any, workloads: list[dict[str, Any]], containers: int, seed: int, container: dict[str, Any],
-                       host: dict[str, Any], server: dict[str, Any], events: list[dict[str, Any]], proxy: bool, brnf: bool) -> None:
+                       host: dict[str, Any], server: dict[str, Any], events: list[dict[str, Any]], proxy: bool, brnf: bool,
+                       cpu: dict[str, Any] | None) -> None:
     directory = tmp_path_factory.mktemp("engines")
     services: dict[str, Any] = {f"c{i}": {} for i in range(containers)}
     services["c1"] = {"ports": ["8080:80"], "x-simcore": {"http": {"port": 80, "size": 5000}}}
     compose = Compose.model_validate({"services": services, "x-simcore": {
-        "seed": seed, "duration": "2s", "host": {"userland-proxy": proxy, "bridge-nf-call-iptables": brnf},
+        "seed": seed, "duration": "2s",
+        "host": {"userland-proxy": proxy, "bridge-nf-call-iptables": brnf, **({"cpu": cpu} if cpu else {})},
         "links": {"container": container, "host": host, "server": server}, "events": events,
         "servers": {"web": {"address": "93.184.216.34", "http": {"port": 80}}, "db": {"address": "198.51.100.7"}},
         "workloads": [w for w in workloads if w["from"] != w["to"]]}})
