@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from simcore.docker import compose
 from simcore.errors import ScenarioError, SimcoreError
 from simcore.measure.report import print_run
 from simcore.study import bench as benchmarks
+from simcore.study import kernel
 from simcore.study.scenario import World, write_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -141,6 +143,30 @@ def bench(workload: Annotated[BenchName, typer.Argument(help="wan-udp (A) or wan
         return
     for key, value in row.items():
         print(f"{key:>20}  {value:.6g}" if isinstance(value, float) else f"{key:>20}  {value}")
+
+
+@app.command(epilog="Example:  simcore calibrate --out host.json   (then x-simcore.host.cpu.preset: host.json)")
+def calibrate(out: Annotated[Path, typer.Option(help="File to write the costs to.")] = Path("host.json"),
+              packets: Annotated[int, typer.Option(min=1000, help="Packets of one measurement.")] = 100_000,
+              repeats: Annotated[int, typer.Option(min=1, help="Measurements of each path; the median counts.")] = 5,
+              as_json: Annotated[bool, typer.Option("--json", help="Print the file's content, too.")] = False) -> None:
+    """Measure what this machine's kernel needs for a packet, in network namespaces of its own (root)."""
+    reason = kernel.available()
+    if reason:
+        raise ScenarioError(f"calibrate {reason}")
+    if not out.parent.is_dir():
+        raise ScenarioError(f"--out {out}: no such directory")
+    measured = kernel.measure(packets=packets, repeats=repeats, progress=lambda text: print(f"simcore: {text}", file=sys.stderr))
+    result = {"costs": asdict(kernel.costs(measured)), "measured_ns": measured, **kernel.describe()}
+    write_json(out, result)
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, ns in measured.items():
+        print(f"{name:>12}  {ns:8.0f} ns per packet   {kernel.WHAT.get(name, '')}")
+    for name, ns in asdict(kernel.costs(measured)).items():
+        print(f"{name:>12}  {ns:8.0f} ns")
+    print(f"written to {out}")
 
 
 def main(argv: list[str] | None = None) -> Any:
