@@ -867,6 +867,23 @@ cdef class Netfilter:
         lines.sort(key=lambda line: line.split(" src=", 1)[1])
         return lines
 
+    def occupancy(self, now=None):
+        """Connections by protocol and state, as {"tcp ESTABLISHED": 3, "udp UNREPLIED": 1, ...}."""
+        cdef uint32_t i
+        cdef Entry* e
+        cdef dict out = {}
+        if now is not None:
+            self.clock(now)
+        for i in range(1, self.c.table.fresh):
+            e = &self.c.table.entries[i]
+            if not e.status & IPS_CONFIRMED or expired(e, self.c.now):
+                continue
+            state = (TCP_STATES[e.state] if e.proto == IPPROTO_TCP else SCTP_STATES[e.state] if e.proto == IPPROTO_SCTP
+                     else "ASSURED" if e.status & IPS_ASSURED else "REPLIED" if e.status & IPS_SEEN_REPLY else "UNREPLIED")
+            key = f"{PROTOCOL_NAMES.get(e.proto, e.proto)} {state}"
+            out[key] = out.get(key, 0) + 1
+        return dict(sorted(out.items()))
+
     def chain_lengths(self):
         """How many of the index's buckets have a chain of 1, 2, ... bucket lengths (index 0 is empty): how evenly tuples spread."""
         cdef Table* t = &self.c.table

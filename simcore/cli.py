@@ -18,7 +18,7 @@ from simcore.errors import ScenarioError, SimcoreError
 from simcore.measure.report import print_run
 from simcore.study import bench as benchmarks
 from simcore.study import kernel
-from simcore.study.scenario import World, write_json
+from simcore.study.scenario import World, write_flows, write_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   help="Simulate container networks packet by packet, as Linux forwards them.")
@@ -66,6 +66,12 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         duration: Annotated[float | None, typer.Option(min=0, help="Seconds to simulate instead of the file's.")] = None,
         engine: Annotated[Engine, typer.Option(help="Who drives packet events; the results are the same.")] = Engine.compiled,
         as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+        expression: Annotated[str | None, typer.Option("--filter", help="Capture only what this tcpdump expression passes.")] = None,
+        snaplen: Annotated[int, typer.Option(min=0, help="Bytes captured of a frame, 0 for all.")] = 0,
+        interface: Annotated[list[str] | None, typer.Option(help="Capture only here (repeatable), as host/eth0.")] = None,
+        flows: Annotated[bool, typer.Option("--flows", help="Record every flow: loss, delay, jitter; also in OUT/flows.csv.")] = False,
+        sample: Annotated[float | None, typer.Option(min=1e-6, help="Sample queues and conntrack (s), into OUT/series.csv.")] = None,
+        waits: Annotated[bool, typer.Option("--waits", help="Distribution of waiting times at every link.")] = False,
         trace: Annotated[bool, typer.Option("--trace/--no-trace", help="Follow packets hop by hop.")] = True,
         capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Write the capture.")] = True) -> None:
     """Simulate a Compose file (or a Python scenario) and explain what happened."""
@@ -83,17 +89,32 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
     if capture:
         if not target.parent.is_dir():
             raise ScenarioError(f"--pcap {target}: no such directory")
-        world.capture(target)
+        world.capture(target, expression, snaplen, interface or ())
     tracer = world.trace() if trace and not as_json and not _heavy(world) else None
-    world.run(duration)
+    if flows:
+        world.record_flows()
+    if waits:
+        world.measure_waits()
+    if sample is not None:
+        world.sample(sample)
+    world.run(duration, progress=True)
     summary = world.summary()
+    if world.flows is not None:
+        write_flows(out / "flows.csv", summary["flows"])
+    if world.sampler is not None:
+        world.sampler.write(out / "series.csv")
     write_json(out / "summary.json", summary)
     if as_json:
         print(json.dumps(summary))
-        return
-    console = _console()
-    print_run(console, summary, tracer.packets() if tracer else None)
-    console.print(f"results     {out / 'summary.json'}" + (f", {target}" if capture else ""), soft_wrap=True)
+    else:
+        console = _console()
+        print_run(console, summary, tracer.packets() if tracer else None)
+        written = [out / "summary.json", *([target] if capture else []), *([out / "flows.csv"] if flows else []),
+                   *([out / "series.csv"] if sample is not None else [])]
+        console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    if world.partial:
+        print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
+        raise typer.Exit(130)
 
 
 def _heavy(world: World) -> bool:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any, Literal
 
 import simpy
@@ -11,6 +12,7 @@ class Calendar:
     wake: bool
     executed: int
     simpy_driven: bool
+    watcher: Callable[[], None] | None
     def peek(self) -> float: ...
     def run_before(self, limit: float) -> None: ...
     def check(self) -> None: ...

@@ -6,6 +6,12 @@ from simpy.events import NORMAL
 
 from libc.stdlib cimport abort, free, realloc
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef enum:
+    LOOK = 0x3FFF               # packet events between two looks at the world outside, less one
+
 PACKET = 2
 """Priority of packet events in SimPy's queue: after URGENT (0) and NORMAL (1)."""
 
@@ -118,9 +124,17 @@ cdef class Calendar:
             self.executed += 1
             h = <Handler>e.handler
             h.fire(e.token)
+            if self.executed & LOOK == 0:
+                self.look()
             if self.wake:
                 break
         self.check()
+
+    def look(self):
+        """Now and then: has the user pressed Ctrl-C; tell whoever watches the run."""
+        PyErr_CheckSignals()
+        if self.watcher is not None:
+            self.watcher()
 
     def check(self):
         """Raise what a device's Python code raised."""
@@ -141,6 +155,8 @@ cdef class _Fire:
 
     def __call__(self, event):
         self.calendar.executed += 1
+        if self.calendar.executed & LOOK == 0:
+            self.calendar.look()
         self.handler.fire(self.token)
         self.calendar.check()
 

@@ -4,16 +4,36 @@ from simcore.net.interface cimport Interface, Tap
 
 
 cdef class CaptureTap(Tap):
-    """Writes every frame of one interface to a pcapng writer."""
+    """Writes the frames of one interface to a pcapng writer.
+
+    Parameters
+    ----------
+    writer : natfast.capture.PcapngWriter
+    place : str
+        The interface's name in the file.
+    test : callable, optional
+        Only frames for which `test(bytes)` is true; see `simcore.measure.expression`.
+    snaplen : int
+        Bytes kept of a frame, 0 for all.
+    """
     cdef object writer
+    cdef object test
+    cdef int snaplen
     cdef int number
 
-    def __init__(self, writer, str place):
+    def __init__(self, writer, str place, test=None, int snaplen=0):
         self.writer = writer
-        self.number = writer.add_interface(place)
+        self.test = test
+        self.snaplen = snaplen
+        self.number = writer.add_interface(place, snaplen)
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        self.writer.write(self.number, time, frame_bytes(f))
+        cdef bytes data = frame_bytes(f)
+        if self.test is not None and not self.test(data):
+            return
+        if self.snaplen and len(data) > self.snaplen:
+            data = data[:self.snaplen]
+        self.writer.write(self.number, time, data, f.len)
 
 
 cdef class TraceTap(Tap):

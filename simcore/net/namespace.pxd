@@ -36,6 +36,11 @@ cdef class Endpoint(Handler):
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void error(self, int kind, int code, uint32_t info) noexcept
 
+cdef class FlowProbe:
+    """Sees each packet as its sender made it and as its receiver got it; see `simcore.measure.flows`."""
+    cdef void sent(self, Frame* f, double now) noexcept
+    cdef void arrived(self, const Frame* f, double now) noexcept
+
 cdef class Processor(Handler):
     """What takes the time of handling packets, if it is to be counted; see `simcore.net.cpu`."""
     cdef bint running           # a packet is being handled: what leaves waits until its time has passed
@@ -74,6 +79,7 @@ cdef class Namespace(Device):
     cdef double icmp_ratelimit
     cdef dict icmp_tokens
     cdef dict redirects         # source -> (how often it was told, when)
+    cdef public FlowProbe flows
     cdef public object tracer
     cdef readonly dict drops
     cdef uint16_t next_port

@@ -22,6 +22,7 @@ class Namespace(Device):
     sysctl: dict[str, Any]
     drops: dict[str, int]
     tracer: Any
+    flows: Any
     def __init__(self, env: Environment, name: str, sysctl: Mapping[str, Any] | None = None, rules: Rules | None = None,
                  seed: int = 0) -> None: ...
     def add_interface(self, name: str, kind: int = 0, mac: str = ..., mtu: int = 1500) -> Interface: ...

@@ -95,6 +95,14 @@ cdef class Endpoint(Handler):
         pass
 
 
+cdef class FlowProbe:
+    cdef void sent(self, Frame* f, double now) noexcept:
+        pass
+
+    cdef void arrived(self, const Frame* f, double now) noexcept:
+        pass
+
+
 cdef class Processor(Handler):
     cdef void offer(self, Frame* f, int port) noexcept:
         frame_free(f)
@@ -881,6 +889,8 @@ cdef class Namespace(Device):
                 self.drop(f, p, "INPUT")
                 return
             self.netfilter.put(p)
+        if self.flows is not None:
+            self.flows.arrived(f, self.calendar.now)
         ip = f.data + IP
         l4 = IP + ip_ihl(ip)
         n = f.len - l4
@@ -1014,6 +1024,8 @@ cdef class Namespace(Device):
         if w.kind == W_UNREACHABLE:
             self.drop(f, NULL, "no route from here")
             return
+        if self.flows is not None:
+            self.flows.sent(f, self.calendar.now)
         if self.netfilter is not None:
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
@@ -1401,7 +1413,6 @@ cdef class Namespace(Device):
             r.data[o + 1] = 0
             set_checksum_l4(r, o, 2, IPPROTO_ICMP)
             r.checksum_ok = 1
-            r.flow = f.flow
             frame_free(f)
             self.local_out(r)
             return

@@ -1,9 +1,11 @@
 """A scenario: a Compose file made into a world, run, and summed up."""
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,18 @@ from simcore.docker.compose import Compose, Event, Workload, parse_port
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
+from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
 from simcore.measure.capture import CaptureTap, TraceTap
+from simcore.measure.expression import compile_filter
+from simcore.measure.flows import FlowTable
+from simcore.measure.series import Sampler
 from simcore.measure.trace import Tracer
 from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
+from simcore.study.progress import Progress
 from simcore.traffic import http
 from simcore.traffic.udp import UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
@@ -78,6 +85,9 @@ class World:
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
         self.writer: PcapngWriter | None = None
+        self.flows: FlowTable | None = None
+        self.sampler: Sampler | None = None
+        self.partial = False
         for i, event in enumerate(x.events):
             self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link")))
         for i, workload in enumerate(x.workloads):
@@ -157,13 +167,39 @@ class World:
             return self.host.address.split("/")[0]
         return name
 
-    def capture(self, path: Path) -> None:
-        """Write every interface's frames to a pcapng file."""
+    def capture(self, path: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
+        """Write frames to a pcapng file: of every interface, or of those named `namespace/interface`.
+
+        Raises
+        ------
+        ScenarioError
+            For a filter expression that is none (`simcore.measure.expression`), or an interface that does not exist.
+        """
+        test = None if expression is None else compile_filter(expression)
+        places = {dev.place: dev for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
+        for name in interfaces:
+            if name not in places:
+                raise ScenarioError(f"interface {name!r} does not exist, expected one of {', '.join(places)}")
         self.writer = PcapngWriter(path)
+        for place in interfaces or places:
+            places[place].tap = CaptureTap(self.writer, place, test, snaplen)
+
+    def record_flows(self) -> FlowTable:
+        """Keep a record of every flow; returns the table."""
+        self.flows = FlowTable()
         for ns in self.namespaces():
-            for dev in ns.interfaces:
-                if dev.name != "lo":
-                    dev.tap = CaptureTap(self.writer, dev.place)
+            ns.flows = self.flows
+        return self.flows
+
+    def sample(self, interval: float) -> Sampler:
+        """Look at links and conntrack every `interval` seconds; returns the series."""
+        self.sampler = Sampler(self.env, interval, self.links, self.host.namespace.netfilter)
+        return self.sampler
+
+    def measure_waits(self) -> None:
+        """Keep the distribution of waiting times at every link."""
+        for link in self.links.values():
+            link.delays = Histogram()
 
     def trace(self) -> Tracer:
         """Follow every packet; returns the tracer."""
@@ -236,11 +272,19 @@ class World:
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, duration: float | None = None) -> None:
-        """Run for `duration` seconds, the file's, or until nothing happens any more."""
+    def run(self, duration: float | None = None, progress: bool = False) -> None:
+        """Run for `duration` seconds, the file's, or until nothing happens any more.
+
+        Ctrl-C ends the run where it is: what was measured so far stays, and `partial` is true.
+        """
         limit = duration if duration is not None else self.compose.x.duration
+        if limit is None and self.sampler is not None:
+            raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
         try:
-            self.env.run(until=limit)
+            with Progress(self.env, limit) if progress else nullcontext():
+                self.env.run(until=limit)
+        except KeyboardInterrupt:
+            self.partial = True
         finally:
             for f in self.finished:
                 f()
@@ -257,19 +301,25 @@ class World:
         """What happened, as JSON has it."""
         host = self.host.namespace
         links = {name: {"packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
-                        "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0}
+                        "lost": link.lost,
+                        "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0,
+                        "mean_queue": link.queue_seconds / self.env.now if self.env.now else 0.0,
+                        "utilisation": link.busy_seconds / self.env.now if self.env.now else 0.0,
+                        **({"marked": link.qdisc.marked} if link.qdisc is not None else {}),
+                        **({"wait_s": link.delays.summary()} if link.delays is not None else {})}
                  for name, link in self.links.items()}
         interfaces = {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
                                   "tx_bytes": dev.tx_bytes}
                       for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
         return {
-            "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now,
+            "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now, "partial": self.partial,
             "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
             "workloads": [_outcome(o) for o in self.outcomes],
             "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
             "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
             "conntrack_stats": host.netfilter.stats if host.netfilter else {},
             "cpu": self._cpu(), "links": links, "interfaces": interfaces, "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
+            **({"flows": self.flows.records()} if self.flows is not None else {}),
         }
 
 
@@ -326,6 +376,21 @@ def _latency(outcomes: list[Outcome]) -> dict[str, float] | None:
     """Round-trip times of all pings: least, mean, most."""
     rtts = [r for o in outcomes for r in o.values.get("rtt_s", ()) if r is not None]
     return {"min": min(rtts), "mean": sum(rtts) / len(rtts), "max": max(rtts), "count": len(rtts)} if rtts else None
+
+
+def write_flows(path: Path, records: list[dict[str, Any]]) -> None:
+    """Flow records as CSV, one line a flow, under its name when it is whole."""
+    rows = []
+    for r in records:
+        row = {k: v for k, v in r.items() if k != "delay_s"}
+        rows.append({**row, **{f"delay_{k}_s": v for k, v in r.get("delay_s", {}).items()}})
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", newline="") as f:
+        writer = csv.DictWriter(f, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

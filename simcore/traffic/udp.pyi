@@ -5,7 +5,6 @@ from simcore.net.namespace import Endpoint, Namespace
 
 class UdpSource(Handler):
     sent: int
-    flow: int
     def __init__(self, namespace: Namespace, address: str, port: int, source_port: int, rate: float, size: int,
                  rng: np.random.Generator | None = None, start: float = 0.0, stop: float = ...) -> None: ...
 

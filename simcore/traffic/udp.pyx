@@ -39,7 +39,6 @@ cdef class UdpSource(Handler):
     cdef double[::1] draws
     cdef int drawn
     cdef readonly uint64_t sent
-    cdef public uint32_t flow
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
                  double start=0.0, double stop=float("inf")):
@@ -87,7 +86,6 @@ cdef class UdpSource(Handler):
         check = <uint16_t>~fold(sum_bytes(u, 8) + pseudo_sum(f.data + 14, IPPROTO_UDP, n))
         put16(u + 6, check if check != 0 else 0xFFFF)
         f.checksum_ok = 1
-        f.flow = self.flow
         self.sent += 1
         self.ns.local_out(f)
         self.ns.calendar.at(self.ns.calendar.now + self.gap(), self, 0)

@@ -86,7 +86,6 @@ cdef class TcpSocket(Endpoint):
     cdef readonly uint64_t segments_in
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
-    cdef public uint32_t flow
     cdef public uint32_t mark
     cdef readonly list history
     cdef double fin_timeout(self) noexcept

@@ -455,7 +455,6 @@ cdef class TcpSocket(Endpoint):
             memcpy(t + header, <const char*>data, n)
         put16(t + 16, <uint16_t>~fold(sum_bytes(t, have) + pseudo_sum(f.data + IP, IPPROTO_TCP, header + n)))
         f.checksum_ok = 1
-        f.flow = self.flow
         f.mark = self.mark
         if flags & TCP_ACK:
             self.unacked_bytes = 0

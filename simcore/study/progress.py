@@ -1,0 +1,64 @@
+"""How far a run is, on stderr, when it takes longer than two seconds."""
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from simcore.engine import Environment
+
+FIRST = 2.0
+"""Seconds of wall time before anything is said."""
+
+
+class Progress:
+    """Tells simulated time, events per second and the time left.
+
+    On a terminal one line is rewritten twice a second; elsewhere a plain line comes every ten seconds.
+
+    Parameters
+    ----------
+    env : Environment
+    limit : float or None
+        Simulated seconds at which the run ends, None if nobody knows.
+    """
+
+    def __init__(self, env: Environment, limit: float | None, stream: TextIO | None = None) -> None:
+        self.env, self.limit = env, limit
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
+        self.began = time.monotonic()
+        self.next = self.began + FIRST
+        self.started_at = env.now
+        self.executed = env.calendar.executed
+        self.shown = False
+
+    def __enter__(self) -> Progress:
+        self.env.calendar.watcher = self.look
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.env.calendar.watcher = None
+        if self.shown and self.live:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+    def look(self) -> None:
+        """Say something if it is time to."""
+        now = time.monotonic()
+        if now < self.next:
+            return
+        self.next = now + (0.5 if self.live else 10.0)
+        self.shown = True
+        self.stream.write(("\r\x1b[K" if self.live else "") + self.line(now - self.began) + ("" if self.live else "\n"))
+        self.stream.flush()
+
+    def line(self, wall: float) -> str:
+        """The text after `wall` seconds."""
+        done = self.env.now - self.started_at
+        rate = (self.env.calendar.executed - self.executed) / wall
+        text = f"simcore: {self.env.now:.3f} s simulated"
+        if self.limit is not None and done > 0:
+            left = (self.limit - self.env.now) / done * wall
+            text += f" of {self.limit:g} ({100 * self.env.now / self.limit:.0f} %), {left:.0f} s left"
+        return text + f", {rate / 1e6:.2f} M events/s"
