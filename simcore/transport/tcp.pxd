@@ -1,5 +1,6 @@
 """TCP connections and listeners as C sees them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame
 from simcore.engine.timer cimport Timer
 from simcore.net.namespace cimport Endpoint, Namespace
@@ -17,6 +18,13 @@ ctypedef struct Options:                # of a received segment
     const uint8_t* sacks
     int n_sacks
 
+cdef class App(Handler):
+    """What a compiled application is told by its sockets; it may call their methods at once."""
+    cdef void connected(self, TcpSocket s) noexcept
+    cdef void data(self, TcpSocket s) noexcept              # bytes can be read
+    cdef void ended(self, TcpSocket s) noexcept             # the other side has closed
+    cdef void gone(self, TcpSocket s, int number) noexcept  # over: errno, 0 if in good order
+
 cdef class TcpSocket(Endpoint):
     cdef Namespace ns
     cdef TcpListener parent
@@ -24,6 +32,7 @@ cdef class TcpSocket(Endpoint):
     cdef public int mss
     cdef int mss_offered                # ours, once the other's is known
     cdef uint32_t iss, snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
+    cdef uint32_t small_end             # of the last segment that was not full
     cdef uint32_t high                  # the highest sequence number ever sent
     cdef uint32_t irs, rcv_nxt, rcv_edge
     cdef int snd_scale, rcv_scale
@@ -87,6 +96,13 @@ cdef class TcpSocket(Endpoint):
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
     cdef public uint32_t mark
+    cdef bint driven                    # by an application
+    cdef App app                        # told instead of events; None: SimPy processes use the socket
+    cdef public int tag                 # the application's own
+    cdef void write(self, object data, bint more=*) noexcept
+    cdef bytes read(self, uint32_t size)
+    cdef uint64_t read_count(self, uint32_t size) noexcept
+    cdef void finish_sending(self) noexcept
     cdef readonly list history
     cdef double fin_timeout(self) noexcept
     cdef void start(self, int state) noexcept
@@ -157,5 +173,4 @@ cdef class TcpListener(Endpoint):
     cdef dict options
     cdef bint full(self) noexcept
     cdef void ready(self, TcpSocket sock) noexcept
-    cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void syn(self, Frame* f, uint32_t l4) noexcept

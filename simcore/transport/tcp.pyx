@@ -84,6 +84,20 @@ cdef enum:
     DUPACKS = 3
 
 
+cdef class App(Handler):
+    cdef void connected(self, TcpSocket s) noexcept:
+        pass
+
+    cdef void data(self, TcpSocket s) noexcept:
+        s.read_count(0xFFFFFFFFU)
+
+    cdef void ended(self, TcpSocket s) noexcept:
+        s.finish_sending()
+
+    cdef void gone(self, TcpSocket s, int number) noexcept:
+        pass
+
+
 cdef class TcpSocket(Endpoint):
     """A TCP connection.
 
@@ -106,6 +120,8 @@ cdef class TcpSocket(Endpoint):
         SO_KEEPALIVE: seconds idle before the first probe, between probes, and how many.
     discard : bool
         Read and forget what arrives, as a sink does; `recv` then only tells the end of the stream.
+    app : App, optional
+        A compiled application that is told what happens, instead of SimPy events.
 
     Attributes
     ----------
@@ -132,7 +148,7 @@ cdef class TcpSocket(Endpoint):
         flight_free(&self.flight)
 
     def __init__(self, Namespace namespace, int port=0, int rcvbuf=4 << 20, int sndbuf=4 << 20, bint nodelay=False, congestion=None,
-                 ecn=None, bint pacing=False, keepalive=None, bint discard=False):
+                 ecn=None, bint pacing=False, keepalive=None, bint discard=False, App app=None):
         cdef dict sysctl = namespace.sysctl
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 0-65535")
@@ -143,6 +159,8 @@ cdef class TcpSocket(Endpoint):
         self.sndbuf = sndbuf
         self.nodelay = nodelay
         self.discard = discard
+        self.app = app
+        self.driven = app is not None
         self.mss = 1460
         self.rto = RTO_FIRST
         self.w.ssthresh = INFINITE
@@ -311,6 +329,33 @@ cdef class TcpSocket(Endpoint):
         if self.state_ in (SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             self.emit(TCP_RST | TCP_ACK, self.snd_nxt, 0, 0)
         self.die(errno.ECONNABORTED)
+
+    # --- the same for compiled applications --------------------------------------------------------
+
+    cdef void write(self, object data, bint more=False) noexcept:
+        """Queue bytes or a number of zero bytes (`more` follow at once); what the connection cannot take any more is forgotten."""
+        cdef uint64_t n = data if isinstance(data, int) else len(data)
+        if self.failure or self.fin_queued or self.state_ not in (ESTABLISHED, CLOSE_WAIT, SYN_SENT, SYN_RCVD):
+            return
+        if not isinstance(data, int):
+            if self.tx is None:
+                self.tx = deque()
+            self.tx.append((self.tx_end, data))
+        self.tx_end += n
+        if not more:
+            self.push()
+
+    cdef bytes read(self, uint32_t size):
+        return self.take(size, False)
+
+    cdef uint64_t read_count(self, uint32_t size) noexcept:
+        return self.take(size, True)
+
+    cdef void finish_sending(self) noexcept:
+        """FIN after what is queued."""
+        if self.state_ != CLOSED and not self.fin_queued:
+            self.fin_queued = True
+            self.push()
 
     # --- helpers -----------------------------------------------------------------------------------
 
@@ -530,13 +575,16 @@ cdef class TcpSocket(Endpoint):
             parent.half_open.discard(self)
             self.parent = None
         flight_free(&self.flight)
+        if self.app is not None:
+            app, self.app = self.app, None
+            (<App>app).gone(self, self.failure)
 
     cdef void die(self, int number) noexcept:
         """The connection failed: everyone who waits is told."""
         self.failure = number
         self.finish()
         for event in (self.connecting, self.getter):
-            if event is not None and not event.triggered:
+            if event is not None and not event.triggered and not self.driven:
                 event.fail(os_error(number))
         if self.tx_waiters is not None:
             for event, _ in self.tx_waiters:
@@ -614,7 +662,12 @@ cdef class TcpSocket(Endpoint):
         self.rx.append((n, data))
 
     cdef void wake_reader(self) noexcept:
-        if self.getter is not None and (self.rx_bytes or self.fin_received):
+        if self.app is not None:
+            if self.rx_bytes:
+                self.app.data(self)
+            if self.fin_received and self.app is not None:
+                self.app.ended(self)
+        elif self.getter is not None and (self.rx_bytes or self.fin_received):
             event, self.getter = self.getter, None
             event.succeed(self.take(self.getter_max, self.getter_count))
 
@@ -676,8 +729,8 @@ cdef class TcpSocket(Endpoint):
                         self.arm(RTO, self.rto)             # zero window: probe
                     break
                 n = self.snd_wnd
-            if n < <uint32_t>size and self.flight.outstanding and not self.nodelay and not self.fin_queued:
-                break                                       # Nagle (RFC 896)
+            if n < <uint32_t>size and not self.nodelay and not self.fin_queued and after(self.small_end, self.snd_una):
+                break                                       # Nagle, as Minshall has it: one small segment may be out
             flags = TCP_ACK | (TCP_PSH if n == left else 0)
             if self.fin_queued and n == left:
                 flags |= TCP_FIN
@@ -715,6 +768,8 @@ cdef class TcpSocket(Endpoint):
         self.emit(flags, self.snd_nxt, at, n)
         flight_send(&self.flight, self.snd_nxt, end, HAS_FIN if flags & TCP_FIN else 0, now)
         self.bytes_out += n
+        if n < <uint32_t>self.payload():
+            self.small_end = end
         self.snd_nxt = end
         self.high = end
         self.spend(n)
@@ -1114,7 +1169,7 @@ cdef class TcpSocket(Endpoint):
         self.max_wnd = wnd
         self.snd_wl1 = seq
         self.snd_wl2 = self.snd_una
-        self.recover = self.snd_una
+        self.recover = self.small_end = self.snd_una
         self.w.mss = self.payload()
         self.w.cwnd = INITIAL_WINDOW * <double>self.w.mss if self.backoff < 2 else self.w.mss     # RFC 6298 5.7
         self.w.now = self.ns.calendar.now
@@ -1128,7 +1183,10 @@ cdef class TcpSocket(Endpoint):
             self.arm(KEEP, self.keep_idle)
         if self.connecting is not None:
             event, self.connecting = self.connecting, None
-            event.succeed(self)
+            if self.app is None:
+                event.succeed(self)
+        if self.app is not None:
+            self.app.connected(self)
         if parent is not None:
             self.parent = None
             parent.ready(self)
@@ -1480,6 +1538,8 @@ cdef class TcpListener(Endpoint):
 
     cdef void ready(self, TcpSocket sock) noexcept:
         self.half_open.discard(sock)
+        if sock.driven:
+            return
         if self.getters:
             self.getters.popleft().succeed(sock)
         else:

@@ -370,6 +370,10 @@ def test_nagle_holds_small_segments_back() -> None:
     s.peer.send("A", 1001, 101)
     s.until(0.11)
     assert [x.length for x in s.peer.data()] == [100, 200]
+    m = Script()
+    m.connect(sender(1448 + 100))                       # Minshall: the tail of a write is not held behind full segments
+    m.until(0.08)
+    assert [x.length for x in m.peer.data()] == [1448, 100]
     t = Script()
     t.connect(drip, nodelay=True)
     t.until(0.08)

@@ -1,0 +1,28 @@
+from typing import Any
+
+import numpy as np
+import simpy
+
+from simcore.engine.histogram import Histogram
+from simcore.net.namespace import Namespace
+from simcore.traffic.distributions import Distribution
+from simcore.transport.tcp import TcpListener
+
+class LoadServer:
+    namespace: Namespace
+    listener: TcpListener
+    requests: int
+    def __init__(self, namespace: Namespace, port: int, service: float = 0.0, **options: Any) -> None: ...
+
+class LoadClients:
+    started: int
+    finished: int
+    failed: int
+    connections: int
+    response_bytes: int
+    times: Histogram
+    errors: dict[str, int]
+    finished_event: simpy.Event
+    def __init__(self, namespace: Namespace, address: str, port: int, users: int, think: Distribution, request: Distribution,
+                 response: Distribution, rng: np.random.Generator, per_connection: int = 0, start: float = 0.0, stop: float = ...,
+                 most: int = 0, **options: Any) -> None: ...

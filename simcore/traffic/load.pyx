@@ -1,0 +1,233 @@
+import errno
+import struct
+
+import numpy as np
+import simpy
+
+from libc.stdint cimport uintptr_t
+
+from simcore.transport.tcp cimport App, TcpListener, TcpSocket
+
+cdef enum:
+    BATCH = 1024
+
+
+cdef class Batch:
+    """Values of a distribution, drawn a thousand at a time."""
+
+    def __init__(self, distribution, rng):
+        self.distribution = distribution
+        self.rng = rng
+        self.used = BATCH
+
+    cdef double next(self) noexcept:
+        if self.used == BATCH:
+            self.values = self.distribution.sample(self.rng, BATCH)
+            self.at = <double*><uintptr_t>self.values.ctypes.data
+            self.used = 0
+        self.used += 1
+        return self.at[self.used - 1]
+
+
+cdef class LoadServer(App):
+    """Answers requests: each says how long it is and how long the answer is to be (eight bytes, then zeros).
+
+    Parameters
+    ----------
+    namespace : Namespace
+    port : int
+    service : float
+        Seconds between a request's last byte and the answer's first.
+    options
+        Of the listener and its sockets.
+    """
+
+    def __init__(self, Namespace namespace, int port, double service=0.0, **options):
+        self.namespace = namespace
+        namespace.env.handlers.append(self)
+        self.service = service
+        self.waiting = {}
+        self.delayed = {}
+        self.listener = TcpListener(namespace, port, app=self, **options)
+
+    cdef void connected(self, TcpSocket s) noexcept:
+        self.waiting[s] = b""
+
+    cdef void data(self, TcpSocket s) noexcept:
+        cdef bytes held
+        cdef uint32_t length, answer
+        try:
+            while True:
+                held = self.waiting.get(s, b"") + s.read(0xFFFFFFFFU)
+                self.waiting[s] = held
+                if len(held) < HEADER:
+                    return
+                length, answer = struct.unpack_from("!II", held)
+                if <uint32_t>len(held) < length:
+                    return
+                self.waiting[s] = held[length:]
+                self.requests += 1
+                if self.service > 0:
+                    self.tokens += 1
+                    self.delayed[self.tokens] = (s, answer)
+                    self.namespace.calendar.at(self.namespace.calendar.now + self.service, self, self.tokens)
+                else:
+                    s.write(answer)
+        except Exception as error:
+            self.namespace.calendar.fail(error)
+
+    cdef void fire(self, uint64_t token) noexcept:
+        cdef TcpSocket s
+        s, answer = self.delayed.pop(token)
+        s.write(answer)
+
+    cdef void ended(self, TcpSocket s) noexcept:
+        s.finish_sending()
+
+    cdef void gone(self, TcpSocket s, int number) noexcept:
+        self.waiting.pop(s, None)
+
+
+cdef class User:
+    """One of many who ask, wait for the answer, think, and ask again."""
+
+
+cdef class LoadClients(App):
+    """A closed loop of users.
+
+    Parameters
+    ----------
+    namespace : Namespace
+    address, port : destination
+    users : int
+        Each has one request under way at most, and one connection.
+    think, request, response : Distribution
+        Seconds between an answer and the next request; bytes of requests (8 at least) and of answers.
+    rng : numpy.random.Generator
+    per_connection : int
+        Requests that a connection carries before it is closed (keep-alive); 1 for a connection each, 0 for no end.
+    start, stop : float
+        Seconds; nobody asks after `stop`.
+    most : int
+        Requests in all, 0 for no end.
+    options
+        Of the sockets.
+    """
+
+    def __init__(self, Namespace namespace, str address, int port, int users, think, request, response, rng, int per_connection=0,
+                 double start=0.0, double stop=float("inf"), uint64_t most=0, **options):
+        cdef int i
+        if users < 1:
+            raise ValueError(f"users {users}: expected at least 1")
+        self.namespace = namespace
+        namespace.env.handlers.append(self)
+        self.address = address
+        self.port = port
+        self.think = Batch(think, rng)
+        self.request = Batch(request, rng)
+        self.response = Batch(response, rng)
+        self.per_connection = per_connection
+        self.stop = stop
+        self.most = most
+        self.options = options
+        self.times = Histogram()
+        self.errors = {}
+        self.done = simpy.Event(namespace.env)
+        self.users = [User() for _ in range(users)]
+        for i in range(users):                      # they do not all start at once
+            namespace.calendar.at(start + self.think.next(), self, i)
+
+    @property
+    def finished_event(self):
+        """Event of the last of `most` requests being over."""
+        return self.done
+
+    cdef void fire(self, uint64_t token) noexcept:
+        self.ask(<int>token)
+
+    cdef void ask(self, int i) noexcept:
+        """A user's next request: over the connection there is, or a new one."""
+        cdef User u = <User>self.users[i]
+        cdef TcpSocket s
+        if self.namespace.calendar.now >= self.stop or self.most and self.started >= self.most:
+            return
+        self.started += 1
+        u.began = self.namespace.calendar.now
+        u.asking = True
+        if u.socket is not None:
+            self.send(i)
+            return
+        try:
+            s = TcpSocket(self.namespace, app=self, **self.options)
+            s.tag = i
+            u.socket = s
+            u.left = self.per_connection if self.per_connection else 0x7FFFFFFF
+            self.connections += 1
+            s.connect(self.address, self.port)
+        except OSError as error:
+            u.socket = None
+            self.failed_with(i, error.errno)
+        except Exception as error:
+            self.namespace.calendar.fail(error)
+
+    cdef void connected(self, TcpSocket s) noexcept:
+        self.send(s.tag)
+
+    cdef void send(self, int i) noexcept:
+        cdef User u = <User>self.users[i]
+        cdef uint32_t n = max(<uint32_t>self.request.next(), <uint32_t>HEADER)
+        u.wanted = u.missing = max(<uint32_t>self.response.next(), <uint32_t>1)
+        u.left -= 1
+        u.socket.write(struct.pack("!II", n, u.wanted), True)
+        u.socket.write(n - HEADER)
+
+    cdef void data(self, TcpSocket s) noexcept:
+        cdef User u = <User>self.users[s.tag]
+        cdef uint64_t n = s.read_count(0xFFFFFFFFU)
+        if u.socket is not s or not u.asking:
+            return
+        if n < u.missing:
+            u.missing -= n
+            return
+        u.asking = False
+        self.finished += 1
+        self.response_bytes += u.wanted
+        self.times.record(self.namespace.calendar.now - u.began)
+        if u.left <= 0:
+            u.socket = None
+            s.finish_sending()
+        self.rest(s.tag)
+        self.check_done()
+
+    cdef void rest(self, int i) noexcept:
+        self.namespace.calendar.at(self.namespace.calendar.now + self.think.next(), self, i)
+
+    cdef void ended(self, TcpSocket s) noexcept:
+        """The server closed: an answer that was due will not come."""
+        cdef User u = <User>self.users[s.tag]
+        s.finish_sending()
+        if u.socket is s:
+            u.socket = None
+            if u.asking:
+                self.failed_with(s.tag, errno.ECONNRESET)
+
+    cdef void gone(self, TcpSocket s, int number) noexcept:
+        cdef User u = <User>self.users[s.tag]
+        if u.socket is s:
+            u.socket = None
+            if u.asking:
+                self.failed_with(s.tag, number)
+
+    def failed_with(self, int i, int number):
+        """A request failed: counted, and the user tries another after thinking."""
+        cdef User u = <User>self.users[i]
+        u.asking = False
+        self.failed += 1
+        name = errno.errorcode.get(number, str(number))
+        self.errors[name] = self.errors.get(name, 0) + 1
+        self.rest(i)
+        self.check_done()
+
+    cdef void check_done(self) noexcept:
+        if self.most and self.finished + self.failed >= self.most and not self.done.triggered:
+            self.done.succeed()
