@@ -118,7 +118,7 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
 
 
 def _heavy(world: World) -> bool:
-    return any(w.kind in ("udp", "bulk") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+    return any(w.kind in ("udp", "bulk", "load", "trace") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
 
 
 @app.command(epilog="Example:  simcore replay --box box.json --conntrack case1.jsonl case2.jsonl")

@@ -19,6 +19,7 @@ from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
 from simcore.net.cpu import Costs
+from simcore.traffic.distributions import Distribution
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
@@ -201,7 +202,7 @@ class ServerSpec(Model):
 class Workload(Model):
     """Traffic from one place to another."""
 
-    kind: Literal["http", "ping", "udp", "bulk"]
+    kind: Literal["http", "ping", "udp", "bulk", "load", "trace"]
     source: str = Field(alias="from")
     to: str
     port: Port | None = None
@@ -212,15 +213,44 @@ class Workload(Model):
     interval: Seconds = 1.0
     rate: Annotated[float, Field(gt=0)] | None = None
     size: Size | None = None
+    stop: Seconds | None = None
+    # udp
+    pattern: Literal["poisson", "constant"] = "poisson"
+    on: Any = None
+    off: Any = None
+    # trace
+    file: Path | None = None
+    # bulk
+    flows: Annotated[int, Field(ge=1)] = 1
+    congestion: Literal["cubic", "reno", "dctcp", "bbr"] | None = None
+    # load: a closed loop of users
+    users: Annotated[int, Field(ge=1)] = 1
+    think: Any = 0
+    request_size: Any = Field(default=200, alias="request-size")
+    response_size: Any = Field(default=10_000, alias="response-size")
+    keep_alive: Annotated[int, Field(ge=0)] | bool = Field(default=True, alias="keep-alive")
+    service: Seconds = 0.0
+    requests: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Workload:
         if self.kind == "udp" and self.rate is None:
             raise ValueError("a udp workload needs 'rate' (packets per second)")
-        if self.kind == "bulk" and self.size is None:
-            raise ValueError("a bulk workload needs 'size' (bytes to send)")
-        if self.kind in ("udp", "bulk") and self.port is None:
+        if self.kind == "bulk" and self.size is None and self.stop is None:
+            raise ValueError("a bulk workload needs 'size' (bytes to send) or 'stop' (when to stop sending)")
+        if self.kind == "trace" and self.file is None:
+            raise ValueError("a trace workload needs 'file' (pcap, pcapng, or CSV of time,bytes)")
+        if self.kind in ("udp", "bulk", "load", "trace") and self.port is None:
             raise ValueError(f"a {self.kind} workload needs 'port'")
+        if (self.on is None) != (self.off is None):
+            raise ValueError("'on' and 'off' come together (seconds of sending and of silence)")
+        for name, unit in (("on", units.duration), ("off", units.duration), ("think", units.duration), ("request_size", units.size),
+                           ("response_size", units.size)):
+            try:
+                if getattr(self, name) is not None:
+                    Distribution(getattr(self, name), unit)
+            except ValueError as error:
+                raise ValueError(f"{name.replace('_', '-')}: {error}") from None
         return self
 
 

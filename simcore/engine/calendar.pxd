@@ -26,6 +26,7 @@ cdef class Calendar:
     cdef object environment
     cdef readonly bint simpy_driven
     cdef object error
+    cdef public bint interrupted        # stop between two events: an exception in the middle of one could get lost
     cdef public object watcher  # called every few thousand events
     cdef uint64_t next_seq(self) noexcept
     cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept

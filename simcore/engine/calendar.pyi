@@ -12,6 +12,7 @@ class Calendar:
     wake: bool
     executed: int
     simpy_driven: bool
+    interrupted: bool
     watcher: Callable[[], None] | None
     def peek(self) -> float: ...
     def run_before(self, limit: float) -> None: ...

@@ -133,6 +133,8 @@ cdef class Calendar:
     def look(self):
         """Now and then: has the user pressed Ctrl-C; tell whoever watches the run."""
         PyErr_CheckSignals()
+        if self.interrupted:
+            raise KeyboardInterrupt
         if self.watcher is not None:
             self.watcher()
 
@@ -214,6 +216,8 @@ class Environment(_SimpyEnvironment):
     def step(self):
         """All packet events before the next SimPy event; if there are none, that event."""
         cdef Calendar c = self.calendar
+        if c.interrupted:
+            raise KeyboardInterrupt
         if c.size:
             queue = self._queue
             limit = queue[0][0] if queue else float("inf")

@@ -104,7 +104,14 @@ def _result(w: dict[str, Any]) -> str:
         return "; ".join(map(_request, w.get("requests", []))) or "not started"
     if w["kind"] == "ping":
         return ", ".join("lost" if r is None else f"{r * 1e3:.4f} ms" for r in w.get("rtt_s", [])) or "not started"
-    if w["kind"] == "udp":
+    if w["kind"] == "load":
+        t = w["response_s"]
+        times = f", {t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else ""
+        return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed{times}"
+    if w["kind"] == "bulk" and "flows" in w:
+        done = sum(f.get("bytes", 0) for f in w["flows"])
+        return f"{len(w['flows'])} flows, {done} bytes, {sum(f.get('retransmits', 0) for f in w['flows'])} retransmits"
+    if w["kind"] in ("udp", "trace"):
         delay = w.get("mean_delay_s")
         return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")
     if "error" in w:

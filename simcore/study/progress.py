@@ -1,8 +1,12 @@
 """How far a run is, on stderr, when it takes longer than two seconds."""
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from simcore.engine import Environment
@@ -62,3 +66,21 @@ class Progress:
             left = (self.limit - self.env.now) / done * wall
             text += f" of {self.limit:g} ({100 * self.env.now / self.limit:.0f} %), {left:.0f} s left"
         return text + f", {rate / 1e6:.2f} M events/s"
+
+
+@contextmanager
+def stop_between_events(env: Environment) -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt when the event at hand is over, not in its middle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield                           # only the main thread is told of signals
+        return
+
+    def stop(number: int, frame: object) -> None:
+        env.calendar.interrupted = True
+        env.calendar.wake = True
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        env.calendar.interrupted = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from natfast.capture import PcapngWriter
+from simcore import units
 from simcore.docker import compose as compose_file
 from simcore.docker.compose import Compose, Event, Workload, parse_port
 from simcore.docker.host import DockerHost, Internet
@@ -27,9 +28,11 @@ from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
-from simcore.study.progress import Progress
-from simcore.traffic import http
-from simcore.traffic.udp import UdpSink, UdpSource
+from simcore.study.progress import Progress, stop_between_events
+from simcore.traffic import http, trace
+from simcore.traffic.distributions import Distribution
+from simcore.traffic.load import LoadClients, LoadServer
+from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
 Process = Generator[Any, Any, None]
@@ -81,6 +84,7 @@ class World:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
         self.sinks: list[tuple[Namespace, int, UdpSink]] = []
         self.bulk_sinks: list[tuple[Namespace, int]] = []
+        self.load_servers: dict[tuple[Namespace, int], LoadServer] = {}
         self.outcomes: list[Outcome] = []
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
@@ -223,8 +227,10 @@ class World:
             self.env.process(self._ping(number, w, ns, to, outcome))
         elif w.kind == "bulk":
             self._bulk(w, ns, to, outcome)
+        elif w.kind == "load":
+            self._load(number, w, ns, to, outcome)
         else:
-            self._udp(number, w, ns, to, outcome)
+            self._datagrams(number, w, ns, to, outcome)
 
     def _http(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
         results: list[http.HttpResult] = []
@@ -247,9 +253,33 @@ class World:
             if i + 1 < w.count:
                 yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
 
-    def _udp(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+    def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        assert w.rate is not None
+        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        if target is None:
+            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers")
+        if (target, w.port) not in self.load_servers:
+            self.load_servers[target, w.port] = LoadServer(target, w.port, w.service)
+        per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
+        clients = LoadClients(ns, to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
+                              Distribution(w.response_size, units.size), self.streams[f"workload/{number}"], per, w.start,
+                              self._end(w), w.requests or 0)
+
+        def result() -> None:
+            span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
+            outcome.values.update(requests_done=clients.finished, failed=clients.failed, errors=clients.errors,
+                                  connections=clients.connections, requests_per_s=clients.finished / span,
+                                  goodput_bps=clients.response_bytes * 8 / span, response_s=clients.times.summary())
+        self.finished.append(result)
+
+    def _end(self, w: Workload) -> float:
+        """When a workload stops: its own time, or the run's."""
+        if w.stop is not None:
+            return w.stop
+        return self.compose.x.duration if self.compose.x.duration is not None else w.start + 1.0
+
+    def _datagrams(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+        assert w.port is not None
         target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
         if target is None:
             raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody counts its datagrams")
@@ -257,18 +287,38 @@ class World:
         if sink is None:
             sink = (target, w.port, UdpSink(target, w.port))
             self.sinks.append(sink)
-        source = UdpSource(ns, to, w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
-                           self.streams[f"workload/{number}"], w.start, self.compose.x.duration or w.start + 1.0)
+        source: UdpSource | TraceSource
+        stream = self.streams[f"workload/{number}"]
+        if w.kind == "trace":
+            assert w.file is not None
+            source = TraceSource(ns, to, w.port, w.source_port or 40000 + number, *trace.load(w.file), start=w.start)
+        else:
+            assert w.rate is not None
+            on, off = (None if d is None else Distribution(d, units.duration) for d in (w.on, w.off))
+            source = UdpSource(ns, to, w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
+                               stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
+                               self.streams[f"workload/{number}/pauses"] if on else None)
         self.finished.append(lambda: outcome.values.update(sent=source.sent, received=sink[2].packets, mean_delay_s=sink[2].mean_delay))
 
     def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        assert w.size is not None
         target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
         if target is not None and all(t is not target or p != w.port for t, p in self.bulk_sinks):
             self.bulk_sinks.append((target, w.port))
             self.env.process(_discard(target, w.port))
-        self.env.process(_upload(self.env, ns, to, w.port, w.size, w.start, outcome))
+        parts: list[dict[str, Any]] = [{} for _ in range(w.flows)]
+        outcome.values["flows"] = parts
+        for part in parts:
+            self.env.process(_upload(self.env, ns, to, w, part))
+
+        def result() -> None:
+            for part in parts:
+                if (sock := part.pop("socket", None)) is not None:
+                    part.setdefault("bytes", sock.bytes_out)
+                    part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
+            if w.flows == 1 and "flows" in outcome.values:
+                outcome.values.update(outcome.values.pop("flows")[0])
+        self.finished.append(result)
 
     # --- running -----------------------------------------------------------------------------------
 
@@ -281,7 +331,7 @@ class World:
         if limit is None and self.sampler is not None:
             raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
         try:
-            with Progress(self.env, limit) if progress else nullcontext():
+            with stop_between_events(self.env), Progress(self.env, limit) if progress else nullcontext():
                 self.env.run(until=limit)
         except KeyboardInterrupt:
             self.partial = True
@@ -318,7 +368,8 @@ class World:
             "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
             "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
             "conntrack_stats": host.netfilter.stats if host.netfilter else {},
-            "cpu": self._cpu(), "links": links, "interfaces": interfaces, "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
+            "cpu": self._cpu(), "links": links, "interfaces": interfaces,
+            "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
             **({"flows": self.flows.records()} if self.flows is not None else {}),
         }
 
@@ -328,29 +379,37 @@ def _body(text: str, name: str) -> bytes:
 
 
 def _discard(ns: Namespace, port: int) -> Process:
-    listener = TcpListener(ns, port)
+    listener = TcpListener(ns, port, discard=True)
 
     def drain(sock: TcpSocket) -> Process:
-        while (yield sock.recv_count()):
-            pass
-        yield sock.close()
+        try:
+            yield sock.recv()
+            yield sock.close()
+        except OSError:
+            return                          # the sender's result says what became of it
 
     while True:
         sock = yield listener.accept()
         ns.env.process(drain(sock))
 
 
-def _upload(env: Environment, ns: Namespace, to: str, port: int, size: int, start: float, outcome: Outcome) -> Process:
-    yield env.timeout(start)
-    sock = TcpSocket(ns)
+def _upload(env: Environment, ns: Namespace, to: str, w: Workload, part: dict[str, Any]) -> Process:
+    assert w.port is not None
+    yield env.timeout(w.start)
+    sock = part["socket"] = TcpSocket(ns, congestion=w.congestion)
     began = env.now
     try:
-        yield sock.connect(to, port)
-        yield sock.send(size)
+        yield sock.connect(to, w.port)
+        if w.size is not None:
+            yield sock.send(w.size)
+        else:
+            assert w.stop is not None
+            while env.now < w.stop:
+                yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
         yield sock.close()
-        outcome.values.update(bytes=size, total_time_s=env.now - began, retransmits=sock.retransmits)
+        part.update(bytes=sock.bytes_out if w.size is None else w.size, total_time_s=env.now - began)
     except OSError as error:
-        outcome.values.update(error=str(error))
+        part.update(error=str(error))
 
 
 def _outcome(o: Outcome) -> dict[str, Any]:
@@ -367,8 +426,9 @@ def _throughput(outcomes: list[Outcome]) -> float | None:
         for r in o.values.get("requests", ()):
             if not r.error:
                 total, time = total + r.body_bytes, time + r.total_time
-        if "total_time_s" in o.values:
-            total, time = total + o.values["bytes"], time + o.values["total_time_s"]
+        for part in (o.values, *o.values.get("flows", ())):
+            if "total_time_s" in part:
+                total, time = total + part["bytes"], time + part["total_time_s"]
     return total * 8 / time if time else None
 
 

@@ -33,7 +33,7 @@ class Distribution:
         If it is none of these.
     """
 
-    def __init__(self, spec: Any, unit: Callable[[object], float] = float) -> None:
+    def __init__(self, spec: Any, unit: Callable[[Any], float] = float) -> None:
         self.spec = spec
         if not isinstance(spec, Mapping):
             kind, given = "constant", spec
@@ -56,22 +56,22 @@ class Distribution:
         """The expected value."""
         return self._mean
 
-    def _constant(self, given: Any, unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _constant(self, given: Any, unit: Callable[[Any], float]) -> Callable[..., Any]:
         value = self._mean = float(unit(given))
         return lambda rng, n: np.full(n, value)
 
-    def _uniform(self, given: Sequence[Any], unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _uniform(self, given: Sequence[Any], unit: Callable[[Any], float]) -> Callable[..., Any]:
         low, high = (float(unit(v)) for v in given)
         if low > high:
             raise ValueError(f"uniform: {low:g} is above {high:g}")
         self._mean = (low + high) / 2
         return lambda rng, n: rng.uniform(low, high, n)
 
-    def _exponential(self, given: Any, unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _exponential(self, given: Any, unit: Callable[[Any], float]) -> Callable[..., Any]:
         mean = self._mean = float(unit(given))
         return lambda rng, n: rng.exponential(mean, n)
 
-    def _pareto(self, given: Mapping[str, Any], unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _pareto(self, given: Mapping[str, Any], unit: Callable[[Any], float]) -> Callable[..., Any]:
         mean, shape = float(unit(given["mean"])), float(given["shape"])
         if shape <= 1:
             raise ValueError(f"pareto: shape {shape:g} has no mean, expected more than 1")
@@ -79,12 +79,12 @@ class Distribution:
         least = mean * (shape - 1) / shape
         return lambda rng, n: least * (1 + rng.pareto(shape, n))
 
-    def _lognormal(self, given: Mapping[str, Any], unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _lognormal(self, given: Mapping[str, Any], unit: Callable[[Any], float]) -> Callable[..., Any]:
         mean, sigma = float(unit(given["mean"])), float(given["sigma"])
         self._mean = mean
         return lambda rng, n: rng.lognormal(np.log(mean) - sigma**2 / 2, sigma, n)
 
-    def _empirical(self, given: Any, unit: Callable[[object], float]) -> Callable[..., Any]:
+    def _empirical(self, given: Any, unit: Callable[[Any], float]) -> Callable[..., Any]:
         if isinstance(given, str):
             path = Path(given)
             if not path.exists():

@@ -1,51 +1,28 @@
 """UDP sources and sinks that never touch Python per packet."""
 import ipaddress
 
-from libc.math cimport log
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport IPPROTO_UDP, put16, put32
+from natfast.headers cimport IPPROTO_UDP, put16
 from simcore.engine.calendar cimport Handler
+from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 
 cdef enum:
     L4 = 34
-    DRAWS = 4096
 
 
-cdef class UdpSource(Handler):
-    """Sends datagrams of one size from one socket to one place, Poisson or at a constant rate.
-
-    Parameters
-    ----------
-    namespace : Namespace
-    address, port : destination
-    source_port : int
-    rate : float
-        Packets per second, on average.
-    size : int
-        Bytes on the wire, Ethernet header included (42 at least).
-    rng : numpy.random.Generator or None
-        Poisson arrivals drawn from it; constant intervals if None.
-    start, stop : float
-        Seconds.
-    """
+cdef class Datagrams(Handler):
+    """One socket's worth of addresses, and the datagrams it sends."""
     cdef Namespace ns
-    cdef uint32_t dst, src, size
+    cdef uint32_t dst, src
     cdef uint16_t port, source_port
-    cdef double mean, stop
-    cdef object rng
-    cdef double[::1] draws
-    cdef int drawn
     cdef readonly uint64_t sent
 
-    def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
-                 double start=0.0, double stop=float("inf")):
-        if size < 42 or size > 1514:
-            raise ValueError(f"size {size}: expected 42 to 1514 bytes on the wire")
-        if rate <= 0:
-            raise ValueError(f"rate {rate}: expected more than 0 packets per second")
+    def __init__(self, Namespace namespace, str address, int port, int source_port):
         self.ns = namespace
         namespace.env.handlers.append(self)
         self.dst = int(ipaddress.IPv4Address(address))
@@ -54,31 +31,13 @@ cdef class UdpSource(Handler):
             raise ValueError(f"{namespace.name} has no route to {address}")
         self.port = port
         self.source_port = source_port
-        self.mean = 1.0 / rate
-        self.size = size
-        self.rng = rng
-        self.stop = stop
-        self.drawn = DRAWS
-        namespace.calendar.at(start + self.gap(), self, 0)
 
-    cdef double gap(self) noexcept:
-        if self.rng is None:
-            return self.mean
-        if self.drawn == DRAWS:
-            self.draws = self.rng.standard_exponential(DRAWS)
-            self.drawn = 0
-        self.drawn += 1
-        return self.draws[self.drawn - 1] * self.mean
-
-    cdef void fire(self, uint64_t token) noexcept:
-        cdef Frame* f
-        cdef uint8_t* u
-        cdef uint32_t n = self.size - L4
+    cdef void send(self, uint32_t size) noexcept:
+        """A datagram of `size` bytes on the wire, zeros after its header."""
+        cdef uint32_t n = size - L4
+        cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, self.src, self.dst, 0, 64, 0x4000)
+        cdef uint8_t* u = f.data + L4
         cdef uint16_t check
-        if self.ns.calendar.now >= self.stop:
-            return
-        f = self.ns.new_packet(8, n, IPPROTO_UDP, self.src, self.dst, 0, 64, 0x4000)
-        u = f.data + L4
         put16(u, self.source_port)
         put16(u + 2, self.port)
         put16(u + 4, n)
@@ -88,7 +47,102 @@ cdef class UdpSource(Handler):
         f.checksum_ok = 1
         self.sent += 1
         self.ns.local_out(f)
-        self.ns.calendar.at(self.ns.calendar.now + self.gap(), self, 0)
+
+
+cdef class UdpSource(Datagrams):
+    """Sends datagrams of one size from one socket to one place.
+
+    Parameters
+    ----------
+    namespace : Namespace
+    address, port : destination
+    source_port : int
+    rate : float
+        Packets per second, on average; while on, if there are pauses.
+    size : int
+        Bytes on the wire, Ethernet header included (42 at least).
+    rng : numpy.random.Generator or None
+        Poisson arrivals drawn from it; constant intervals if None.
+    start, stop : float
+        Seconds.
+    on, off : Distribution, optional
+        Seconds of sending and of silence in turn (on/off; Pareto lengths make the sum self-similar); need `pauses`.
+    pauses : numpy.random.Generator, optional
+        What `on` and `off` are drawn from.
+    """
+    cdef uint32_t size
+    cdef double mean, stop
+    cdef Draws draws
+    cdef object on, off, pauses
+    cdef double until                       # the end of this period of sending
+
+    def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
+                 double start=0.0, double stop=float("inf"), on=None, off=None, pauses=None):
+        if size < 42 or size > 1514:
+            raise ValueError(f"size {size}: expected 42 to 1514 bytes on the wire")
+        if rate <= 0:
+            raise ValueError(f"rate {rate}: expected more than 0 packets per second")
+        if (on is None) != (off is None) or on is not None and pauses is None:
+            raise ValueError("expected on and off together, and a generator for them")
+        Datagrams.__init__(self, namespace, address, port, source_port)
+        self.mean = 1.0 / rate
+        self.size = size
+        self.draws = None if rng is None else Draws(rng)
+        self.stop = stop
+        self.on = on
+        self.off = off
+        self.pauses = pauses
+        self.until = float("inf") if on is None else start + float(on.sample(pauses, 1)[0])
+        namespace.calendar.at(self.next(start), self, 0)
+
+    cdef double next(self, double now) noexcept:
+        """When the next datagram is due; a period of silence puts it off."""
+        cdef double at = now + (self.mean if self.draws is None else self.mean * self.draws.exponential()), over
+        while at > self.until:
+            over = at - self.until
+            at = self.until + <double>self.off.sample(self.pauses, 1)[0]
+            self.until = at + <double>self.on.sample(self.pauses, 1)[0]
+            at += over
+        return at
+
+    cdef void fire(self, uint64_t token) noexcept:
+        if self.ns.calendar.now >= self.stop:
+            return
+        self.send(self.size)
+        self.ns.calendar.at(self.next(self.ns.calendar.now), self, 0)
+
+
+cdef class TraceSource(Datagrams):
+    """Sends datagrams at given times with given sizes.
+
+    Parameters
+    ----------
+    times : array_like of float64
+        Seconds from `start` on, ascending.
+    sizes : array_like of int
+        Bytes on the wire; below 42 and above 1514 are brought to the limit.
+    """
+    cdef double[::1] times
+    cdef int64_t[::1] sizes
+    cdef double start
+    cdef Py_ssize_t at
+
+    def __init__(self, Namespace namespace, str address, int port, int source_port, times, sizes, double start=0.0):
+        self.times = np.ascontiguousarray(times, dtype=np.float64)
+        self.sizes = np.ascontiguousarray(np.clip(np.asarray(sizes, dtype=np.int64), 42, 1514))
+        if len(self.times) != len(self.sizes):
+            raise ValueError(f"{len(self.times)} times for {len(self.sizes)} sizes")
+        if len(self.times) == 0 or np.any(np.diff(self.times) < 0) or self.times[0] < 0:
+            raise ValueError("a trace needs at least one packet, and times from 0 on that do not go back")
+        Datagrams.__init__(self, namespace, address, port, source_port)
+        self.start = start
+        namespace.calendar.at(start + self.times[0], self, 0)
+
+    cdef void fire(self, uint64_t token) noexcept:
+        self.send(<uint32_t>self.sizes[self.at])
+        self.at += 1
+        if self.at < self.times.shape[0]:
+            self.ns.calendar.at(self.start + self.times[self.at], self, 0)
 
 
 cdef class UdpSink(Endpoint):
