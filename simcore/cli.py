@@ -60,6 +60,7 @@ def _python_scenario(path: Path, seed: int | None, engine: str) -> World:
 @app.command(epilog="Examples:  simcore run compose.yaml   |   simcore run compose.yaml --json --seed 7   |   "
              "simcore run compose.yaml --pcap out.pcapng --engine simpy")
 def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcore) or a Python scenario.", metavar="FILE")],
+        override: Annotated[list[Path] | None, typer.Option(help="Compose file merged over FILE (repeatable).")] = None,
         out: Annotated[Path, typer.Option(help="Directory for summary.json and packets.pcapng.")] = Path("out"),
         pcap: Annotated[Path | None, typer.Option(help="Capture file (pcapng) instead of OUT/packets.pcapng.")] = None,
         seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
@@ -80,7 +81,7 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
             raise ScenarioError(f"{file}: No such file or directory")
         world = _python_scenario(file, seed, engine.value)
     else:
-        world = World(compose.load(file), seed, engine.value)
+        world = World(compose.load(file, override or ()), seed, engine.value)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

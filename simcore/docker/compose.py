@@ -6,20 +6,26 @@ ignored; a key that nobody knows is an error.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from natfast.errors import NatfastError
 from simcore import units
 from simcore.docker.ipam import IpamError, Pool
+from simcore.docker.iptables import docker_rules, with_lines
 from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
 from simcore.net.cpu import Costs
 from simcore.traffic.distributions import Distribution
+
+DEFAULT_NETWORK = "bridge"
+DOCKER0 = "172.17.0.0/16"
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
@@ -164,6 +170,18 @@ class CpuSpec(Model):
         return value
 
 
+def _rules(value: list[str]) -> list[str]:
+    """Lines of iptables, tried on the rules that Docker writes."""
+    try:
+        with_lines(docker_rules([("docker0", DOCKER0)], []), value)
+    except NatfastError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+RuleLines = Annotated[list[str], AfterValidator(_rules)]
+
+
 class HostSpec(Model):
     """The Docker host."""
 
@@ -172,13 +190,16 @@ class HostSpec(Model):
     userland_proxy: bool = Field(default=True, alias="userland-proxy")
     bridge_nf_call_iptables: bool = Field(default=True, alias="bridge-nf-call-iptables")
     sysctls: dict[str, float | str] = {}
+    iptables: RuleLines = []
     cpu: CpuSpec | None = None
 
 
 class RouterSpec(Model):
-    """The router between the host and the servers."""
+    """The router between the host and the servers; `mtu` of its interfaces to the servers."""
 
     address: Cidr = "192.168.1.1/24"
+    mtu: Annotated[int, Field(ge=68, le=65535)] = 1500
+    iptables: RuleLines = []
 
 
 class HttpServer(Model):
@@ -230,6 +251,9 @@ class Workload(Model):
     response_size: Any = Field(default=10_000, alias="response-size")
     keep_alive: Annotated[int, Field(ge=0)] | bool = Field(default=True, alias="keep-alive")
     service: Seconds = 0.0
+    served_by: str | None = Field(default=None, alias="served-by")
+    server_port: Port | None = Field(default=None, alias="server-port")
+    tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
     requests: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
@@ -398,12 +422,15 @@ class Compose(Model):
         return {k: v for k, v in data.items() if not str(k).startswith("x-") or k == "x-simcore"}
 
 
-DEFAULT_NETWORK = "bridge"
-DOCKER0 = "172.17.0.0/16"
-
-
-def load(path: str | Path) -> Compose:
+def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
     """Read and check a Compose file.
+
+    Parameters
+    ----------
+    path : str or Path
+    overrides : sequence of str or Path
+        Files merged over it in turn, as `docker compose -f a -f b` does: mappings key by key, lists appended, the rest
+        replaced.
 
     Raises
     ------
@@ -411,17 +438,10 @@ def load(path: str | Path) -> Compose:
         One line: file, key (or line), what was wrong, what was expected.
     """
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
+    data = _read(path)
+    for other in overrides:
+        data = merge(data, _read(Path(other)))
+        path = Path(other)
     try:
         compose = Compose.model_validate(data)
     except ValidationError as error:
@@ -433,6 +453,29 @@ def load(path: str | Path) -> Compose:
         raise ScenarioError(f"{path}: {key}: {message}".replace("\n", " ")) from None
     check(path, compose)
     return compose
+
+
+def merge(base: Any, over: Any) -> Any:
+    """One file over another."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *over]
+    return over
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
 
 
 def check(path: Path, c: Compose) -> None:

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from natfast import Rules
 from simcore.docker.ipam import Pool, mac_of
-from simcore.docker.iptables import Published, docker_rules
+from simcore.docker.iptables import EMPTY, Published, docker_rules, with_lines
 from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters, connect
 from simcore.net.link import Link
@@ -53,11 +53,13 @@ class DockerHost:
         The router's address.
     userland_proxy : bool
         Docker's setting: off means hairpin NAT and route_localnet.
+    iptables : sequence of str
+        Rules besides Docker's, as on iptables' command line.
     """
 
     def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.100/24", gateway: str = "192.168.1.1",
                  interface: str = "eth0", userland_proxy: bool = True, sysctl: dict[str, float | str] | None = None,
-                 conntrack: bool = True) -> None:
+                 conntrack: bool = True, iptables: Sequence[str] = ()) -> None:
         self.env, self.streams = env, streams
         self.address, self.gateway, self.interface = address, gateway, interface
         self.userland_proxy = userland_proxy
@@ -70,6 +72,7 @@ class DockerHost:
             settings["net.ipv4.conf.all.route_localnet"] = 1
         self.sysctl = {**settings, **(sysctl or {})}
         self.conntrack = conntrack
+        self.iptables = iptables
         self.namespace: Namespace
 
     def add_network(self, name: str, subnet: str, gateway: str | None = None) -> BridgeNetwork:
@@ -97,6 +100,8 @@ class DockerHost:
         """Write the rules, make the bridges, plug the containers in: each by `links[its name]`, else by `link`."""
         bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
         rules = docker_rules(bridges, self.published, self.userland_proxy) if self.conntrack else None
+        if rules is not None and self.iptables:
+            rules = with_lines(rules, self.iptables)
         host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"))
         self.namespace = host
         outside = ipaddress.IPv4Interface(self.address)
@@ -128,9 +133,11 @@ class DockerHost:
 class Internet:
     """The router in front of the host, and servers behind it."""
 
-    def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.1/24") -> None:
-        self.env, self.streams = env, streams
-        self.router = Namespace(env, "router", {"net.ipv4.ip_forward": 1})
+    def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.1/24", mtu: int = 1500,
+                 iptables: Sequence[str] = ()) -> None:
+        self.env, self.streams, self.mtu = env, streams, mtu
+        rules = with_lines(Rules.from_iptables_save(EMPTY), iptables) if iptables else None
+        self.router = Namespace(env, "router", {"net.ipv4.ip_forward": 1}, rules, streams.integer("router/nat") if rules else 0)
         inside = ipaddress.IPv4Interface(address)
         self.router.add_interface("eth0", 0, "02:00:" + inside.ip.packed.hex(":"))
         self.router.add_address("eth0", address)
@@ -150,7 +157,7 @@ class Internet:
         gateway = first if str(first) != address else ipaddress.IPv4Address(int(net.broadcast_address) - 1)
         server = Namespace(self.env, name)
         near = f"eth{len(self.servers) + 1}"
-        a = self.router.add_interface(near, 0, f"02:01:{gateway.packed.hex(':')}")
+        a = self.router.add_interface(near, 0, f"02:01:{gateway.packed.hex(':')}", self.mtu)
         self.router.add_address(near, f"{gateway}/32")
         self.router.add_route(f"{address}/32", near)
         b = server.add_interface("eth0", 0, "02:02:" + ipaddress.IPv4Address(address).packed.hex(":"))

@@ -1,6 +1,7 @@
 """The rules that Docker Engine (up to 27) writes for its networks and published ports."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from natfast import Rules
@@ -54,3 +55,39 @@ def docker_rules(bridges: list[tuple[str, str]], published: list[Published], use
             ":DOCKER-USER - [0:0]", *forward, *docker, *one, "-A DOCKER-ISOLATION-STAGE-1 -j RETURN", *two,
             "-A DOCKER-ISOLATION-STAGE-2 -j RETURN", "-A DOCKER-USER -j RETURN", "COMMIT"]
     return Rules.from_iptables_save("\n".join(text), "docker")
+
+
+def with_lines(rules: Rules, lines: Sequence[str]) -> Rules:
+    """Rules with more of them, written as on the command line: `-t nat -I POSTROUTING ...`, `-A FORWARD ...`.
+
+    Raises
+    ------
+    ValueError
+        For a line that neither appends nor inserts, or a table or chain that does not exist.
+    natfast.errors.RulesError
+        For a rule that natfast does not know.
+    """
+    text = rules.to_iptables_save().splitlines()
+    for line in lines:
+        words = line.split()
+        table = "filter"
+        if words[:1] == ["-t"] and len(words) > 1:
+            table, words = words[1], words[2:]
+        if len(words) < 2 or words[0] not in ("-A", "-I"):
+            raise ValueError(f"{line!r}: expected a rule as `-A FORWARD ...` or `-t nat -I POSTROUTING ...`")
+        if f"*{table}" not in text:
+            if table not in CHAINS:
+                raise ValueError(f"{line!r}: there is no table {table!r}")
+            text += [f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in CHAINS[table]), "COMMIT"]
+        begin = text.index(f"*{table}")
+        end = text.index("COMMIT", begin)
+        if not any(t.startswith(f":{words[1]} ") for t in text[begin:end]):
+            raise ValueError(f"{line!r}: table {table} has no chain {words[1]!r}")
+        first = next((i for i in range(begin, end) if text[i].startswith("-A")), end)
+        text.insert(first if words[0] == "-I" else end, " ".join(["-A", *words[1:]]))
+    return Rules.from_iptables_save("\n".join(text), "iptables")
+
+
+CHAINS = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+          "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"), "raw": ("PREROUTING", "OUTPUT")}
+EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"

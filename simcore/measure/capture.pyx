@@ -15,13 +15,17 @@ cdef class CaptureTap(Tap):
         Only frames for which `test(bytes)` is true; see `simcore.measure.expression`.
     snaplen : int
         Bytes kept of a frame, 0 for all.
+    after : Tap, optional
+        Is told, too.
     """
     cdef object writer
     cdef object test
     cdef int snaplen
+    cdef Tap after
     cdef int number
 
-    def __init__(self, writer, str place, test=None, int snaplen=0):
+    def __init__(self, writer, str place, test=None, int snaplen=0, Tap after=None):
+        self.after = after
         self.writer = writer
         self.test = test
         self.snaplen = snaplen
@@ -29,6 +33,8 @@ cdef class CaptureTap(Tap):
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
         cdef bytes data = frame_bytes(f)
+        if self.after is not None:
+            self.after.frame(time, interface, f, outgoing)
         if self.test is not None and not self.test(data):
             return
         if self.snaplen and len(data) > self.snaplen:

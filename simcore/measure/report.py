@@ -107,7 +107,7 @@ def _result(w: dict[str, Any]) -> str:
     if w["kind"] == "load":
         t = w["response_s"]
         times = f", {t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else ""
-        return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed{times}"
+        return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed, {w['unanswered']} unanswered{times}"
     if w["kind"] == "bulk" and "flows" in w:
         done = sum(f.get("bytes", 0) for f in w["flows"])
         return f"{len(w['flows'])} flows, {done} bytes, {sum(f.get('retransmits', 0) for f in w['flows'])} retransmits"

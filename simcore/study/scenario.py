@@ -13,6 +13,7 @@ from typing import Any
 from natfast.capture import PcapngWriter
 from simcore import units
 from simcore.docker import compose as compose_file
+from simcore.docker import proxy
 from simcore.docker.compose import Compose, Event, Workload, parse_port
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
@@ -68,15 +69,19 @@ class World:
         self.streams = Streams(self.seed)
         sysctl: dict[str, float | str] = {"net.bridge.bridge-nf-call-iptables": int(x.host.bridge_nf_call_iptables), **x.host.sysctls}
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
-                               x.host.userland_proxy, sysctl)
+                               x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, subnet, gateway, _ in compose_file.network_subnets(compose):
             self.host.add_network(name, subnet, gateway)
         self._add_services()
         self.host.start(x.links.container.parameters(),
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
+        if x.host.userland_proxy:
+            for p in self.host.published:
+                if p.protocol == "tcp":
+                    proxy.serve(self.host.namespace, p.host_port, p.address, p.port)
         cpu = x.host.cpu
         self.cpu = Cpu(self.host.namespace, cpu.build(), cpu.cores, cpu.backlog, cpu.steering) if cpu else None
-        self.internet = Internet(self.env, self.streams, x.router.address)
+        self.internet = Internet(self.env, self.streams, x.router.address, x.router.mtu, x.router.iptables)
         self.internet.connect(self.host, x.links.host.parameters())
         for name, server in x.servers.items():
             ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters())
@@ -186,7 +191,7 @@ class World:
                 raise ScenarioError(f"interface {name!r} does not exist, expected one of {', '.join(places)}")
         self.writer = PcapngWriter(path)
         for place in interfaces or places:
-            places[place].tap = CaptureTap(self.writer, place, test, snaplen)
+            places[place].tap = CaptureTap(self.writer, place, test, snaplen, places[place].tap)
 
     def record_flows(self) -> FlowTable:
         """Keep a record of every flow; returns the table."""
@@ -255,19 +260,23 @@ class World:
 
     def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        target = (self.namespace(w.served_by) if w.served_by else
+                  next((n for n in self.namespaces() if self.address_of(n.name) == to), None))
         if target is None:
             raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers")
-        if (target, w.port) not in self.load_servers:
-            self.load_servers[target, w.port] = LoadServer(target, w.port, w.service)
+        port = w.server_port or w.port
+        if (target, port) not in self.load_servers:
+            self.load_servers[target, port] = LoadServer(target, port, w.service)
         per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
         clients = LoadClients(ns, to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
                               Distribution(w.response_size, units.size), self.streams[f"workload/{number}"], per, w.start,
-                              self._end(w), w.requests or 0)
+                              self._end(w), w.requests or 0,
+                              keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
 
         def result() -> None:
             span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
             outcome.values.update(requests_done=clients.finished, failed=clients.failed, errors=clients.errors,
+                                  unanswered=clients.started - clients.finished - clients.failed,
                                   connections=clients.connections, requests_per_s=clients.finished / span,
                                   goodput_bps=clients.response_bytes * 8 / span, response_s=clients.times.summary())
         self.finished.append(result)

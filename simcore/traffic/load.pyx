@@ -134,8 +134,8 @@ cdef class LoadClients(App):
         self.errors = {}
         self.done = simpy.Event(namespace.env)
         self.users = [User() for _ in range(users)]
-        for i in range(users):                      # they do not all start at once
-            namespace.calendar.at(start + self.think.next(), self, i)
+        for i in range(users):                      # as if they had been thinking already: not all start at once
+            namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
     @property
     def finished_event(self):

@@ -76,6 +76,7 @@ cdef double ATO = 0.04              # delayed ACK
 cdef double TIME_WAIT_LENGTH = 60.0
 cdef double INVALID_RATELIMIT = 0.5
 cdef double INFINITE = 1e18
+cdef double TICK = 1e-6             # a timer this early is not put off again: clocks are floating-point numbers
 cdef enum:
     SYNACK_RETRIES = 5
     QUICK_ACKS = 16                 # segments acknowledged one by one at the start
@@ -599,14 +600,14 @@ cdef class TcpSocket(Endpoint):
         """Nothing has been heard for a while (RFC 9293 3.8.4)."""
         cdef double idle = self.ns.calendar.now - self.heard_at
         if self.state_ == FIN_WAIT_2:                       # the other end is silent: do not wait for its FIN for ever
-            if idle < self.fin_timeout():
+            if idle < self.fin_timeout() - TICK:
                 self.arm(KEEP, self.fin_timeout() - idle)
             else:
                 self.die(errno.ETIMEDOUT)
             return
         if self.keep_probes == 0:
             return
-        if idle < self.keep_idle and self.keep_sent == 0 or self.flight.outstanding:
+        if idle < self.keep_idle - TICK and self.keep_sent == 0 or self.flight.outstanding:
             self.arm(KEEP, max(self.keep_idle - idle, self.keep_interval if self.flight.outstanding else 0.0))
             return
         if self.keep_sent >= self.keep_probes:
