@@ -86,3 +86,16 @@ def change(link: Link, streams: Streams, changes: Mapping[str, Any], serial: int
     if "netem" in changes:
         values["netem"] = Netem(streams[f"link/{link.name}/netem/{serial}"], **changes["netem"]) if changes["netem"] else None
     link.set(**values)
+
+
+def splice(env: Environment, there: Link, back: Link, device: Device) -> None:
+    """Put a device with two ports into a wire, before anything is on it.
+
+    Frames of `there` now arrive at the device's port 0 and those of `back` at its port 1; what it sends goes on to
+    where they ended before, without delay.
+    """
+    (far, far_port), (near, near_port) = (there.sink, there.sink_port), (back.sink, back.sink_port)
+    there.reconnect(device, 0)
+    back.reconnect(device, 1)
+    plug(device, 0, Link(env, f"{device.name}/0", near, near_port))
+    plug(device, 1, Link(env, f"{device.name}/1", far, far_port))

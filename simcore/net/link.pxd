@@ -16,8 +16,8 @@ ctypedef struct Slot:
 cdef class Link(Wire):
     cdef readonly str name
     cdef readonly Calendar calendar
-    cdef Device sink
-    cdef int sink_port
+    cdef readonly Device sink
+    cdef readonly int sink_port
     cdef readonly double rate           # bit/s, 0: infinite
     cdef readonly double latency        # s
     cdef readonly uint32_t limit        # packets that may wait, the one in service not counted

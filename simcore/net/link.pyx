@@ -154,6 +154,11 @@ cdef class Link(Wire):
             raise ValueError(f"link {self.name}: limit {changes['limit']}: one frame must fit into the queue")
         self._do(changes)
 
+    def reconnect(self, Device sink not None, int port):
+        """Let the link end at another device; what is on the wire arrives there."""
+        self.sink = sink
+        self.sink_port = port
+
     def down(self):
         """Cut the wire: what waits or is on it is lost, and so is what is sent until `up_again`."""
         self._do(False)
