@@ -16,6 +16,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.tested
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[study,test,bench]"
 	$(BIN)/python -m benchmarks.compare
 
 lint: $(VENV)/.tested

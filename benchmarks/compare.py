@@ -9,10 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from benchmarks import ns3, scapy_nat
 from benchmarks.plain_nat import PlainNat
 from benchmarks.plain_simpy import wan_udp as plain_wan_udp
 from natfast import bench as natbench
 from simcore.study import bench as simbench
+from simcore.study import kernel
 
 Runner = Callable[[], float]
 
@@ -30,16 +34,29 @@ def median_interleaved(runners: dict[str, Runner], repeats: int) -> dict[str, fl
     return {name: statistics.median(values) for name, values in samples.items()}
 
 
-def plain_nat(flows: int, packets: int = 20000) -> float:
-    """ns per packet of a NAT in plain Python (dict and struct), on the frames that natfast gets."""
-    import numpy as np
-    nat = PlainNat()
+def frames_of(flows: int, packets: int) -> list[bytes]:
+    """Frames as natfast gets them."""
     numbers = np.random.default_rng(1).integers(0, flows, packets)
-    frames = [bytearray(f.tobytes()) for f in natbench._frames(numbers, "ack", 64).frames]
+    return [f.tobytes() for f in natbench._frames(numbers, "ack", 64).frames]
+
+
+def plain_nat(flows: int, packets: int = 20000) -> float:
+    """ns per packet of a NAT in plain Python (dict and struct)."""
+    nat = PlainNat()
+    frames = [bytearray(f) for f in frames_of(flows, packets)]
     began = time.perf_counter()
     for f in frames:
         nat.outward(f)
     return (time.perf_counter() - began) * 1e9 / packets
+
+
+def kernel_nat() -> float:
+    """ns that the kernel needs more for a packet with conntrack and masquerading than for routing it over the bridge alone.
+
+    veth -> bridge -> NAT -> veth in network namespaces; the path without netfilter is the sender's share and the rest.
+    """
+    measured = kernel.measure(("B1", "F"), packets=50_000, repeats=1)
+    return measured["F"] - measured["B1"]
 
 
 def main() -> None:
@@ -49,31 +66,54 @@ def main() -> None:
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     rows: list[dict[str, Any]] = []
-    simulators: dict[str, Runner] = {
+    missing: list[str] = []
+
+    def measure(workload: str, unit: str, runners: dict[str, Runner]) -> None:
+        result = median_interleaved(runners, args.repeats)
+        base = next(iter(result.values()))
+        rows.extend({"workload": workload, "what": k, "unit": unit, "ns": v, "ratio": v / base} for k, v in result.items())
+
+    program, reason = ns3.build()
+    if program is None:
+        missing.append(f"ns-3: {reason}")
+    udp: dict[str, Runner] = {
         "simcore, compiled, NAT on": lambda: float(simbench.wan_udp(8, 4.0)["ns_per_packet"]),
         "simcore, 512 containers": lambda: float(simbench.wan_udp(512, 4.0)["ns_per_packet"]),
         "simcore, engine=simpy, NAT on": lambda: float(simbench.wan_udp(8, 1.0, engine="simpy")["ns_per_packet"]),
         "plain SimPy, no NAT": lambda: plain_wan_udp(8, 2.0)["ns_per_packet"],
     }
-    result = median_interleaved(simulators, args.repeats)
-    base = result["simcore, compiled, NAT on"]
-    rows += [{"workload": "A (wan-udp)", "what": k, "ns_per_packet": v, "ratio": v / base} for k, v in result.items()]
+    try:
+        from benchmarks.nspy_path import wan_udp as nspy_wan_udp
+        udp["ns.py, no NAT"] = lambda: nspy_wan_udp(8, 1.0)["ns_per_packet"]
+    except ImportError:
+        missing.append("ns.py: not installed (pip install ns.py)")
+    tcp: dict[str, Runner] = {"simcore, 8 CUBIC flows, NAT on": lambda: float(simbench.wan_tcp(8, 20.0)["ns_per_packet"])}
+    if program is not None:
+        udp["ns-3, no NAT"] = lambda: ns3.run(program, 8, 2.0, False)
+        tcp["ns-3, 8 CUBIC flows, no NAT"] = lambda: ns3.run(program, 8, 5.0, True)
+    measure("A (wan-udp)", "packet", udp)
+    measure("B (wan-tcp)", "segment", tcp)
+    measure("calendar", "event", {f"simcore, {n} busy links": lambda n=n: float(simbench.calendar(n)["ns_per_event"])  # type: ignore[misc]
+                                  for n in (1000, 100_000)})
     nats: dict[str, Runner] = {
         "natfast, 1 000 flows": lambda: float(natbench.bench(1000, 1 << 17)["ns_per_packet"]),
         "natfast, 64 K flows": lambda: float(natbench.bench(65536, 1 << 18)["ns_per_packet"]),
         "plain Python NAT (dict + struct), 1 000 flows": lambda: plain_nat(1000),
+        "scapy NAT, 1 000 flows": lambda: scapy_nat.nat(frames_of(1000, 500)),
     }
-    result = median_interleaved(nats, args.repeats)
-    base = result["natfast, 1 000 flows"]
-    rows += [{"workload": "NAT", "what": k, "ns_per_packet": v, "ratio": v / base} for k, v in result.items()]
+    if reason := kernel.available():
+        missing.append(f"the kernel: {reason}")
+    else:
+        nats["Linux, conntrack + masquerade, 1 flow"] = kernel_nat
+    measure("NAT", "packet", nats)
+    for line in missing:
+        print(f"left out: {line}", file=sys.stderr)
     for row in rows:
         if args.json:
             print(json.dumps(row))
         else:
-            print(f"{row['workload']:<12} {row['what']:<48} {row['ns_per_packet']:>10.0f} ns/packet {row['ratio']:>8.1f}x")
+            print(f"{row['workload']:<12} {row['what']:<48} {row['ns']:>10.0f} ns/{row['unit']:<8} {row['ratio']:>8.1f}x")
 
-
-__all__ = ["main", "median_interleaved", "plain_nat"]
 
 if __name__ == "__main__":
     main()

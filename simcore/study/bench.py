@@ -7,6 +7,8 @@ from typing import Any
 
 from simcore.docker.host import DockerHost, Internet, LinkParameters
 from simcore.engine import Environment, Streams
+from simcore.net.link import Link, plug
+from simcore.traffic.frames import Reflector
 from simcore.traffic.udp import UdpSink, UdpSource
 from simcore.transport import TcpListener, TcpSocket
 
@@ -65,6 +67,26 @@ def wan_udp(containers: int = 8, duration: float = 10.0, seed: int = 1, engine: 
             "packets": packets, "dropped": dropped, "ns_per_packet": wall * 1e9 / max(packets, 1),
             "mean_wait_us": wan.waited / max(wan.packets, 1) * 1e6, "delivered_mbps": sink.bytes * 8 / duration / 1e6,
             "conntrack_entries": len(host.namespace.netfilter), "events": env.calendar.executed, "peak_memory_bytes": _memory()}
+
+
+def calendar(links: int = 1000, events: int = 2_000_000, seed: int = 1) -> dict[str, Any]:
+    """The bare engine: `links` links with a frame on each, which a device sends back at once; ns per event.
+
+    Their latencies differ, so that the calendar holds `links` events in random order.
+    """
+    env, rng = Environment(), Streams(seed)["latencies"]
+    mirror = Reflector(env, "mirror", links)
+    for port, latency in enumerate(rng.uniform(0.5e-3, 1.5e-3, links)):
+        plug(mirror, port, Link(env, f"l{port}", mirror, port, 0.0, float(latency)))
+        mirror.start(port)
+    env.run(until=2e-3)                 # every link's ring and every frame has been touched
+    before = env.calendar.executed
+    began = time.perf_counter()
+    env.run(until=2e-3 + events / links * 1e-3)
+    wall = time.perf_counter() - began
+    done = env.calendar.executed - before
+    return {"workload": "calendar", "links": links, "events": done, "wall_s": wall, "ns_per_event": wall * 1e9 / done,
+            "peak_memory_bytes": _memory()}
 
 
 def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled",

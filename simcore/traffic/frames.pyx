@@ -127,3 +127,21 @@ cdef class FrameSink(Device):
         if self.arrivals is not None:
             self.arrivals.append((self.calendar.now, f.len, f.mark, self.calendar.now - f.born))
         frame_free(f)
+
+
+cdef class Reflector(Device):
+    """Sends every frame back out of the port it came in by."""
+
+    def __init__(self, env, str name, int ports=1):
+        Device.__init__(self, env, name)
+        for _ in range(ports):
+            self.add_port()
+
+    cdef void receive(self, Frame* f, int port) noexcept:
+        self.send(port, f)
+
+    def start(self, int port, int size=64):
+        """Put a frame into play."""
+        cdef Frame* f = frame_new(0, size)
+        f.born = self.calendar.now
+        self.send(port, f)
