@@ -131,6 +131,7 @@ cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     p.avail = f.have - IP
     p.room = FRAME_ROOM - IP if f.data == f.room else f.have - IP
     p.checksum_ok = f.checksum_ok
+    p.mark = f.mark
 
 
 cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
@@ -144,8 +145,9 @@ cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
     return l4_checksum_ok(p, off, protocol)
 
 
-cdef inline void settle_length(Frame* f, const Packet* p) noexcept nogil:
-    """TCPMSS may have added an option."""
+cdef inline void settle(Frame* f, const Packet* p) noexcept nogil:
+    """What rules did to the frame besides its bytes: a mark, and an option that TCPMSS may have added."""
+    f.mark = p.mark
     if p.len != f.len - IP:
         f.have += p.len - (f.len - IP)
         f.len = IP + p.len
@@ -571,7 +573,7 @@ cdef class Namespace(Device):
             if v == NF_ACCEPT:
                 q.iif = 0
                 v = self.netfilter.run(POSTROUTING, &q)
-            settle_length(f, &q)
+            settle(f, &q)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     if f.packet_type == PACKET_OTHERHOST:
@@ -823,7 +825,7 @@ cdef class Namespace(Device):
             p.oif = out.number
             p.mtu = min(out.mtu, dev.mtu)           # the way back is the way it came
             v = self.netfilter.run(FORWARD, p)
-            settle_length(f, p)
+            settle(f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
@@ -836,7 +838,7 @@ cdef class Namespace(Device):
             if v != NF_ACCEPT:
                 self.drop(f, p, "POSTROUTING")
                 return
-            settle_length(f, p)
+            settle(f, p)
             if self.cpu is not None and self.netfilter.translates(p):
                 self.cpu.natted += 1
             if self.tracer is not None:
@@ -1051,7 +1053,7 @@ cdef class Namespace(Device):
             if self.netfilter.run(POSTROUTING, &p) != NF_ACCEPT:
                 self.drop(f, &p, "POSTROUTING")
                 return
-            settle_length(f, &p)
+            settle(f, &p)
             self.netfilter.put(&p)
         self.finish_output(w.oif, w.nexthop, f)
 

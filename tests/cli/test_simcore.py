@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from natfast.capture import read
+from simcore.docker.compose import load
+from simcore.errors import ScenarioError
+from simcore.net import presets
+from simcore.net.cpu import Costs
+from simcore.study import kernel
 
 JOURNEY = Path(__file__).parent.parent.parent / "examples" / "journey.yaml"
 
@@ -171,3 +176,40 @@ def test_python_scenario(tmp_path: Path) -> None:
     file.write_text("x = 1\n")
     done = run("run", file, "--out", tmp_path / "out2")
     assert (done.returncode, done.stderr) == (2, f"simcore: {file}: expected a function build(seed, engine) that returns a World\n")
+
+
+def test_calibrate_writes_costs_that_a_scenario_can_use(tmp_path: Path) -> None:
+    if kernel.available():
+        pytest.skip(f"calibrate {kernel.available()}")
+    done = subprocess.run([sys.executable, "-m", "simcore.cli", "calibrate", "--out", "host.json", "--packets", "2000", "--repeats", "1",
+                           "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert set(result["measured_ns"]) == {"A", "B0", "B1", "C", "F", "F100k", "D", "new"}
+    assert all(v >= 0 for v in result["costs"].values())
+    assert presets.load(str(tmp_path / "host.json")) == kernel.costs(result["measured_ns"])
+    left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert not any(line.startswith("sc") and line.split()[0][2:-1].isdigit() for line in left.splitlines())
+
+
+def test_costs_are_the_differences_of_paths() -> None:
+    """KERNEL.md's measurements give the preset, but for what it splits by judgement."""
+    costs = kernel.costs({"A": 436, "B0": 672, "B1": 787, "C": 955, "F": 1019, "F100k": 1364, "D": 1112, "new": 2112})
+    rule = 93 / kernel.RULES_WALKED
+    assert costs == Costs(receive=118, route=118, bridge=115, conntrack=168 - rule, nat=64, rule=rule, new_flow=1000, cold=345)
+
+
+def test_overrides_are_merged_as_compose_merges_files(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("services: {web: {}}\nx-simcore: {duration: 1s, host: {sysctls: {net.ipv4.icmp_ratelimit: 5}}}\n")
+    (tmp_path / "b.yaml").write_text("services: {db: {}}\nx-simcore: {duration: 2s, host: {userland-proxy: false}}\n")
+    compose = load(tmp_path / "a.yaml", [tmp_path / "b.yaml"])
+    assert list(compose.services) == ["web", "db"]
+    assert compose.x.duration == 2
+    assert (compose.x.host.sysctls, compose.x.host.userland_proxy) == ({"net.ipv4.icmp_ratelimit": 5}, False)
+    (tmp_path / "c.yaml").write_text("x-simcore: {links: {host: {qdisc: nosuch}}}\n")
+    with pytest.raises(ScenarioError, match=r"c.yaml: x-simcore.links.host: kind: 'nosuch' is no qdisc"):
+        load(tmp_path / "a.yaml", [tmp_path / "c.yaml"])
+    for lines, message in ((["-A NOSUCH -j DROP"], "no chain"), (["DROP"], "expected a rule"), (["-t nosuch -A X"], "no table"),
+                           (["-A FORWARD -m nosuch"], "nosuch")):
+        (tmp_path / "d.yaml").write_text(json.dumps({"x-simcore": {"host": {"iptables": lines}}}))
+        with pytest.raises(ScenarioError, match=f"d.yaml: x-simcore.host.iptables: .*{message}"):
+            load(tmp_path / "a.yaml", [tmp_path / "d.yaml"])

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from simcore.docker.compose import Compose
 from simcore.engine import Environment, Streams
 from simcore.net.link import Link, plug
 from simcore.net.qdisc import PARAMETERS, build
 from simcore.net.qdisc.htb import Htb
 from simcore.net.qdisc.red import ewma_weight
+from simcore.study.scenario import World
 from simcore.traffic.frames import FrameSink, FrameSource
 
 
@@ -179,3 +181,18 @@ def test_every_kind_conserves_frames() -> None:
         assert link.qdisc is not None
         assert (link.in_flight, link.qdisc.packets, link.qdisc.bytes) == (0, 0, 0), kind
         assert sum(s.sent for s in sources) == sink.packets + link.dropped, kind
+
+
+def test_classes_by_the_mark_that_a_rule_set() -> None:
+    """iptables marks what comes from one container; HTB gives that class a tenth of the link."""
+    world = World(Compose.model_validate({"services": {"a": {}, "b": {}}, "x-simcore": {
+        "duration": "20s", "servers": {"web": {"address": "93.184.216.34"}},
+        "host": {"iptables": ["-t mangle -A FORWARD -s 172.17.0.2 -j MARK --set-xmark 0x7/0xffffffff"]},
+        "links": {"host": {"rate": "1Gbit", "latency": "1ms", "qdisc": {
+            "kind": "htb", "classes": {"slow": {"rate": "1Mbit"}, "fast": {"rate": "9Mbit"}}, "filters": [{"class": "slow", "mark": 7}],
+            "default": "fast"}}, "server": {"latency": "5ms"}},
+        "workloads": [{"kind": "bulk", "from": c, "to": "web", "port": 9000, "stop": "20s"} for c in "ab"]}}))
+    world.run()
+    htb = world.link("host/eth0").qdisc
+    assert isinstance(htb, Htb)
+    assert [htb.classes[c].sent * 8 / 20 for c in ("slow", "fast")] == pytest.approx([1e6, 9e6], rel=0.03)
