@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -54,6 +54,7 @@ class PcapngWriter:
         self.file.write(_block(0x0A0D0D0A, body))
         self.interfaces = 0
         self.packets = 0
+        self.flushes: list[Callable[[], None]] = []
 
     def add_interface(self, name: str, snaplen: int = 0) -> int:
         """Declare an interface; returns its number for `write`."""
@@ -71,9 +72,19 @@ class PcapngWriter:
                                               len(frame) if length is None else length) + _padded(frame) + options))
         self.packets += 1
 
+    def append(self, blocks: bytes) -> None:
+        """Blocks that somebody else has encoded."""
+        self.file.write(blocks)
+
+    def before_closing(self, flush: Callable[[], None]) -> None:
+        """Call this before the file is finished: whoever appends may hold something back."""
+        self.flushes.append(flush)
+
     def close(self) -> None:
         """Finish the file under its name."""
         if not self.file.closed:
+            for flush in self.flushes:
+                flush()
             self.file.close()
             self.temporary.replace(self.path)
 

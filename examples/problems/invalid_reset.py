@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 from simcore.docker.compose import Compose
-from simcore.measure.capture import CaptureTap
+from simcore.measure.capture import FrameTap
 from simcore.net.probe import inject
 from simcore.study.scenario import World
 
@@ -41,19 +41,6 @@ def stray(frame: bytes, ahead: int) -> bytes:
     return frame[:14] + bytes(ip) + bytes(tcp)
 
 
-class LastFromServer:
-    """Takes the place of a capture file, and remembers the last frame from port 80."""
-
-    frame = b""
-
-    def add_interface(self, name: str, snaplen: int = 0) -> int:
-        return 0
-
-    def write(self, interface: int, time: float, frame: bytes, length: int) -> None:
-        if frame[23] == 6 and frame[34:36] == (80).to_bytes(2, "big"):
-            self.frame = frame
-
-
 def build(seed: int | None = None, engine: str = "compiled", cure: bool = CURE) -> World:
     """A download of 5 MB; after 300 ms one stray packet arrives from the server's side."""
     world = World(Compose.model_validate({"services": {"app": {}}, "x-simcore": {
@@ -63,11 +50,16 @@ def build(seed: int | None = None, engine: str = "compiled", cure: bool = CURE) 
         "workloads": [{"kind": "http", "from": "app", "to": "web", "source-port": 12345}]}}), seed, engine)
     env, host = world.env, world.host.namespace
     outside = host.interface("eth0")
-    seen = LastFromServer()
-    outside.tap = CaptureTap(seen, outside.place)
+    last = b""
+
+    def remember(time: float, frame: bytes, outgoing: bool) -> None:
+        nonlocal last
+        if frame[23] == 6 and frame[34:36] == (80).to_bytes(2, "big"):      # from the server
+            last = frame
+    outside.tap = FrameTap(remember)
 
     def trouble() -> Generator[Any, Any, None]:
         yield env.timeout(0.3)
-        inject(host, outside.port, stray(seen.frame, 0x20000000))
+        inject(host, outside.port, stray(last, 0x20000000))
     env.process(trouble())
     return world

@@ -1,14 +1,81 @@
 """Taps on interfaces: to a pcapng file, or to a trace that explains each hop."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
 from simcore.engine.frame cimport Frame, frame_bytes
 from simcore.net.interface cimport Interface, Tap
 
+cdef extern from "math.h":
+    long long llrint(double x) nogil
 
-cdef class CaptureTap(Tap):
-    """Writes the frames of one interface to a pcapng writer.
+cdef enum:
+    ROOM = 1 << 20              # more than any frame: 65 549 bytes
+
+
+cdef class CaptureBuffer:
+    """Blocks on their way to a pcapng file, encoded here and handed to the writer a megabyte at a time.
 
     Parameters
     ----------
     writer : natfast.capture.PcapngWriter
+    """
+    cdef object writer
+    cdef uint8_t* data
+    cdef size_t size
+    cdef object error
+
+    def __cinit__(self, writer):
+        self.writer = writer
+        self.data = <uint8_t*>malloc(ROOM)
+        if self.data == NULL:
+            raise MemoryError
+        writer.before_closing(self.flush)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    def flush(self):
+        """Hand over what is there."""
+        if self.error is not None:
+            raise self.error
+        size, self.size = self.size, 0
+        self.writer.append(PyBytes_FromStringAndSize(<char*>self.data, size))
+
+    cdef void add(self, uint32_t interface, double time, const Frame* f, uint32_t length) noexcept:
+        """An enhanced packet block with the first `length` bytes of a frame."""
+        cdef uint32_t padded = (length + 3) & ~<uint32_t>3, total = 32 + padded, n = f.have if f.have < length else length
+        cdef uint64_t ns = <uint64_t>llrint(time * 1e9)
+        cdef uint32_t* w
+        if self.size + total > ROOM:
+            try:
+                self.flush()
+            except Exception as error:          # a full disk: said when the file is closed
+                self.error = error
+                self.size = 0
+        w = <uint32_t*>(self.data + self.size)
+        w[0] = 6
+        w[1] = total
+        w[2] = interface
+        w[3] = <uint32_t>(ns >> 32)
+        w[4] = <uint32_t>ns
+        w[5] = length
+        w[6] = f.len
+        memcpy(<uint8_t*>w + 28, f.data, n)
+        memset(<uint8_t*>w + 28 + n, 0, padded - n)
+        w[7 + padded // 4] = total
+        self.size += total
+
+
+cdef class CaptureTap(Tap):
+    """Captures the frames of one interface.
+
+    Parameters
+    ----------
+    writer : natfast.capture.PcapngWriter
+    buffer : CaptureBuffer
+        Of that writer, shared by all taps: frames of all interfaces stay in order.
     place : str
         The interface's name in the file.
     test : callable, optional
@@ -18,28 +85,39 @@ cdef class CaptureTap(Tap):
     after : Tap, optional
         Is told, too.
     """
-    cdef object writer
+    cdef CaptureBuffer buffer
     cdef object test
-    cdef int snaplen
+    cdef uint32_t snaplen
     cdef Tap after
-    cdef int number
+    cdef uint32_t number
 
-    def __init__(self, writer, str place, test=None, int snaplen=0, Tap after=None):
+    def __init__(self, writer, CaptureBuffer buffer not None, str place, test=None, uint32_t snaplen=0, Tap after=None):
+        self.buffer = buffer
         self.after = after
-        self.writer = writer
         self.test = test
         self.snaplen = snaplen
         self.number = writer.add_interface(place, snaplen)
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        cdef bytes data = frame_bytes(f)
         if self.after is not None:
             self.after.frame(time, interface, f, outgoing)
-        if self.test is not None and not self.test(data):
-            return
-        if self.snaplen and len(data) > self.snaplen:
-            data = data[:self.snaplen]
-        self.writer.write(self.number, time, data, f.len)
+        if self.test is None or self.test(frame_bytes(f)):
+            self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
+
+
+cdef class FrameTap(Tap):
+    """Calls `seen(time, frame, outgoing)` with each frame of an interface, as bytes."""
+    cdef object seen
+    cdef Tap after
+
+    def __init__(self, seen, Tap after=None):
+        self.seen = seen
+        self.after = after
+
+    cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
+        if self.after is not None:
+            self.after.frame(time, interface, f, outgoing)
+        self.seen(time, frame_bytes(f), bool(outgoing))
 
 
 cdef class TraceTap(Tap):

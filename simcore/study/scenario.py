@@ -20,7 +20,7 @@ from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
-from simcore.measure.capture import CaptureTap, TraceTap
+from simcore.measure.capture import CaptureBuffer, CaptureTap, TraceTap
 from simcore.measure.expression import compile_filter
 from simcore.measure.flows import FlowTable
 from simcore.measure.series import Sampler
@@ -190,8 +190,9 @@ class World:
             if name not in places:
                 raise ScenarioError(f"interface {name!r} does not exist, expected one of {', '.join(places)}")
         self.writer = PcapngWriter(path)
+        buffer = CaptureBuffer(self.writer)
         for place in interfaces or places:
-            places[place].tap = CaptureTap(self.writer, place, test, snaplen, places[place].tap)
+            places[place].tap = CaptureTap(self.writer, buffer, place, test, snaplen, places[place].tap)
 
     def record_flows(self) -> FlowTable:
         """Keep a record of every flow; returns the table."""
