@@ -150,7 +150,7 @@ class BenchName(str, Enum):
 
 @app.command(epilog="Example:  simcore bench wan-udp --containers 8 --duration 10 --json")
 def bench(workload: Annotated[BenchName, typer.Argument(help="wan-udp (A) or wan-tcp (B).")],
-          containers: Annotated[int, typer.Option(min=1, max=4000, help="Containers that send.")] = 8,
+          containers: Annotated[int, typer.Option(min=1, max=15000, help="Containers that send, 1000 to a bridge.")] = 8,
           duration: Annotated[float | None, typer.Option(min=0.01, help="Simulated seconds (A: 10, B: 20).")] = None,
           seed: Annotated[int, typer.Option(min=0)] = 1,
           engine: Annotated[Engine, typer.Option(help="compiled or simpy.")] = Engine.compiled,

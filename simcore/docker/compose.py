@@ -111,6 +111,12 @@ class LinkChange(LinkSpec):
 
     reverse: None = None
 
+    @model_validator(mode="after")
+    def _something(self) -> LinkChange:
+        if "qdisc" in self.model_fields_set and self.qdisc is None:
+            raise ValueError("qdisc: expected a kind; pfifo is a plain queue")
+        return self
+
     def changes(self) -> dict[str, Any]:
         """For `simcore.net.cable.change`."""
         said = {k: getattr(self, k) for k in self.model_fields_set if k not in _NETEM}

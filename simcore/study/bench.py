@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from simcore.docker.host import DockerHost, Internet, LinkParameters
+from simcore.docker.ipam import mac_of
 from simcore.engine import Environment, Streams
 from simcore.net.link import Link, plug
 from simcore.traffic.frames import Reflector
@@ -34,6 +35,14 @@ def _topology(containers: int, seed: int, engine: str) -> tuple[Environment, Doc
     for i in range(containers):
         host.add_container(f"c{i}", {names[i % bridges]: None})
     host.start(CONTAINER)
+    # everybody knows everybody, as on a host that has been up for a while: thousands of first ARP requests, each flooded to
+    # a thousand ports, would be most of a short run
+    for container in host.containers.values():
+        [(name, address)] = container.addresses.items()
+        network = host.networks[name]
+        container.namespace.add_neighbour(network.pool.gateway, mac_of(network.pool.gateway), "eth0")
+        host.namespace.add_neighbour(address, mac_of(address), network.interface)
+        host.namespace.add_fdb(mac_of(address), f"veth-{container.name}")
     internet = Internet(env, streams)
     internet.connect(host, HOST)
     server = internet.add_server("web", SERVER, 24, WAN)

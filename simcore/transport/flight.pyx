@@ -1,5 +1,5 @@
 from libc.stdlib cimport abort, free, realloc
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from natfast.headers cimport after, before
 
@@ -225,6 +225,7 @@ cdef void flight_lose_all(Flight* f) noexcept nogil:
     """After a timeout nothing that is not SACKed is believed to be in flight."""
     cdef uint32_t i
     cdef Sample r
+    memset(&r, 0, sizeof(r))
     for i in range(f.head, f.tail):
         if not f.seg[i].state & SACKED:
             flight_lose(f, i, &r)

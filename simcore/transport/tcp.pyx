@@ -1472,6 +1472,7 @@ cdef class TcpSocket(Endpoint):
         cdef int number = errno_of_icmp(kind, code)
         cdef uint32_t mtu = info & 0xFFFF, i
         cdef Sample r
+        memset(&r, 0, sizeof(r))
         if kind == 3 and code == 4:
             if 68 <= mtu < <uint32_t>self.mss + 40:
                 self.mss = mtu - 40
