@@ -1,5 +1,6 @@
-// Workloads A and B in ns-3, without NAT: it has none. Prints ns per packet (A) or per delivered segment (B), and Mbit/s.
-//   ns3_wan --containers=8 --seconds=4 [--tcp=1]
+// Workloads A and B in ns-3, without NAT: it has none. Prints ns per packet (A) or per delivered segment (B), delivered Mbit/s,
+// and of the WAN queue the share of packets dropped and the mean number waiting.
+//   ns3_wan --containers=8 --seconds=4 [--tcp=1 --control=TcpCubic]
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -32,6 +33,17 @@ struct PoissonSource {
   }
 };
 
+uint64_t taken = 0, dropped = 0, samples = 0;
+double waiting = 0;
+
+void Taken(Ptr<const Packet>) { taken++; }
+void Dropped(Ptr<const Packet>) { dropped++; }
+void Sample(Ptr<Queue<Packet>> queue) {
+  waiting += queue->GetNPackets();
+  samples++;
+  Simulator::Schedule(MilliSeconds(1), &Sample, queue);
+}
+
 NetDeviceContainer Wire(Ptr<Node> a, Ptr<Node> b, const char* rate, const char* delay, const char* queue, const std::string& net) {
   PointToPointHelper link;
   link.SetDeviceAttribute("DataRate", StringValue(rate));
@@ -51,15 +63,17 @@ int main(int argc, char** argv) {
   int containers = 8;
   double seconds = 4;
   bool tcp = false;
+  std::string control = "TcpCubic";
   CommandLine command;
   command.AddValue("containers", "senders", containers);
   command.AddValue("seconds", "simulated", seconds);
   command.AddValue("tcp", "workload B", tcp);
+  command.AddValue("control", "congestion control of B", control);
   command.Parse(argc, argv);
   Config::SetDefault("ns3::TcpSocket::SegmentSize", UintegerValue(1448));
   Config::SetDefault("ns3::TcpSocket::SndBufSize", UintegerValue(4 << 20));
   Config::SetDefault("ns3::TcpSocket::RcvBufSize", UintegerValue(4 << 20));
-  Config::SetDefault("ns3::TcpL4Protocol::SocketType", StringValue("ns3::TcpCubic"));
+  Config::SetDefault("ns3::TcpL4Protocol::SocketType", StringValue("ns3::" + control));
   NodeContainer senders, core;
   senders.Create(containers);
   core.Create(3);
@@ -69,7 +83,12 @@ int main(int argc, char** argv) {
   for (int i = 0; i < containers; i++)
     Wire(senders.Get(i), core.Get(0), "1Gbps", "5us", "1000p", "10." + std::to_string(1 + i / 250) + "." + std::to_string(i % 250) + ".0");
   Wire(core.Get(0), core.Get(1), "1Gbps", "50us", "1000p", "192.168.1.0");
-  Wire(core.Get(1), core.Get(2), "200Mbps", "10ms", "100p", "93.184.216.0");
+  NetDeviceContainer wan = Wire(core.Get(1), core.Get(2), "200Mbps", "10ms", "100p", "93.184.216.0");
+  Ptr<Queue<Packet>> queue = DynamicCast<PointToPointNetDevice>(wan.Get(0))->GetQueue();
+  queue->TraceConnectWithoutContext("Enqueue", MakeCallback(&Taken));
+  // a full device queue stops the layer above, which then drops
+  core.Get(1)->GetObject<TrafficControlLayer>()->TraceConnectWithoutContext("TcDrop", MakeCallback(&Dropped));
+  Sample(queue);
   Ipv4GlobalRoutingHelper::PopulateRoutingTables();
   InetSocketAddress server("93.184.216.2", tcp ? 80 : 9);
   ApplicationContainer sink = PacketSinkHelper(tcp ? "ns3::TcpSocketFactory" : "ns3::UdpSocketFactory",
@@ -100,6 +119,6 @@ int main(int argc, char** argv) {
     packets = 0;
     for (auto& s : sources) packets += s->sent;
   }
-  std::printf("%.1f %.3f\n", wall * 1e9 / packets, bytes * 8 / seconds / 1e6);
+  std::printf("%.1f %.3f %.6f %.3f\n", wall * 1e9 / packets, bytes * 8 / seconds / 1e6, double(dropped) / (taken + dropped), waiting / samples);
   Simulator::Destroy();
 }
