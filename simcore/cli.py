@@ -15,10 +15,11 @@ from rich.console import Console
 from natfast.errors import NatfastError
 from simcore.docker import compose
 from simcore.errors import ScenarioError, SimcoreError
+from simcore.files import write_json
 from simcore.measure.report import print_run
 from simcore.study import bench as benchmarks
 from simcore.study import kernel
-from simcore.study.scenario import World, write_flows, write_json
+from simcore.study.scenario import World, write_flows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   help="Simulate container networks packet by packet, as Linux forwards them.")

@@ -1,5 +1,7 @@
 """Random draws for compiled code, taken from a NumPy generator a few thousand at a time."""
 
+cdef double* start_of(object array)
+
 cdef class Draws:
     cdef object rng
     cdef object uniforms        # ndarrays that own what the pointers see

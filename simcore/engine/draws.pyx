@@ -7,6 +7,7 @@ cdef enum:
 
 
 cdef double* start_of(object array):
+    """The memory of a float64 array; whoever keeps the pointer keeps the array."""
     return <double*><uintptr_t>array.ctypes.data
 
 

@@ -88,7 +88,6 @@ cdef class CaptureTap(Tap):
     cdef CaptureBuffer buffer
     cdef object test
     cdef uint32_t snaplen
-    cdef Tap after
     cdef uint32_t number
 
     def __init__(self, writer, CaptureBuffer buffer not None, str place, test=None, uint32_t snaplen=0, Tap after=None):
@@ -99,8 +98,7 @@ cdef class CaptureTap(Tap):
         self.number = writer.add_interface(place, snaplen)
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        if self.after is not None:
-            self.after.frame(time, interface, f, outgoing)
+        Tap.frame(self, time, interface, f, outgoing)
         if self.test is None or self.test(frame_bytes(f)):
             self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
 
@@ -108,28 +106,24 @@ cdef class CaptureTap(Tap):
 cdef class FrameTap(Tap):
     """Calls `seen(time, frame, outgoing)` with each frame of an interface, as bytes."""
     cdef object seen
-    cdef Tap after
 
     def __init__(self, seen, Tap after=None):
         self.seen = seen
         self.after = after
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        if self.after is not None:
-            self.after.frame(time, interface, f, outgoing)
+        Tap.frame(self, time, interface, f, outgoing)
         self.seen(time, frame_bytes(f), bool(outgoing))
 
 
 cdef class TraceTap(Tap):
     """Tells a tracer of every frame, then the next tap."""
     cdef object tracer
-    cdef Tap after
 
     def __init__(self, tracer, Tap after=None):
         self.tracer = tracer
         self.after = after
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
+        Tap.frame(self, time, interface, f, outgoing)
         self.tracer.seen(time, interface.place, f.id, frame_bytes(f), outgoing)
-        if self.after is not None:
-            self.after.frame(time, interface, f, outgoing)

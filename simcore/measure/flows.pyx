@@ -31,6 +31,10 @@ cdef void read_tuple(const Frame* f, Tuple5* t) noexcept nogil:
         t.dport = be16(f.data + l4) & 0xFF00        # its type
 
 
+cdef inline uint64_t key_of(const Tuple5* t) noexcept nogil:
+    return siphash13(<uint64_t>t.src << 32 | t.dst, <uint64_t>t.sport << 48 | <uint64_t>t.dport << 32 | t.protocol, 1, 2)
+
+
 cdef class FlowTable(FlowProbe):
     """Records of all flows that the watched namespaces send, by the tuple that the sender wrote.
 
@@ -46,7 +50,7 @@ cdef class FlowTable(FlowProbe):
 
     cdef uint32_t find(self, const Tuple5* t) noexcept:
         """Number of a flow's record, 0 if there is none."""
-        cdef uint64_t key = siphash13(<uint64_t>t.src << 32 | t.dst, <uint64_t>t.sport << 48 | <uint64_t>t.dport << 32 | t.protocol, 1, 2)
+        cdef uint64_t key = key_of(t)
         cdef uint64_t value
         while self.index.get(key, &value):
             if memcmp(&self.record[value].sent_as, t, sizeof(Tuple5)) == 0:
@@ -73,7 +77,7 @@ cdef class FlowTable(FlowProbe):
             self.record[i].sent_as = t
             self.record[i].first = now
             self.record[i].delay_min = 1e300
-            key = siphash13(<uint64_t>t.src << 32 | t.dst, <uint64_t>t.sport << 48 | <uint64_t>t.dport << 32 | t.protocol, 1, 2)
+            key = key_of(&t)
             while self.index.get(key, &value):
                 key += 1
             self.index.put(key, i)

@@ -1,13 +1,13 @@
 """Quantities over time: a process that looks every so often, and changes nothing."""
 from __future__ import annotations
 
-import csv
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from natfast.hooks import Netfilter
 from simcore.engine import Environment
+from simcore.files import write_csv
 from simcore.net.link import Link
 
 Row = dict[str, float]
@@ -49,11 +49,5 @@ class Sampler:
             self.rows.append(row)
 
     def write(self, path: Path) -> None:
-        """A CSV file, columns in the order in which they first appeared; under its name when it is whole."""
-        columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="") as f:
-            writer = csv.DictWriter(f, columns, restval=0)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        temporary.replace(path)
+        """A CSV file of the rows."""
+        write_csv(path, self.rows, missing=0)

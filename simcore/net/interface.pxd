@@ -8,6 +8,7 @@ cdef enum:                          # kind of interface
     LOOPBACK = 2
 
 cdef class Tap:
+    cdef Tap after                  # is told, too; None: nobody else watches
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept
 
 cdef class Interface:

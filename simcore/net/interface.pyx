@@ -1,8 +1,9 @@
 cdef class Tap:
-    """Watches an interface; `frame` sees each frame that passes."""
+    """Watches an interface; `frame` sees each frame that passes, and hands it to the tap that was there before."""
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        pass
+        if self.after is not None:
+            self.after.frame(time, interface, f, outgoing)
 
 
 cdef class Interface:

@@ -23,7 +23,7 @@ cdef class Link(Wire):
     cdef readonly uint32_t limit        # packets that may wait, the one in service not counted
     cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
     cdef readonly Netem netem           # None: a clean wire
-    cdef readonly bint is_up
+    cdef readonly bint up
     # frames whose way is settled, in order of arrival
     cdef Slot* ring
     cdef uint32_t mask

@@ -67,7 +67,7 @@ cdef class Link(Wire):
         self.limit = limit
         self.netem = netem
         self.qdisc = Pfifo(limit) if qdisc is None and netem is not None else qdisc
-        self.is_up = True
+        self.up = True
         self.watch = INFINITY
         self.mask = 15
         self.ring = <Slot*>calloc(16, sizeof(Slot))
@@ -91,11 +91,6 @@ cdef class Link(Wire):
         free(self.spare)
 
     # --- what can be read --------------------------------------------------------------------------
-
-    @property
-    def up(self):
-        """Is the link up?"""
-        return bool(self.is_up)
 
     @property
     def dropped(self):
@@ -181,10 +176,10 @@ cdef class Link(Wire):
         cdef double now = self.calendar.now
         cdef list held = []
         if action is True:
-            self.is_up = True
+            self.up = True
             return
         if action is False:
-            self.is_up = False
+            self.up = False
             self.epoch += 1
             while self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
@@ -303,7 +298,7 @@ cdef class Link(Wire):
     cdef void accept(self, Frame* f, uint64_t seq) noexcept:
         cdef double now = self.calendar.now
         cdef double start = now if now > self.free_at else self.free_at
-        if not self.is_up:
+        if not self.up:
             self.lost += 1
             frame_free(f)
             return

@@ -1,9 +1,6 @@
 """A scenario: a Compose file made into a world, run, and summed up."""
 from __future__ import annotations
 
-import csv
-import json
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,6 +17,7 @@ from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
+from simcore.files import write_csv
 from simcore.measure.capture import CaptureBuffer, CaptureTap, TraceTap
 from simcore.measure.expression import compile_filter
 from simcore.measure.flows import FlowTable
@@ -176,6 +174,10 @@ class World:
             return self.host.address.split("/")[0]
         return name
 
+    def machine(self, address: str) -> Namespace | None:
+        """Whose address that is, as others reach it; None for one that is nobody's here."""
+        return next((ns for ns in self.namespaces() if self.address_of(ns.name) == address), None)
+
     def capture(self, path: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
         """Write frames to a pcapng file: of every interface, or of those named `namespace/interface`.
 
@@ -261,8 +263,7 @@ class World:
 
     def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = (self.namespace(w.served_by) if w.served_by else
-                  next((n for n in self.namespaces() if self.address_of(n.name) == to), None))
+        target = self.namespace(w.served_by) if w.served_by else self.machine(to)
         if target is None:
             raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers")
         port = w.server_port or w.port
@@ -290,7 +291,7 @@ class World:
 
     def _datagrams(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        target = self.machine(to)
         if target is None:
             raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody counts its datagrams")
         sink = next((s for s in self.sinks if s[0] is target and s[1] == w.port), None)
@@ -312,7 +313,7 @@ class World:
 
     def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = next((n for n in self.namespaces() if self.address_of(n.name) == to), None)
+        target = self.machine(to)
         if target is not None and all(t is not target or p != w.port for t, p in self.bulk_sinks):
             self.bulk_sinks.append((target, w.port))
             self.env.process(_discard(target, w.port))
@@ -449,22 +450,9 @@ def _latency(outcomes: list[Outcome]) -> dict[str, float] | None:
 
 
 def write_flows(path: Path, records: list[dict[str, Any]]) -> None:
-    """Flow records as CSV, one line a flow, under its name when it is whole."""
+    """Flow records as CSV, one line a flow."""
     rows = []
     for r in records:
         row = {k: v for k, v in r.items() if k != "delay_s"}
         rows.append({**row, **{f"delay_{k}_s": v for k, v in r.get("delay_s", {}).items()}})
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", newline="") as f:
-        writer = csv.DictWriter(f, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
+    write_csv(path, rows)

@@ -1,11 +1,9 @@
 import errno
 import struct
 
-import numpy as np
 import simpy
 
-from libc.stdint cimport uintptr_t
-
+from simcore.engine.draws cimport start_of
 from simcore.transport.tcp cimport App, TcpListener, TcpSocket
 
 cdef enum:
@@ -23,7 +21,7 @@ cdef class Batch:
     cdef double next(self) noexcept:
         if self.used == BATCH:
             self.values = self.distribution.sample(self.rng, BATCH)
-            self.at = <double*><uintptr_t>self.values.ctypes.data
+            self.at = start_of(self.values)
             self.used = 0
         self.used += 1
         return self.at[self.used - 1]

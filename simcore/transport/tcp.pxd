@@ -33,7 +33,6 @@ cdef class TcpSocket(Endpoint):
     cdef int mss_offered                # ours, once the other's is known
     cdef uint32_t iss, snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
     cdef uint32_t small_end             # of the last segment that was not full
-    cdef uint32_t high                  # the highest sequence number ever sent
     cdef uint32_t irs, rcv_nxt, rcv_edge
     cdef int snd_scale, rcv_scale
     cdef bint timestamps, scaling, sack, ecn

@@ -372,7 +372,6 @@ cdef class TcpSocket(Endpoint):
         self.sent_at = now
         self.snd_una = self.iss
         self.snd_nxt = self.iss + 1
-        self.high = self.snd_nxt
         self.rcv_scale = 7
 
     cdef inline uint32_t ts_now(self) noexcept:
@@ -467,7 +466,7 @@ cdef class TcpSocket(Endpoint):
             if self.ecn:
                 if self.ece_owed:
                     flags |= TCP_ECE
-                if n and (not before(seq, self.high) or self.cc.accurate_ecn):
+                if n and (not before(seq, self.snd_nxt) or self.cc.accurate_ecn):
                     tos = ECT0                              # not on retransmissions (RFC 3168 6.1.5)
                     if self.cwr_owed:
                         flags |= TCP_CWR
@@ -772,7 +771,6 @@ cdef class TcpSocket(Endpoint):
         if n < <uint32_t>self.payload():
             self.small_end = end
         self.snd_nxt = end
-        self.high = end
         self.spend(n)
         if flags & TCP_FIN:
             self.fin_sent = True
@@ -848,7 +846,6 @@ cdef class TcpSocket(Endpoint):
 
     cdef void timeout(self) noexcept:
         """The retransmission timer ran out (RFC 6298 5.4-5.6), or a zero window wants a probe."""
-        cdef TcpListener parent = self.parent
         self.backoff += 1
         if self.state_ == SYN_SENT or self.state_ == SYN_RCVD:
             if self.backoff > (self.syn_retries if self.state_ == SYN_SENT else SYNACK_RETRIES):
@@ -1277,7 +1274,6 @@ cdef class TcpSocket(Endpoint):
     cdef void react(self, Sample* r, bint moved, bint dsack) noexcept:
         """Loss detection, recovery and growth: the part of an ACK that is about congestion."""
         cdef double now = self.ns.calendar.now
-        cdef double prior = self.w.cwnd
         cdef bint lost
         if self.tlp_out and not before(self.snd_una, self.tlp_end):
             self.tlp_out = False

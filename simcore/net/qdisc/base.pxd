@@ -20,3 +20,6 @@ cdef class Qdisc:
     cdef void drop(self, Frame* f) noexcept
     cdef bint child_enqueue(self, Qdisc child, Frame* f, double now) noexcept
     cdef Frame* child_dequeue(self, Qdisc child, double now) noexcept
+
+cdef class Classful(Qdisc):
+    cdef list children                      # every Qdisc that holds frames of this one

@@ -92,3 +92,22 @@ cdef class Qdisc:
         self.dropped += child.dropped - dropped
         self.marked += child.marked - marked
         return f
+
+
+cdef class Classful(Qdisc):
+    """A qdisc whose frames are held by others."""
+
+    cdef double ready(self, double now) noexcept:
+        cdef Qdisc child
+        cdef double first = INFINITY
+        for child in self.children:
+            if child.packets:
+                first = min(first, child.ready(now))
+        return first
+
+    cdef void clear(self) noexcept:
+        cdef Qdisc child
+        for child in self.children:
+            child.clear()
+        self.packets = 0
+        self.bytes = 0

@@ -1,15 +1,14 @@
 """drr: deficit round robin (Shreedhar and Varghese 1995) over classes; sfq: the same over hashed flows."""
-from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from simcore.engine.frame cimport Frame
-from simcore.net.qdisc.base cimport FrameQueue, Qdisc, flow_hash, fq_clear, fq_pop, fq_pop_tail, fq_push
+from simcore.net.qdisc.base cimport Classful, FrameQueue, Qdisc, flow_hash, fq_clear, fq_pop, fq_pop_tail, fq_push
 from simcore.net.qdisc.classify cimport Filters
 from simcore.net.qdisc.fifo import Pfifo
 
 
-cdef class Drr(Qdisc):
+cdef class Drr(Classful):
     """`drr`: classes take turns of `quantum` bytes.
 
     Parameters
@@ -22,7 +21,7 @@ cdef class Drr(Qdisc):
         Class of what no filter fits; without one such frames are dropped, as in Linux.
     """
     cdef readonly dict classes
-    cdef list names, queues
+    cdef list names
     cdef list quantum
     cdef list deficit
     cdef list active                    # indexes, in turn
@@ -37,8 +36,8 @@ cdef class Drr(Qdisc):
             unknown = set(given) - {"quantum", "qdisc"}
             if unknown or given.get("quantum", 1514) < 1:
                 raise ValueError(f"drr: class {name}: expected quantum (at least 1 byte) and qdisc")
-        self.queues = [given.get("qdisc") or Pfifo(1000) for given in classes.values()]
-        self.classes = dict(zip(self.names, self.queues))
+        self.children = [given.get("qdisc") or Pfifo(1000) for given in classes.values()]
+        self.classes = dict(zip(self.names, self.children))
         self.quantum = [given.get("quantum", 1514) for given in classes.values()]
         self.deficit = [0] * len(self.names)
         self.active = []
@@ -54,7 +53,7 @@ cdef class Drr(Qdisc):
         if i < 0:
             self.drop(f)
             return False
-        cdef Qdisc q = <Qdisc>self.queues[i]
+        cdef Qdisc q = <Qdisc>self.children[i]
         cdef bint idle = q.packets == 0
         cdef bint taken = self.child_enqueue(q, f, now)
         if idle and q.packets and i not in self.active:
@@ -68,7 +67,7 @@ cdef class Drr(Qdisc):
         cdef int idle = 0
         while self.active and idle < len(self.active):
             i = self.active[0]
-            q = <Qdisc>self.queues[i]
+            q = <Qdisc>self.children[i]
             if q.packets == 0:
                 self.active.pop(0)
                 continue
@@ -85,21 +84,9 @@ cdef class Drr(Qdisc):
             return f
         return NULL
 
-    cdef double ready(self, double now) noexcept:
-        cdef Qdisc q
-        cdef double first = INFINITY
-        for q in self.queues:
-            if q.packets:
-                first = min(first, q.ready(now))
-        return first
-
     cdef void clear(self) noexcept:
-        cdef Qdisc q
-        for q in self.queues:
-            q.clear()
+        Classful.clear(self)
         self.active.clear()
-        self.packets = 0
-        self.bytes = 0
 
 
 ctypedef struct Slot:

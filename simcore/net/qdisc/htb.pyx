@@ -3,7 +3,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
 from simcore.engine.frame cimport Frame
-from simcore.net.qdisc.base cimport EPS, Qdisc
+from simcore.net.qdisc.base cimport EPS, Classful, Qdisc
 from simcore.net.qdisc.classify cimport Filters
 from simcore.net.qdisc.fifo import Pfifo
 
@@ -66,7 +66,7 @@ cdef class HtbClass:
         self.sent += size
 
 
-cdef class Htb(Qdisc):
+cdef class Htb(Classful):
     """`htb`: classes with guaranteed rates that share what is left.
 
     Parameters
@@ -148,6 +148,7 @@ cdef class Htb(Qdisc):
                 raise ValueError(f"htb: default: {default!r} is no leaf class")
             self.default = self.classes[default]
         self.direct = Pfifo(1000)
+        self.children = [*(c.qdisc for c in self.leaves), self.direct]
 
     def raise_levels(self, HtbClass c):
         level = 0
@@ -222,11 +223,3 @@ cdef class Htb(Qdisc):
             if c.qdisc.packets and self.lender(c, now, &until) >= 0:
                 until = min(until, c.qdisc.ready(now))
         return until
-
-    cdef void clear(self) noexcept:
-        cdef HtbClass c
-        for c in self.leaves:
-            c.qdisc.clear()
-        self.direct.clear()
-        self.packets = 0
-        self.bytes = 0

@@ -1,9 +1,7 @@
 """prio: strict priority bands."""
-from libc.math cimport INFINITY
-
 from natfast.headers cimport ETH_P_IP, be16
 from simcore.engine.frame cimport Frame
-from simcore.net.qdisc.base cimport Qdisc
+from simcore.net.qdisc.base cimport Classful, Qdisc
 from simcore.net.qdisc.classify cimport Filters
 from simcore.net.qdisc.fifo import Pfifo
 
@@ -13,7 +11,7 @@ PRIOMAP = (1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
 cdef int* TOS2PRIO = [0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4]
 
 
-cdef class Prio(Qdisc):
+cdef class Prio(Classful):
     """`prio`: band 0 is served before band 1 before band 2.
 
     Parameters
@@ -25,19 +23,23 @@ cdef class Prio(Qdisc):
     filters : list of dict
         See `Filters`; classes are the bands' numbers.
     """
-    cdef readonly list bands
     cdef int map[16]
     cdef Filters filters
 
     def __init__(self, bands=3, priomap=PRIOMAP, filters=()):
-        self.bands = [Pfifo(1000) for _ in range(bands)] if isinstance(bands, int) else list(bands)
-        if not 2 <= len(self.bands) <= 16:
-            raise ValueError(f"prio: {len(self.bands)} bands, expected 2 to 16")
-        if len(priomap) != 16 or not all(0 <= b < len(self.bands) for b in priomap):
-            raise ValueError(f"prio: priomap: expected 16 bands from 0 to {len(self.bands) - 1}")
+        self.children = [Pfifo(1000) for _ in range(bands)] if isinstance(bands, int) else list(bands)
+        if not 2 <= len(self.children) <= 16:
+            raise ValueError(f"prio: {len(self.children)} bands, expected 2 to 16")
+        if len(priomap) != 16 or not all(0 <= b < len(self.children) for b in priomap):
+            raise ValueError(f"prio: priomap: expected 16 bands from 0 to {len(self.children) - 1}")
         for i, band in enumerate(priomap):
             self.map[i] = band
-        self.filters = Filters(list(filters), list(range(len(self.bands))))
+        self.filters = Filters(list(filters), list(range(len(self.children))))
+
+    @property
+    def bands(self):
+        """The bands, the first to be served first."""
+        return self.children
 
     cdef bint enqueue(self, Frame* f, double now) noexcept:
         cdef int band = self.filters.classify(f), priority = 0
@@ -45,29 +47,14 @@ cdef class Prio(Qdisc):
             if f.have >= 16 and be16(f.data + 12) == ETH_P_IP:
                 priority = TOS2PRIO[(f.data[15] & 0x1E) >> 1]
             band = self.map[priority]
-        return self.child_enqueue(<Qdisc>self.bands[band], f, now)
+        return self.child_enqueue(<Qdisc>self.children[band], f, now)
 
     cdef Frame* dequeue(self, double now) noexcept:
         cdef Qdisc band
         cdef Frame* f
-        for band in self.bands:
+        for band in self.children:
             if band.packets:
                 f = self.child_dequeue(band, now)
                 if f != NULL:
                     return f
         return NULL
-
-    cdef double ready(self, double now) noexcept:
-        cdef Qdisc band
-        cdef double first = INFINITY
-        for band in self.bands:
-            if band.packets:
-                first = min(first, band.ready(now))
-        return first
-
-    cdef void clear(self) noexcept:
-        cdef Qdisc band
-        for band in self.bands:
-            band.clear()
-        self.packets = 0
-        self.bytes = 0
