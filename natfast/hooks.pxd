@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.filter cimport Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
+from natfast.table cimport Bucket
 
 cdef enum:
     GROUP = 16                  # frames of a batch that go through each stage together
@@ -15,6 +16,7 @@ ctypedef struct Ahead:
     uint64_t m1[GROUP]
     uint64_t hash[GROUP]
     uint32_t ref[GROUP]            # the entry it probably is, 0 if none
+    Bucket* bucket[GROUP]
     size_t row[GROUP]              # of the batch
     uint32_t count
 

@@ -12,6 +12,7 @@ import numpy
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
+from natfast.fastpath cimport forward_established, tuple_words
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, icmp_is_error, ip_dst,
@@ -22,10 +23,8 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, likely_reference, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
+from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
                             table_free, table_init)
-from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
-from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, Tuple, first_word, half_of_words, hash_half, invert, parse_tuple, second_word, siphash13
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
@@ -42,10 +41,6 @@ DROP = NF_DROP
 ACCEPT = NF_ACCEPT
 STOLEN = NF_STOLEN
 REJECT = NF_REJECT
-
-cdef enum:
-    ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
-    ORDINARY_MASK = IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_DYING | IPS_FIXED_TIMEOUT
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 
@@ -82,78 +77,6 @@ cdef str entry_text(const Entry* e, uint32_t now):
         w.append("[ASSURED]")
     w.append(f"mark={e.mark} use=1")
     return " ".join(w)
-
-
-cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
-    """The tuple of a plain TCP or UDP packet, as the two words that are hashed; untouched for any other."""
-    cdef const uint8_t* ip = frame + ETH_HLEN
-    cdef uint32_t total
-    cdef Half h
-    if length < ETH_HLEN + 28:
-        return
-    total = ip_total(ip)
-    # one branch for all: which protocol it is cannot be foretold
-    if ((be16(frame + 12) == 0x0800) & (ip[0] == 0x45) & (not ip_is_fragment(ip)) & (total >= 28) & (total <= length - ETH_HLEN)
-            & ((ip[9] == IPPROTO_TCP) | (ip[9] == IPPROTO_UDP))):
-        h.src = ip_src(ip)
-        h.dst = ip_dst(ip)
-        h.sport = be16(ip + 20)
-        h.dport = be16(ip + 22)
-        m0[0] = first_word(&h)
-        m1[0] = second_word(&h, ip[9])
-
-
-cdef inline bint forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref) noexcept nogil:
-    """The whole way of an ordinary packet of an established connection that no rule would stop.
-
-    Does what the hooks do one by one: checks, tracking, translation of both ends at once, TTL. False, with nothing
-    changed, for any packet that is not ordinary: the long way then decides.
-    """
-    cdef Entry* e = &c.table.entries[ref >> 1]
-    cdef int dir = ref & 1
-    cdef Half* there = &e.tuple[dir]
-    cdef Half* back = &e.tuple[1 - dir]
-    cdef uint8_t* l4 = ip + 20
-    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = ip[9], doff, length
-    cdef uint32_t old_ports, new_ports, src, dst
-    cdef uint64_t change
-    cdef uint16_t check
-    cdef uint8_t* check_at
-    if (first_word(there) != m0 or second_word(there, e.proto) != m1 or ip[8] <= 1
-            or e.status & ORDINARY_MASK != ORDINARY or expired(e, c.now) or not ip_checksum_ok(ip, 20)):
-        return False
-    if protocol == IPPROTO_TCP:
-        doff = (l4[12] >> 4) * 4
-        if (n < 20 or doff < 20 or doff > n or l4[13] & ~TCP_PSH != TCP_ACK or e.state != TCP_ESTABLISHED
-                or not e.status & IPS_ASSURED or c.sysctl.checksum and not transport_ok(ip, 20, n, n, protocol)
-                or not tcp_plain_ack(c, e, dir, l4, doff, n)):
-            return False
-        check_at = l4 + 16
-    else:
-        length = be16(l4 + 4)
-        check_at = l4 + 6
-        if length < 8 or length > n or be16(check_at) != 0 and c.sysctl.checksum and not transport_ok(ip, 20, n, n, protocol):
-            return False
-        udp_refresh(c, e)
-    c.stats.found += 1
-    count_packet(e, dir, total)
-    # the reply tuple inverted is what the packet looks like on the other side; one's complement does not mind the order
-    src = back.dst
-    dst = back.src
-    new_ports = <uint32_t>back.dport << 16 | back.sport
-    old_ports = <uint32_t>there.sport << 16 | there.dport
-    change = <uint64_t>(~there.src) + <uint64_t>(~there.dst) + src + dst
-    check = be16(ip + 10)
-    put16(ip + 10, canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + 0xFEFF)))
-    ip[8] -= 1
-    check = be16(check_at)
-    if (e.status & IPS_NAT_MASK != 0) & ((protocol == IPPROTO_TCP) | (check != 0)):
-        check = canonical(<uint16_t>~fold(<uint64_t>(~<uint32_t>check) + change + <uint64_t>(~old_ports) + new_ports))
-        put16(check_at, 0xFFFF if check == 0 and protocol == IPPROTO_UDP else check)
-    put32(ip + 12, src)
-    put32(ip + 16, dst)
-    put32(l4, new_ports)
-    return True
 
 
 cdef inline void expect_new(Conntrack* c, uint64_t m0, uint64_t m1) noexcept nogil:
@@ -468,15 +391,18 @@ cdef class Netfilter:
     cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, const uint32_t* rows, size_t at,
                          size_t count, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i, n = <uint32_t>(count - at if count - at < GROUP else GROUP)
-        cdef size_t later
+        cdef uint32_t i, n = 0 if at >= count else <uint32_t>(count - at if count - at < GROUP else GROUP)
+        cdef size_t row
         for i in range(n):
-            ahead.row[i] = rows[at + i] if rows != NULL else at + i
-            later = at + i + 2 * GROUP
-            __builtin_prefetch(frames + (later if rows == NULL or later >= count else rows[later]) * stride)
+            row = rows[at + i] if rows != NULL else at + i
+            ahead.row[i] = row
+            tuple_words(frames + row * stride, lengths[row], &ahead.m0[i], &ahead.m1[i])
+        for i in range(n, GROUP):
+            ahead.m0[i] = 0
             ahead.m1[i] = 0
-            tuple_words(frames + ahead.row[i] * stride, lengths[ahead.row[i]], &ahead.m0[i], &ahead.m1[i])
-        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
+        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, GROUP, self.c.table.k0, self.c.table.k1)
+        for i in range(GROUP):
+            ahead.ref[i] = 0
         ahead.count = n
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
@@ -652,8 +578,8 @@ cdef class Netfilter:
         cdef Ahead* match
         cdef Ahead* group
         cdef bint held = False
-        cdef size_t groups = (count + GROUP - 1) // GROUP, g, row
-        cdef uint32_t k, length
+        cdef size_t groups = (count + GROUP - 1) // GROUP, g, row, later
+        cdef uint32_t k, n, ref, length, changed
         cdef uint8_t* frame
         cdef Entry* e
         cdef Table* t = &self.c.table
@@ -663,44 +589,52 @@ cdef class Netfilter:
         if times == NULL:
             self.clock(now)
         for k in range(AHEAD):
-            ahead[k].count = 0
+            self.read_ahead(frames, stride, lengths, rows, count, count, &ahead[k])         # nothing yet
         # Four groups are under way. While the frames of one are translated one by one, the entries of the next but one
         # are asked for, and the buckets of the one after it: memory always has something to do, and never too much.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
-            fetch.count = 0
-            if g < groups:
-                self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
+            self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
             match = &ahead[(g + AHEAD - 1) % AHEAD]
             group = &ahead[(g + 1) % AHEAD]
+            n = group.count
+            later = (g + 3) * GROUP
             for k in range(GROUP):
-                if k < fetch.count:
-                    __builtin_prefetch(bucket_of(t, fetch.hash[k]))
-                if k < match.count:
-                    match.ref[k] = likely_reference(t, match.hash[k]) if match.m1[k] else 0
-                    if match.ref[k] == 0 and match.m1[k]:
+                # the frames of a whole batch lie in a row, and so most likely do those of the next
+                __builtin_prefetch(frames + (later + k if rows == NULL or later + k >= count else rows[later + k]) * stride)
+                fetch.bucket[k] = bucket_of(t, fetch.hash[k])
+                __builtin_prefetch(fetch.bucket[k])
+                if match.m1[k]:
+                    ref = reference_in(match.bucket[k], match.hash[k])
+                    match.ref[k] = ref
+                    if ref == 0:
                         expect_new(&self.c, match.m0[k], match.m1[k])
-                    e = &t.entries[match.ref[k] >> 1]
+                    e = &t.entries[ref >> 1]
                     __builtin_prefetch(e)
                     __builtin_prefetch(<char*>e + 64)
-                if k >= group.count:
+                if k >= n:
                     continue
                 row = group.row[k]
                 frame = frames + row * stride
                 if times != NULL:
                     self.clock(times[row])
-                if group.ref[k] and short and forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], group.ref[k]):
+                length = 0
+                ref = group.ref[k] if short else 0
+                if ref:
+                    length = forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], ref)
+                if length:
                     verdicts[row] = NF_ACCEPT
-                    length = ip_total(frame + ETH_HLEN)
                     lengths[row] = ETH_HLEN + length
                     passed += 1
                     octets += length
+                    if macs != NULL:
+                        memcpy(frame, macs, 12)
                 else:
-                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &length, iif, oif, group.ref[k])
-                    lengths[row] = length
+                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &changed, iif, oif, group.ref[k])
+                    lengths[row] = changed
                     held = held or verdicts[row] == NF_STOLEN
-                if macs != NULL and verdicts[row] == NF_ACCEPT:
-                    memcpy(frame, macs, 12)
+                    if macs != NULL and verdicts[row] == NF_ACCEPT:
+                        memcpy(frame, macs, 12)
         count_path(self.program, path, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return held
@@ -776,16 +710,19 @@ cdef class Netfilter:
 
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
         """One frame by itself: as in a batch, but nothing is fetched ahead."""
-        cdef uint64_t m0 = 0, m1 = 0
-        cdef uint32_t ref = 0, n
+        cdef uint64_t m0, m1, h
+        cdef uint32_t ref = 0, n = 0
         cdef Path* path
         tuple_words(frame, length, &m0, &m1)
         if m1 != 0:
-            ref = likely_reference(&self.c.table, siphash13(m0, m1, self.c.table.k0, self.c.table.k1))
+            h = siphash13(m0, m1, self.c.table.k0, self.c.table.k1)
+            ref = reference_in(bucket_of(&self.c.table, h), h)
             if ref != 0 and self.program.early == 0:
                 path = self.path(iif, oif)
-                if path.accepts and forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref):
-                    count_path(self.program, path, 1, ip_total(frame + ETH_HLEN))
+                if path.accepts:
+                    n = forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref)
+                if n:
+                    count_path(self.program, path, 1, n)
                     return NF_ACCEPT
         return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref)
 

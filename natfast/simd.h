@@ -8,8 +8,9 @@
 static inline uint32_t natfast_tag_mask(const uint16_t *tags, uint16_t tag)
 {
     __m128i eq = _mm_cmpeq_epi16(_mm_loadu_si128((const __m128i *)tags), _mm_set1_epi16((short)tag));
-    uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(eq, _mm_setzero_si128()));
-    return low | (uint32_t)(tags[8] == tag) << 8 | (uint32_t)(tags[9] == tag) << 9;
+    __m128i last = _mm_cmpeq_epi16(_mm_loadu_si128((const __m128i *)(tags + 2)), _mm_set1_epi16((short)tag));
+    uint32_t both = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(eq, last));        /* slots 0 to 7, then 2 to 9 */
+    return (both & 0xFF) | (both >> 6 & 0x300);
 }
 #else
 static inline uint32_t natfast_tag_mask(const uint16_t *tags, uint16_t tag)

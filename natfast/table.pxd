@@ -120,14 +120,12 @@ cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
 
 cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
     cdef uint32_t b = <uint32_t>h & (2 * t.level - 1)
-    if b >= t.n_buckets:
-        b -= t.level
-    return &t.buckets[b]
+    # without a branch: half of the hashes are on either side of the next split
+    return &t.buckets[b - (t.level & -<uint32_t>(b >= t.n_buckets))]
 
 
-cdef inline uint32_t likely_reference(Table* t, uint64_t h) noexcept nogil:
-    """First reference in the hash's own bucket whose tag agrees; the tuple is not compared yet."""
-    cdef Bucket* b = bucket_of(t, h)
+cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
+    """First reference in a bucket whose tag agrees, 0 if none; the tuple is not compared yet."""
     cdef uint32_t hits = natfast_tag_mask(b.tag, tag_of(h))
     return b.ref[__builtin_ctz(hits)] if hits else 0
 

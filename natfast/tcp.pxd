@@ -1,5 +1,5 @@
 """TCP connection tracking: the state table and window tracking of Linux 6.18."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from natfast.headers cimport TCP_ACK, after, be16, be32, before
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
@@ -46,22 +46,20 @@ cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil
 cdef inline void learn_window(Seen* s, Seen* r, uint8_t* own, uint8_t* others, uint32_t flags, uint32_t ack, uint32_t sack,
                               uint32_t end, uint32_t win) noexcept nogil:
     """What a segment that is in window tells of its sender `s` and the receiver `r`, and of their flags; `win` is scaled."""
-    cdef uint32_t swin = win + (sack - ack)
-    if s.maxwin < swin:
-        s.maxwin = swin
-    if after(end, s.end):
-        s.end = end
-        own[0] |= UNACKED
+    cdef uint32_t swin = win + (sack - ack), top = sack + win, known = own[0]
+    cdef bint more = after(end, s.end)
+    # without branches: traffic does not tell in advance
+    s.maxwin = swin if s.maxwin < swin else s.maxwin
+    s.end = end if more else s.end
+    known |= more * UNACKED
     if flags & TCP_ACK:
-        if not own[0] & MAXACK_SET or after(ack, s.maxack):
-            s.maxack = ack
-        own[0] |= MAXACK_SET
+        s.maxack = ack if (known & MAXACK_SET == 0) | after(ack, s.maxack) else s.maxack
+        known |= MAXACK_SET
+    own[0] = <uint8_t>known
     if r.maxwin != 0 and after(end, s.maxend):
         r.maxwin += end - s.maxend
-    if after(sack + win, r.maxend - 1):
-        r.maxend = sack + win + (win == 0)
-    if ack == r.end:
-        others[0] &= ~UNACKED
+    r.maxend = top + (win == 0) if after(top, r.maxend - 1) else r.maxend
+    others[0] = <uint8_t>(others[0] & ~((ack == r.end) * UNACKED))
 
 
 cdef inline void count_retransmission(TcpTrack* t, int dir, uint32_t seq, uint32_t ack, uint32_t end, uint32_t raw) noexcept nogil:
@@ -90,27 +88,25 @@ cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int stat
     return timeout
 
 
-cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t doff, uint32_t length) noexcept nogil:
+cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t length) noexcept nogil:
     """An ACK with or without data, in window, of an ASSURED established connection: what `tcp_packet` does to it.
 
     False, with nothing changed, if it is anything else or `tcp_packet` has to look closer.
     """
     cdef TcpTrack* t = &e.track.tcp
-    cdef Seen s = t.seen[dir], r = t.seen[1 - dir]      # copies: the compiler keeps them in registers
-    cdef uint8_t own = t.flags[dir], others = t.flags[1 - dir]
-    cdef uint32_t seq = be32(th + 4), ack = be32(th + 8), end = seq + length - doff, raw = be16(th + 14)
+    cdef Seen* s = &t.seen[dir]
+    cdef Seen* r = &t.seen[1 - dir]
+    cdef uint32_t doff = (th[12] >> 4) * 4, seq = be32(th + 4), ack = be32(th + 8), end = seq + length - doff, raw = be16(th + 14)
     cdef uint32_t ackwin = s.maxwin if s.maxwin > 66000 else 66000
     # SACK blocks can be only where there are options other than a timestamp alone
-    if doff != 20 and others & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A):
+    if doff != 20 and (doff < 20 or doff > length
+                       or t.flags[1 - dir] & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A)):
         return False
-    if ((s.maxwin == 0) | (r.maxwin == 0) | (not before(seq, s.maxend + 1)) | (not before(ack, r.end + 1))
-            | (not after(end, s.end - r.maxwin - 1)) | (not after(ack, r.end - ackwin - 1))):
+    # the four bounds hold if all these differences are negative; a window of 0 is one not yet known
+    if <int32_t>((seq - (s.maxend + 1)) & (ack - (r.end + 1)) & (s.end - r.maxwin - 1 - end) & (r.end - ackwin - 1 - ack)
+                 & ~(s.maxwin - 1) & ~(r.maxwin - 1)) >= 0:
         return False
-    learn_window(&s, &r, &own, &others, TCP_ACK, ack, ack, end, raw << t.scale[dir])
-    t.seen[dir] = s
-    t.seen[1 - dir] = r
-    t.flags[dir] = own
-    t.flags[1 - dir] = others
+    learn_window(s, r, &t.flags[dir], &t.flags[1 - dir], TCP_ACK, ack, ack, end, raw << t.scale[dir])
     count_retransmission(t, dir, seq, ack, end, raw)
     t.last_index = EV_ACK
     e.expires = c.now + tcp_timeout(c, t, TCP_ESTABLISHED, EV_ACK)

@@ -107,12 +107,23 @@ cdef extern from "siphash.h" nogil:
     uint64_t siphash13 "natfast_siphash13"(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k1)
 
 
+cdef extern from "wide.h" nogil:
+    uint64_t pair32 "natfast_pair32"(const uint32_t* p)
+    uint32_t pair16 "natfast_pair16"(const uint16_t* p)
+
+
 cdef inline uint64_t first_word(const Half* h) noexcept nogil:
-    return (<uint64_t>h.dst << 32) | h.src
+    """Destination and source, from the high end."""
+    return pair32(&h.src)
+
+
+cdef inline uint32_t ports_word(const Half* h) noexcept nogil:
+    """Destination's and source's port, from the high end."""
+    return pair16(&h.sport)
 
 
 cdef inline uint64_t second_word(const Half* h, uint8_t proto) noexcept nogil:
-    return (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | (<uint64_t>h.dport << 16) | h.sport
+    return (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | ports_word(h)
 
 
 cdef inline void half_of_words(uint64_t m0, uint64_t m1, Half* h) noexcept nogil:
