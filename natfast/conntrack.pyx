@@ -11,7 +11,7 @@ from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_I
 from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
                             expired, random32)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, __builtin_prefetch, table_prefetch, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, prefetch, table_prefetch, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
                             table_alloc, table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
@@ -56,12 +56,12 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
             if t.fresh == 1:
                 break
         e = &t.entries[t.sweep]
-        __builtin_prefetch(e + 8)
+        prefetch(e + 8)
         if (e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and expired(e, c.now):
             table_prefetch(t, &e.tuple[0], &e.tuple[1], e.proto)
             if e.status & IPS_SRC_NAT_DONE:
-                __builtin_prefetch(&t.entries[e.src_prev])
-                __builtin_prefetch(&t.entries[e.src_next])
+                prefetch(&t.entries[e.src_prev])
+                prefetch(&t.entries[e.src_next])
             gone[gathered] = t.sweep
             gathered += 1
             if gathered == GATHER:

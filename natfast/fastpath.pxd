@@ -9,30 +9,14 @@ arithmetic does not mind the byte order (RFC 1071 section 2 B), nor in which ord
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport natfast_sum_words
-from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total, ntohs
-from natfast.state cimport Conntrack, count_packet, expired
+from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total
+from natfast.state cimport Conntrack, count_packet
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
-
-cdef extern from "wide.h" nogil:
-    uint16_t load16 "natfast_load16"(const void* p)
-    uint32_t load32 "natfast_load32"(const void* p)
-    uint64_t load64 "natfast_load64"(const void* p)
-    void store16 "natfast_store16"(void* p, uint16_t v)
-    uint64_t swap64 "natfast_be64"(uint64_t v)
-    uint32_t swap32 "natfast_be32"(uint32_t v)
-    uint16_t swap16 "natfast_be16"(uint16_t v)
-    uint64_t last_bytes "natfast_last_bytes"(const uint8_t* end, uint32_t n)
-    void put64 "natfast_put64"(uint8_t* p, uint64_t v)
-    void put32 "natfast_put32"(uint8_t* p, uint32_t v)
-    uint64_t rotate32 "natfast_rotate32"(uint64_t v)
-    uint32_t rotate16 "natfast_rotate16"(uint32_t v)
-    uint64_t add1 "natfast_add1"(uint64_t a, uint64_t b)
-    uint64_t sub1 "natfast_sub1"(uint64_t a, uint64_t b)
-    uint32_t fold1 "natfast_fold"(uint64_t s)
-    bint sums_to_ffff "natfast_sums_to_ffff"(uint64_t s)
+from natfast.wide cimport (add1, fold1, join8, join16, last_bytes, load16, load32, load64, put32, put64, rotate16, rotate32, store16, sub1,
+                           sums_to_ffff, swap16, swap32, swap64)
 
 cdef enum:
     ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
@@ -85,21 +69,28 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     cdef const Half* back = &e.tuple[1 - dir]
     cdef uint8_t* l4 = ip + 20
     cdef uint8_t* check_at
-    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), ports, check
+    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), ports, check, must, may
     cdef uint64_t addresses, change
     cdef bint sound
-    if ((first_word(there) != m0) | (ports_word(there) != <uint32_t>m1) | (e.proto != protocol) | (ip[8] <= 1)
-            | (e.status & ORDINARY_MASK != ORDINARY) | expired(e, c.now)):
+    # of the entry's protocol, state and status what must be so for the short way
+    must = join16(join8(<uint8_t>protocol, TCP_ESTABLISHED), ORDINARY | IPS_ASSURED)
+    may = 0
+    if protocol != IPPROTO_TCP:
+        may = join16(join8(0, 0xFF), IPS_ASSURED)
+    # all differences and doubts together, in one branch
+    if ((first_word(there) ^ m0) | (ports_word(there) ^ <uint32_t>m1)
+            | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED) & ~may)
+            | (~((c.now - e.expires) & (1 - <uint32_t>ip[8])) >> 31)):
         return 0
     if not sums_to_ffff(add1(add1(load64(ip), load64(ip + 8)), load32(ip + 16))):
         return 0
-    # the addresses of the pseudo header stand right before the transport's
+    # the addresses of the pseudo header stand right before the transport's; `n` is the total that stands at ip + 2, less 20
     sound = not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
-                                                       <uint32_t>ntohs(<uint16_t>protocol) + ntohs(<uint16_t>n)))
+                                                       <uint64_t>load16(ip + 2) + swap16(<uint16_t>protocol) + swap16(0xFFFF - 20)))
     if protocol == IPPROTO_TCP:
         check_at = l4 + 16
-        if (not sound or n < 20 or e.state != TCP_ESTABLISHED or not e.status & IPS_ASSURED
-                or load16(l4 + 12) & swap16(0xFF & ~TCP_PSH) != swap16(TCP_ACK) or not tcp_plain_ack(c, e, dir, l4, n)):
+        if (not sound or n < 20 or load16(l4 + 12) & swap16(0xFF & ~TCP_PSH) != swap16(TCP_ACK)
+                or not tcp_plain_ack(c, e, dir, l4, n)):
             return 0
     else:
         check_at = l4 + 6
@@ -116,15 +107,12 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     check = fold1(add1(change, <uint64_t>load16(ip + 10) + swap16(0x0100)))
     store16(ip + 10, <uint16_t>(check if check != 0xFFFF else 0))
     ip[8] -= 1
-    if e.status & IPS_NAT_MASK:
-        check = load16(check_at)
-        if check != 0 or protocol == IPPROTO_TCP:
-            check = fold1(add1(add1(change, sub1(load32(l4), swap32(ports))), check))
-            if check == 0xFFFF:
-                check = 0
-            if check == 0 and protocol == IPPROTO_UDP:
-                check = 0xFFFF
-            store16(check_at, <uint16_t>check)
+    check = load16(check_at)
+    if (e.status & IPS_NAT_MASK != 0) & ((check != 0) | (protocol == IPPROTO_TCP)):
+        check = fold1(add1(add1(change, sub1(load32(l4), swap32(ports))), check))
+        # of the two zeros UDP takes one, all else the other
+        check = check if check != 0xFFFF else 0
+        store16(check_at, <uint16_t>(check if (check != 0) | (protocol != IPPROTO_UDP) else 0xFFFF))
     put64(ip + 12, addresses)
     put32(l4, ports)
     return total

@@ -23,7 +23,7 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
                              LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, __builtin_prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
+from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
                             table_free, table_init)
 from natfast.tuples cimport Half, Tuple, first_word, half_of_words, hash_half, invert, parse_tuple, second_word, siphash13
 from natfast.defrag import Defragmenter
@@ -89,7 +89,7 @@ cdef inline void expect_new(Conntrack* c, uint64_t m0, uint64_t m1) noexcept nog
     reply.dport = original.sport
     table_prefetch(&c.table, &original, &reply, <uint8_t>(m1 >> 32))
     reply.dst = original.src                        # PREROUTING makes sure that the tuple is free untranslated
-    __builtin_prefetch(bucket_of(&c.table, hash_half(&reply, <uint8_t>(m1 >> 32), c.table.k0, c.table.k1)))
+    prefetch(bucket_of(&c.table, hash_half(&reply, <uint8_t>(m1 >> 32), c.table.k0, c.table.k1)))
 
 
 cdef inline bint settled(const Entry* e) noexcept nogil:
@@ -391,16 +391,13 @@ cdef class Netfilter:
     cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, const uint32_t* rows, size_t at,
                          size_t count, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i, n = 0 if at >= count else <uint32_t>(count - at if count - at < GROUP else GROUP)
+        cdef uint32_t i, n = <uint32_t>(count - at if count - at < GROUP else GROUP)
         cdef size_t row
         for i in range(n):
             row = rows[at + i] if rows != NULL else at + i
             ahead.row[i] = row
             tuple_words(frames + row * stride, lengths[row], &ahead.m0[i], &ahead.m1[i])
-        for i in range(n, GROUP):
-            ahead.m0[i] = 0
-            ahead.m1[i] = 0
-        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, GROUP, self.c.table.k0, self.c.table.k1)
+        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         for i in range(GROUP):
             ahead.ref[i] = 0
         ahead.count = n
@@ -589,29 +586,32 @@ cdef class Netfilter:
         if times == NULL:
             self.clock(now)
         for k in range(AHEAD):
-            self.read_ahead(frames, stride, lengths, rows, count, count, &ahead[k])         # nothing yet
+            ahead[k].count = 0
         # Four groups are under way. While the frames of one are translated one by one, the entries of the next but one
         # are asked for, and the buckets of the one after it: memory always has something to do, and never too much.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
-            self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
+            fetch.count = 0
+            if g < groups:
+                self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
             match = &ahead[(g + AHEAD - 1) % AHEAD]
             group = &ahead[(g + 1) % AHEAD]
             n = group.count
             later = (g + 3) * GROUP
-            for k in range(GROUP):
+            for k in range(max(n, max(match.count, fetch.count))):
                 # the frames of a whole batch lie in a row, and so most likely do those of the next
-                __builtin_prefetch(frames + (later + k if rows == NULL or later + k >= count else rows[later + k]) * stride)
-                fetch.bucket[k] = bucket_of(t, fetch.hash[k])
-                __builtin_prefetch(fetch.bucket[k])
-                if match.m1[k]:
+                prefetch(frames + (later + k if rows == NULL or later + k >= count else rows[later + k]) * stride)
+                if k < fetch.count:
+                    fetch.bucket[k] = bucket_of(t, fetch.hash[k])
+                    prefetch(fetch.bucket[k])
+                if k < match.count and match.m1[k]:
                     ref = reference_in(match.bucket[k], match.hash[k])
                     match.ref[k] = ref
                     if ref == 0:
                         expect_new(&self.c, match.m0[k], match.m1[k])
                     e = &t.entries[ref >> 1]
-                    __builtin_prefetch(e)
-                    __builtin_prefetch(<char*>e + 64)
+                    prefetch(e)
+                    prefetch(<char*>e + 64)
                 if k >= n:
                     continue
                 row = group.row[k]

@@ -1,7 +1,14 @@
-/* Which of a bucket's ten 16-bit tags equal one: bit i for slot i. SSE2 is part of every x86-64. */
+/* Prefetching, and which of a bucket's ten 16-bit tags equal one: bit i for slot i. SSE2 is part of every x86-64. */
 #ifndef NATFAST_SIMD_H
 #define NATFAST_SIMD_H
 #include <stdint.h>
+
+/* A function of nothing but __builtin_prefetch is pure to GCC, and calls of it vanish: the empty asm is what it does. */
+static inline void natfast_prefetch(const void *p)
+{
+    __builtin_prefetch(p);
+    __asm__ volatile("" : : "r"(p));
+}
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -105,7 +105,7 @@ ctypedef struct Table:
 cdef extern from "simd.h" nogil:
     uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
     int __builtin_ctz(unsigned int x)
-    void __builtin_prefetch(const void* p)
+    void prefetch "natfast_prefetch"(const void* p)
 
 
 cdef enum:
@@ -132,9 +132,9 @@ cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
 
 cdef inline void table_prefetch(Table* t, const Half* original, const Half* reply, uint8_t proto) noexcept nogil:
     """Ask for all that a connection hangs in: both buckets, and its source's chain."""
-    __builtin_prefetch(bucket_of(t, hash_half(original, proto, t.k0, t.k1)))
-    __builtin_prefetch(bucket_of(t, hash_half(reply, proto, t.k0, t.k1)))
-    __builtin_prefetch(&t.sources[source_slot(t, original, proto)])
+    prefetch(bucket_of(t, hash_half(original, proto, t.k0, t.k1)))
+    prefetch(bucket_of(t, hash_half(reply, proto, t.k0, t.k1)))
+    prefetch(&t.sources[source_slot(t, original, proto)])
 
 
 cdef inline uint32_t source_slot(Table* t, const Half* h, uint8_t proto) noexcept nogil:

@@ -10,6 +10,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     SLOTS = 10
+    ALL_SLOTS = (1 << SLOTS) - 1
     FILL = 5                    # slots in use per bucket, on average, before the next bucket is split
     FIRST_BUCKETS = 1024
 
@@ -104,6 +105,8 @@ cdef uint32_t table_alloc(Table* t) noexcept nogil:
     cdef uint32_t e = t.free
     if e != 0:
         t.free = t.entries[e].src_next
+        prefetch(&t.entries[t.free])            # the next one's turn comes soon
+        prefetch(<char*>&t.entries[t.free] + 64)
         memset(&t.entries[e], 0, sizeof(Entry))
         return e
     if t.fresh >= t.capacity:
@@ -155,13 +158,15 @@ cdef uint32_t spill_alloc(Table* t) noexcept nogil:
 
 
 cdef void put(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
+    cdef uint32_t holes
     cdef int i
     while True:
-        for i in range(SLOTS):
-            if b.tag[i] == 0:
-                b.tag[i] = tag
-                b.ref[i] = ref
-                return
+        holes = natfast_tag_mask(b.tag, 0)
+        if holes:
+            i = __builtin_ctz(holes)
+            b.tag[i] = tag
+            b.ref[i] = ref
+            return
         if b.next == 0:
             b.next = spill_alloc(t)
         b = &t.spill[b.next]
@@ -209,36 +214,43 @@ cdef void index_drop(Table* t, uint32_t ref) noexcept nogil:
     cdef uint64_t hash = hash_half(&e.tuple[ref & 1], e.proto, t.k0, t.k1)
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
-    cdef Bucket* last
-    cdef Bucket* before_last
-    cdef int i, j
+    cdef uint32_t hits
     while True:
-        for i in range(SLOTS):
-            if b.tag[i] == tag and b.ref[i] == ref:
-                b.tag[i] = 0
-                if b.next == 0:
-                    return
-                last = b
-                before_last = b
-                while last.next != 0:
-                    before_last = last
-                    last = &t.spill[last.next]
-                for j in range(SLOTS - 1, -1, -1):
-                    if last.tag[j] != 0:
-                        b.tag[i] = last.tag[j]
-                        b.ref[i] = last.ref[j]
-                        last.tag[j] = 0
-                        break
-                for j in range(SLOTS):
-                    if last.tag[j] != 0:
-                        return
-                last.next = t.spill_free
-                t.spill_free = before_last.next
-                before_last.next = 0
+        hits = natfast_tag_mask(b.tag, tag)
+        while hits:
+            if b.ref[__builtin_ctz(hits)] == ref:
+                empty_slot(t, b, __builtin_ctz(hits))
                 return
+            hits &= hits - 1
         if b.next == 0:
             return
         b = &t.spill[b.next]
+
+
+cdef void empty_slot(Table* t, Bucket* b, int i) noexcept nogil:
+    """Free a slot; what stands last in its chain moves there, and a bucket that this empties leaves the chain."""
+    cdef Bucket* last = b
+    cdef Bucket* before_last = b
+    cdef uint32_t holes
+    cdef int j
+    b.tag[i] = 0
+    if b.next == 0:
+        return
+    while last.next != 0:
+        before_last = last
+        last = &t.spill[last.next]
+    holes = natfast_tag_mask(last.tag, 0)
+    if holes != ALL_SLOTS:
+        j = __builtin_ctz(holes ^ ALL_SLOTS)
+        b.tag[i] = last.tag[j]
+        b.ref[i] = last.ref[j]
+        last.tag[j] = 0
+        holes |= 1U << j
+    if holes != ALL_SLOTS:
+        return
+    last.next = t.spill_free
+    t.spill_free = before_last.next
+    before_last.next = 0
 
 
 cdef void table_insert(Table* t, uint32_t e) noexcept nogil:

@@ -1,10 +1,11 @@
 """TCP connection tracking: the state table and window tracking of Linux 6.18."""
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.headers cimport TCP_ACK, after, be16, be32, before
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
 from natfast.table cimport Entry, Seen, TcpTrack
+from natfast.wide cimport join8, join16, join32, load64, store64
 
 cdef enum:                      # TcpState
     TCP_NONE = 0
@@ -63,15 +64,14 @@ cdef inline void learn_window(Seen* s, Seen* r, uint8_t* own, uint8_t* others, u
 
 
 cdef inline void count_retransmission(TcpTrack* t, int dir, uint32_t seq, uint32_t ack, uint32_t end, uint32_t raw) noexcept nogil:
-    """The same ACK segment again? Without a branch: traffic does not tell in advance."""
-    cdef bint same = ((t.last_dir == dir) & (t.last_seq == seq) & (t.last_ack == ack) & (t.last_end == end)
-                      & (t.last_win == raw))
-    t.retrans = same * (t.retrans + (t.retrans < 255))
-    t.last_dir = dir
-    t.last_seq = seq
-    t.last_ack = ack
-    t.last_end = end
-    t.last_win = raw
+    """The same ACK segment again? The 16 bytes from `last_seq` to `last_dir` say what the last one was."""
+    cdef uint64_t numbers = join32(seq, ack)
+    cdef uint64_t rest = join32(end, join16(<uint16_t>raw, join8(EV_ACK, <uint8_t>dir)))
+    cdef uint64_t other = (load64(&t.last_seq) ^ numbers) | (load64(&t.last_end) ^ rest) & ~join32(0, join16(0, join8(0xFF, 0)))
+    cdef uint32_t again = t.retrans + (t.retrans < 255)
+    t.retrans = <uint8_t>(again if other == 0 else 0)
+    store64(&t.last_seq, numbers)
+    store64(&t.last_end, rest)
 
 
 cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int state, int event) noexcept nogil:
@@ -97,7 +97,7 @@ cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint
     cdef Seen* s = &t.seen[dir]
     cdef Seen* r = &t.seen[1 - dir]
     cdef uint32_t doff = (th[12] >> 4) * 4, seq = be32(th + 4), ack = be32(th + 8), end = seq + length - doff, raw = be16(th + 14)
-    cdef uint32_t ackwin = s.maxwin if s.maxwin > 66000 else 66000
+    cdef uint32_t ackwin = s.maxwin if s.maxwin > 66000 else 66000, timeout, unacked
     # SACK blocks can be only where there are options other than a timestamp alone
     if doff != 20 and (doff < 20 or doff > length
                        or t.flags[1 - dir] & SACK_PERM and (doff != 32 or be32(th + 20) != 0x0101080A)):
@@ -108,6 +108,11 @@ cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint
         return False
     learn_window(s, r, &t.flags[dir], &t.flags[1 - dir], TCP_ACK, ack, ack, end, raw << t.scale[dir])
     count_retransmission(t, dir, seq, ack, end, raw)
-    t.last_index = EV_ACK
-    e.expires = c.now + tcp_timeout(c, t, TCP_ESTABLISHED, EV_ACK)
+    if (t.retrans >= c.sysctl.tcp_max_retrans) | (raw == 0):
+        timeout = tcp_timeout(c, t, TCP_ESTABLISHED, EV_ACK)
+    else:
+        timeout = c.sysctl.tcp[TCP_ESTABLISHED]
+        unacked = min(timeout, c.sysctl.tcp[TIMEOUT_UNACK])
+        timeout = unacked if (t.flags[0] | t.flags[1]) & UNACKED else timeout
+    e.expires = c.now + timeout
     return True

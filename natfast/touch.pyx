@@ -5,7 +5,7 @@ import time
 
 import numpy
 
-from natfast.table cimport Bucket, Entry, __builtin_prefetch
+from natfast.table cimport Bucket, Entry, prefetch
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
@@ -17,10 +17,10 @@ cdef uint64_t touch(uint8_t* entries, uint8_t* buckets, uint8_t* frames, const u
     cdef uint64_t seen = 0
     for i in range(n):
         ahead = i + 48 if i + 48 < n else n - 1
-        __builtin_prefetch(buckets + <size_t>bucket[ahead] * sizeof(Bucket))
+        prefetch(buckets + <size_t>bucket[ahead] * sizeof(Bucket))
         ahead = i + 24 if i + 24 < n else n - 1
-        __builtin_prefetch(entries + <size_t>entry[ahead] * sizeof(Entry))
-        __builtin_prefetch(entries + <size_t>entry[ahead] * sizeof(Entry) + 64)
+        prefetch(entries + <size_t>entry[ahead] * sizeof(Entry))
+        prefetch(entries + <size_t>entry[ahead] * sizeof(Entry) + 64)
         seen += buckets[<size_t>bucket[i] * sizeof(Bucket)]
         entries[<size_t>entry[i] * sizeof(Entry)] += 1
         entries[<size_t>entry[i] * sizeof(Entry) + 64] += 1

@@ -8,6 +8,7 @@ from natfast.headers cimport (
     ICMP_ADDRESS, ICMP_ADDRESSREPLY, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_INFO_REPLY, ICMP_INFO_REQUEST,
     ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP,
     IPPROTO_UDP, IPPROTO_UDPLITE, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, IP_OFFSET)
+from natfast.wide cimport pair16, pair32
 
 ctypedef struct Half:
     uint32_t src
@@ -105,11 +106,6 @@ cdef inline bint parse_tuple(const uint8_t* ip, uint32_t avail, Tuple* t, uint32
 
 cdef extern from "siphash.h" nogil:
     uint64_t siphash13 "natfast_siphash13"(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k1)
-
-
-cdef extern from "wide.h" nogil:
-    uint64_t pair32 "natfast_pair32"(const uint32_t* p)
-    uint32_t pair16 "natfast_pair16"(const uint16_t* p)
 
 
 cdef inline uint64_t first_word(const Half* h) noexcept nogil:

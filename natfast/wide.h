@@ -7,12 +7,16 @@
 static inline uint16_t natfast_load16(const void *p) { uint16_t v; memcpy(&v, p, 2); return v; }
 static inline uint32_t natfast_load32(const void *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 static inline uint64_t natfast_load64(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline void natfast_store64(void *p, uint64_t v) { memcpy(p, &v, 8); }
 static inline void natfast_store16(void *p, uint16_t v) { memcpy(p, &v, 2); }
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 static inline uint64_t natfast_be64(uint64_t v) { return __builtin_bswap64(v); }
 static inline uint32_t natfast_be32(uint32_t v) { return __builtin_bswap32(v); }
 static inline uint16_t natfast_be16(uint16_t v) { return __builtin_bswap16(v); }
+static inline uint64_t natfast_join32(uint32_t first, uint32_t second) { return (uint64_t)second << 32 | first; }
+static inline uint32_t natfast_join16(uint16_t first, uint16_t second) { return (uint32_t)second << 16 | first; }
+static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (uint16_t)(second << 8 | first); }
 /* two u32 or two u16, the first in the low half */
 static inline uint64_t natfast_pair32(const uint32_t *p) { return natfast_load64(p); }
 static inline uint32_t natfast_pair16(const uint16_t *p) { return natfast_load32(p); }
@@ -22,6 +26,9 @@ static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { retu
 static inline uint64_t natfast_be64(uint64_t v) { return v; }
 static inline uint32_t natfast_be32(uint32_t v) { return v; }
 static inline uint16_t natfast_be16(uint16_t v) { return v; }
+static inline uint64_t natfast_join32(uint32_t first, uint32_t second) { return (uint64_t)first << 32 | second; }
+static inline uint32_t natfast_join16(uint16_t first, uint16_t second) { return (uint32_t)first << 16 | second; }
+static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (uint16_t)(first << 8 | second); }
 static inline uint64_t natfast_pair32(const uint32_t *p) { return (uint64_t)p[1] << 32 | p[0]; }
 static inline uint32_t natfast_pair16(const uint16_t *p) { return (uint32_t)p[1] << 16 | p[0]; }
 static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { return n ? natfast_load64(end - 8) << (64 - 8 * n) : 0; }
@@ -44,5 +51,10 @@ static inline uint32_t natfast_fold(uint64_t s)
 
 /* Is a sum of words that are not all zero a multiple of 0xffff, as of data with a right checksum? 2**64 - 1 is a multiple, so what
  * came round did no harm; and multiplying by its inverse takes just the multiples of an odd number to the small values. */
-static inline int natfast_sums_to_ffff(uint64_t s) { return 0 - s * 0x0001000100010001ULL <= 0x0001000100010001ULL; }
+static inline int natfast_sums_to_ffff(uint64_t s)
+{
+    uint64_t ones = 0x0001000100010001ULL;
+    __asm__("" : "+r"(ones));               /* one multiplication: the compiler would make six shifts and additions of it */
+    return 0 - s * ones <= ones;
+}
 #endif
