@@ -6,7 +6,7 @@ from natfast.state cimport Conntrack
 from natfast.table cimport Bucket
 
 cdef enum:
-    GROUP = 16                  # frames of a batch that go through each stage together
+    GROUP = 8                   # frames of a batch that go through each stage together
     AHEAD = 4                   # groups under way
     PATHS = 64
 

@@ -582,6 +582,7 @@ cdef class Netfilter:
         cdef Table* t = &self.c.table
         cdef Path* path = self.path(iif, oif)
         cdef bint short = self.program.early == 0 and path.accepts
+        cdef bint scattered = rows != NULL or stride > 256      # frames side by side the machine fetches by itself
         cdef uint64_t passed = 0, octets = 0
         if times == NULL:
             self.clock(now)
@@ -599,8 +600,8 @@ cdef class Netfilter:
             n = group.count
             later = (g + 3) * GROUP
             for k in range(max(n, max(match.count, fetch.count))):
-                # the frames of a whole batch lie in a row, and so most likely do those of the next
-                prefetch(frames + (later + k if rows == NULL or later + k >= count else rows[later + k]) * stride)
+                if scattered and later + k < count:
+                    prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
                 if k < fetch.count:
                     fetch.bucket[k] = bucket_of(t, fetch.hash[k])
                     prefetch(fetch.bucket[k])
