@@ -5,6 +5,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from natfast import bench as bench_module
 from natfast.errors import NatfastError
@@ -14,6 +15,7 @@ EXAMPLES = """examples:
   natfast translate in.pcap out.pcapng --box box.json --iif docker0 --oif eth0
   natfast bench --flows 1000 64K 1M --plot natfast.png
   natfast bench --flows 64K --threads 2 --pattern zipf --json
+  natfast bench --flows 64K --mix in=60,icmp=2,fragment=1 --full
 """
 
 
@@ -46,10 +48,29 @@ def parser() -> argparse.ArgumentParser:
     b.add_argument("--threads", type=_number, default=1, help="worker threads (1)")
     b.add_argument("--size", type=_number, default=64, help="bytes per frame (64)")
     b.add_argument("--pattern", choices=["random", "zipf"], default="random", help="which flows the packets belong to")
+    b.add_argument("--mix", metavar="in=50,icmp=2,fragment=1", default="", help="percent of the packets that come in, and that are "
+                   "ICMP (pings, errors) or fragments (50, 0, 0)")
+    b.add_argument("--full", action="store_true", help="also at 90 %% of nf_conntrack_max: its time over that at half")
     b.add_argument("--preset", choices=["csit"], help="csit: 1 024 hosts with 63 ports each, as FD.io CSIT measures")
     b.add_argument("--plot", metavar="FILE", help="draw the rows (needs matplotlib)")
     b.add_argument("--json", action="store_true", help="one JSON object a line")
     return top
+
+
+_HEADINGS = (f"{'flows':>9} {'ns/packet':>10} {'x memory':>9} {'Mpps':>7} {'columns':>8} {'ns/new flow':>12} {'ns/closed':>10} "
+             f"{'ns/expired':>11} {'ns/swept':>9} {'conn/s':>9} {'bytes/flow':>11} {'worst call':>11}")
+
+
+def _row(r: dict[str, Any]) -> str:
+    nan = float("nan")                          # what this run has not measured
+    text = (f"{r['flows']:>9} {r['ns_per_packet']:>10.1f} {r['ns_per_packet'] / r['touch_ns']:>9.1f} {r['mpps']:>7.2f} "
+            f"{r['columns_ns'] or nan:>8.1f} {r['insert_ns']:>12.1f} {r['teardown_ns'] or nan:>10.1f} {r['expire_ns']:>11.1f} "
+            f"{r['sweep_ns']:>9.1f} {r['connections_per_s']:>9.2g} {r['bytes_per_flow']:>11.1f} {r['worst_call_us']:>8.0f} us")
+    if r["full_ratio"] is not None:
+        text += f" {r['full_ratio']:>9.2f}x"
+    if r["queues_ns"] is not None:
+        text += f" {r['queues_ns']:>9.1f}"
+    return text
 
 
 def run(argv: list[str] | None = None) -> None:
@@ -63,23 +84,19 @@ def run(argv: list[str] | None = None) -> None:
             print(f"{counts.frames} frames: {counts.translated} written to {args.target}, {counts.returned} answers, "
                   f"{counts.dropped} dropped, {counts.other} not IPv4")
         return
+    mix = bench_module.Mix.parse(args.mix)
     if args.threads > 64:
         raise NatfastError(f"--threads {args.threads}: expected 1 to 64")
     if args.size < 64 or args.size > 1514:
         raise NatfastError(f"--size {args.size}: expected 64 to 1514")
     if not args.json:
-        print(f"{'flows':>9} {'ns/packet':>10} {'x memory':>9} {'Mpps':>7} {'ns/new flow':>12} {'ns/expired':>11} {'conn/s':>9} "
-              f"{'closed/s':>9} {'bytes/flow':>11} {'worst call':>11}")
+        print(_HEADINGS + (f" {'90 % full':>10}" if args.full else "") + (f" {'ns sorted':>9}" if args.threads > 1 else ""))
     rows = []
     for flows in [1024 * 63] if args.preset == "csit" else args.flows:
-        row = bench_module.bench(flows, args.frames, size=args.size, threads=args.threads, pattern=args.pattern)
+        row = bench_module.bench(flows, args.frames, size=args.size, threads=args.threads, pattern=args.pattern, mix=mix,
+                                 full=args.full)
         rows.append(row)
-        if args.json:
-            print(json.dumps(row), flush=True)
-        else:
-            print(f"{row['flows']:>9} {row['ns_per_packet']:>10.1f} {row['ns_per_packet'] / row['touch_ns']:>9.1f} {row['mpps']:>7.2f} "
-                  f"{row['insert_ns']:>12.1f} {row['expire_ns']:>11.1f} {row['connections_per_s']:>9.2g} "
-                  f"{row['teardowns_per_s'] or 0:>9.2g} {row['bytes_per_flow']:>11.1f} {row['worst_call_us']:>8.0f} us", flush=True)
+        print(json.dumps(row) if args.json else _row(row), flush=True)
     if args.plot:
         bench_module.plot(rows, args.plot)
 

@@ -56,7 +56,7 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
             if t.fresh == 1:
                 break
         e = &t.entries[t.sweep]
-        prefetch(e + 8)
+        prefetch(e + 24)
         if (e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and expired(e, c.now):
             table_prefetch(t, &e.tuple[0], &e.tuple[1], e.proto)
             if e.status & IPS_SRC_NAT_DONE:

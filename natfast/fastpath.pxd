@@ -2,7 +2,7 @@
 
 What the hooks do one by one - the header's checks, tracking, translation of both ends, TTL - done at once, for TCP and UDP
 packets without surprises. Anything else is left alone, and goes the long way. That both ways do the same is tested
-(tests/natfast/test_fastpath.py).
+(tests/natfast/test_netfilter.py).
 
 Sums are of the machine's own words here, and the checksum fields are read and written as they lie: one's complement
 arithmetic does not mind the byte order (RFC 1071 section 2 B), nor in which order what changes is added (RFC 1624).
@@ -58,10 +58,10 @@ cdef inline uint64_t sum_span(const uint8_t* p, uint32_t n) noexcept nogil:
     return add1(s, last_bytes(p + n, n))
 
 
-cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref) noexcept nogil:
+cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, bint bare) noexcept nogil:
     """Forward the packet whose tuple's words these are if it is an ordinary one of entry `ref` >> 1: its length, else 0.
 
-    0 means that nothing has been changed.
+    0 means that nothing has been changed. `bare`: there are no checksums to verify, and no payload in memory.
     """
     cdef Entry* e = &c.table.entries[ref >> 1]
     cdef int dir = ref & 1
@@ -82,10 +82,10 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
             | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED) & ~may)
             | (~((c.now - e.expires) & (1 - <uint32_t>ip[8])) >> 31)):
         return 0
-    if not sums_to_ffff(add1(add1(load64(ip), load64(ip + 8)), load32(ip + 16))):
+    if not bare and not sums_to_ffff(add1(add1(load64(ip), load64(ip + 8)), load32(ip + 16))):
         return 0
     # the addresses of the pseudo header stand right before the transport's; `n` is the total that stands at ip + 2, less 20
-    sound = not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
+    sound = bare or not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
                                                        <uint64_t>load16(ip + 2) + swap16(<uint16_t>protocol) + swap16(0xFFFF - 20)))
     if protocol == IPPROTO_TCP:
         check_at = l4 + 16

@@ -11,6 +11,7 @@ cimport numpy as np
 import numpy
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
+from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.fastpath cimport forward_established, tuple_words
 from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
@@ -41,6 +42,10 @@ DROP = NF_DROP
 ACCEPT = NF_ACCEPT
 STOLEN = NF_STOLEN
 REJECT = NF_REJECT
+
+cdef enum:
+    OWNERS = 64                 # frames whose owners are found together
+
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 
@@ -142,22 +147,59 @@ def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int worker
     if longest(&lengths[0], lengths.shape[0]) > frames.shape[1]:
         refuse_longest(numpy.asarray(lengths), frames.shape[1])
     with nogil:
-        for i in range(frames.shape[0]):
-            o[i] = owner(&frames[i, 0], lengths[i], workers, from_outside, to_outside, key)
+        all_owners(&frames[0, 0], frames.shape[1], &lengths[0], frames.shape[0], workers, from_outside, to_outside, key, &o[0])
     return out
 
 
-cdef uint8_t owner(const uint8_t* frame, uint32_t length, int workers, bint from_outside, bint to_outside, uint64_t key) noexcept nogil:
+cdef void all_owners(const uint8_t* frames, size_t stride, const uint32_t* lengths, size_t n, uint32_t workers, bint from_outside,
+                     bint to_outside, uint64_t key, uint8_t* out) noexcept nogil:
+    """`owner_words` of all frames, hashed many at a time."""
+    cdef uint64_t m0[OWNERS]
+    cdef uint64_t m1[OWNERS]
+    cdef uint64_t hash[OWNERS]
+    cdef size_t at = 0, i, count
+    while at < n:
+        count = n - at if n - at < OWNERS else OWNERS
+        for i in range(count):
+            owner_words(frames + (at + i) * stride, lengths[at + i], from_outside, to_outside, &m0[i], &m1[i])
+        natfast_siphash_many(m0, m1, hash, count, key, key)
+        for i in range(count):
+            out[at + i] = <uint8_t>((hash[i] >> 32) * workers >> 32)
+        at += count
+
+
+cdef inline void owner_words(const uint8_t* frame, uint32_t length, bint from_outside, bint to_outside, uint64_t* m0,
+                             uint64_t* m1) noexcept nogil:
+    """What the owner of a frame is hashed from: its outside endpoint, both where neither is outside, and its protocol."""
+    cdef uint64_t words, ports
+    tuple_words(frame, length, &words, &ports)
+    if ports == 0:
+        unusual_owner_words(frame, length, from_outside, to_outside, m0, m1)
+        return
+    m0[0] = endpoints((words & 0xFFFFFFFFU) << 16 | (ports & 0xFFFF), (words >> 32) << 16 | (ports >> 16 & 0xFFFF), from_outside, to_outside)
+    m1[0] = ports >> 32 & 0xFF
+
+
+cdef inline uint64_t endpoints(uint64_t source, uint64_t destination, bint from_outside, bint to_outside) noexcept nogil:
+    if from_outside and not to_outside:
+        return source
+    if to_outside and not from_outside:
+        return destination
+    return source ^ destination
+
+
+cdef void unusual_owner_words(const uint8_t* frame, uint32_t length, bint from_outside, bint to_outside, uint64_t* m0, uint64_t* m1) noexcept nogil:
     cdef const uint8_t* ip = frame + ETH_HLEN
     cdef uint32_t room = length - ETH_HLEN if length > ETH_HLEN else 0, off
     cdef Tuple t, sent
-    cdef uint64_t a, b
+    m0[0] = 0
+    m1[0] = 0
     if room < 20 or be16(frame + 12) != 0x0800:
-        return 0
+        return
     if ip[9] == IPPROTO_ICMP and not ip_is_fragment(ip) and room >= ip_ihl(ip) + 28 and icmp_is_error(ip[ip_ihl(ip)]):
         off = ip_ihl(ip) + 8                            # it belongs to whom the packet it quotes belongs to, which went the other way
         if not parse_tuple(ip + off, room - off, &t, &off) or not invert(&t, &sent):
-            return 0
+            return
         t = sent
     elif ip_is_fragment(ip) or not parse_tuple(ip, room, &t, &off):
         # pieces of one datagram stay together, and where its ports are unknown so does all between two hosts
@@ -167,13 +209,32 @@ cdef uint8_t owner(const uint8_t* frame, uint32_t length, int workers, bint from
         t.proto = ip[9]
     if t.proto != IPPROTO_TCP and t.proto != IPPROTO_UDP and t.proto != IPPROTO_SCTP and t.proto != IPPROTO_UDPLITE:
         t.h.sport = t.h.dport = 0
-    a = <uint64_t>t.h.src << 16 | t.h.sport
-    b = <uint64_t>t.h.dst << 16 | t.h.dport
-    if from_outside and not to_outside:
-        b = 0
-    elif to_outside and not from_outside:
-        a = 0
-    return <uint8_t>((siphash13(a ^ b, t.proto, key, key) >> 32) % <uint32_t>workers)
+    m0[0] = endpoints(<uint64_t>t.h.src << 16 | t.h.sport, <uint64_t>t.h.dst << 16 | t.h.dport, from_outside, to_outside)
+    m1[0] = t.proto
+
+
+COLUMN_TYPES = {"src": numpy.uint32, "dst": numpy.uint32, "sport": numpy.uint16, "dport": numpy.uint16, "proto": numpy.uint8,
+                "length": numpy.uint16, "flags": numpy.uint8, "seq": numpy.uint32, "ack": numpy.uint32, "window": numpy.uint16}
+
+
+def column(str name, values, Py_ssize_t n):
+    """The values as a contiguous array of the column's type; a number that it cannot hold is an error."""
+    kind = COLUMN_TYPES[name]
+    given = numpy.asarray(values)
+    if given.ndim != 1 or given.shape[0] != n:
+        raise ValueError(f"columns: {name} has shape {given.shape}, expected ({n},)")
+    if given.dtype != kind:
+        if given.dtype.kind not in "iu":
+            raise ValueError(f"columns: {name} is {given.dtype}, expected {numpy.dtype(kind)}")
+        if n and (given.min() < 0 or given.max() > numpy.iinfo(kind).max):
+            raise ValueError(f"columns: {name} has numbers outside 0 to {numpy.iinfo(kind).max}")
+    return numpy.ascontiguousarray(given, kind)
+
+
+cdef void* pointer(dict arrays, str name) except? NULL:
+    """Where an array's numbers lie; NULL if there is none of that name."""
+    array = arrays.get(name)
+    return NULL if array is None else np.PyArray_DATA(array)
 
 
 cdef inline uint32_t longest(const uint32_t* lengths, Py_ssize_t n) noexcept nogil:
@@ -440,10 +501,12 @@ cdef class Netfilter:
             conntrack_put(c, p)
         return v
 
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint) noexcept nogil:
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint,
+                 bint bare) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before.
 
-        `room`: how long its IP packet may become. `hint`: reference of the entry, if a batch has found one.
+        `room`: how long its IP packet may become. `hint`: reference of the entry, if a batch has found one. `bare`: see
+        `forward_columns`.
         """
         cdef Packet p
         cdef Tuple key
@@ -455,14 +518,15 @@ cdef class Netfilter:
             return NF_ACCEPT                        # not IPv4: none of netfilter's business here
         ihl = ip_ihl(ip)
         total = ip_total(ip)
-        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or not ip_checksum_ok(ip, ihl):
+        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or not bare and not ip_checksum_ok(ip, ihl):
             return NF_DROP
         if ip_is_fragment(ip):
             return NF_STOLEN
         memset(&p, 0, sizeof(Packet))
         p.data = ip
         p.len = total
-        p.avail = total
+        p.avail = total if not bare or total < BARE - ETH_HLEN else BARE - ETH_HLEN
+        p.checksum_ok = bare
         p.room = room
         p.mtu = min(self.mtus[iif], self.mtus[oif])
         p.iif = iif
@@ -561,14 +625,14 @@ cdef class Netfilter:
         if count == 0:
             return verdicts
         with nogil:
-            held = self.forward_all(f, stride, n, NULL, count, a, b, at, NULL if times is None else &times[0], header, v)
+            held = self.forward_all(f, stride, n, NULL, count, a, b, at, NULL if times is None else &times[0], header, v, False)
         if held:
             for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
-                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts) noexcept nogil:
+                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
         """`forward` over plain memory: of `rows`, or of the first `count` rows; True if a fragment was held."""
         cdef Ahead ahead[AHEAD]
         cdef Ahead* fetch
@@ -622,7 +686,7 @@ cdef class Netfilter:
                 length = 0
                 ref = group.ref[k] if short else 0
                 if ref:
-                    length = forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], ref)
+                    length = forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], ref, bare)
                 if length:
                     verdicts[row] = NF_ACCEPT
                     lengths[row] = ETH_HLEN + length
@@ -631,7 +695,7 @@ cdef class Netfilter:
                     if macs != NULL:
                         memcpy(frame, macs, 12)
                 else:
-                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &changed, iif, oif, group.ref[k])
+                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &changed, iif, oif, group.ref[k], bare)
                     lengths[row] = changed
                     held = held or verdicts[row] == NF_STOLEN
                     if macs != NULL and verdicts[row] == NF_ACCEPT:
@@ -639,6 +703,82 @@ cdef class Netfilter:
         count_path(self.program, path, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return held
+
+    def forward_columns(self, columns, str iif, str oif, now=0.0):
+        """Forward packets that are given as columns of numbers: flow records, a plan for capacity, a trace without payload.
+
+        Parameters
+        ----------
+        columns : mapping of str to array (n,)
+            `src`, `dst` (uint32 addresses) and `proto` (uint8); optional `sport`, `dport` (uint16; of ICMP the identifier,
+            and type << 8 | code), `length` (uint16, of the IP packet), and TCP's `flags` (uint8), `seq`, `ack` (uint32),
+            `window` (uint16). A dict of arrays or a DataFrame. TCP without flags is an ACK of a connection under way.
+        iif, oif : str
+            The interfaces that the packets come in by and leave by.
+        now : float or float array (n,)
+            Seconds; must not go back.
+
+        Returns
+        -------
+        dict of str to array (n,)
+            `verdict` (uint8: ACCEPT, DROP or REJECT) and the translated `src`, `dst`, `sport`, `dport`.
+
+        Raises
+        ------
+        ValueError
+            For a column that is missing, unknown, not of the others' length, or has a number out of range.
+        """
+        cdef dict held = {}
+        cdef Columns c
+        cdef np.npy_intp n
+        cdef const double[::1] times = None
+        cdef double at = 0.0
+        cdef int a = self.number(iif), b = self.number(oif)
+        missing = [name for name in ("src", "dst", "proto") if name not in columns]
+        if missing:
+            raise ValueError(f"columns: {missing[0]} is missing")
+        for name in columns:
+            if name not in COLUMN_TYPES:
+                raise ValueError(f"columns: {name} is not one of {', '.join(COLUMN_TYPES)}")
+            held[name] = column(name, columns[name], len(columns["src"]))
+        n = len(held["src"])
+        if numpy.ndim(now) == 0:
+            at = float(now)
+        else:
+            times = numpy.ascontiguousarray(now, numpy.float64)
+            if times.shape[0] != n:
+                raise ValueError(f"now has {times.shape[0]} entries for {n} packets")
+        out = {"verdict": numpy.empty(n, numpy.uint8), "src": numpy.empty(n, numpy.uint32), "dst": numpy.empty(n, numpy.uint32),
+               "sport": numpy.empty(n, numpy.uint16), "dport": numpy.empty(n, numpy.uint16)}
+        c.src = <const uint32_t*>pointer(held, "src")
+        c.dst = <const uint32_t*>pointer(held, "dst")
+        c.sport = <const uint16_t*>pointer(held, "sport")
+        c.dport = <const uint16_t*>pointer(held, "dport")
+        c.proto = <const uint8_t*>pointer(held, "proto")
+        c.length = <const uint16_t*>pointer(held, "length")
+        c.flags = <const uint8_t*>pointer(held, "flags")
+        c.seq = <const uint32_t*>pointer(held, "seq")
+        c.ack = <const uint32_t*>pointer(held, "ack")
+        c.window = <const uint16_t*>pointer(held, "window")
+        cdef uint8_t* verdict = <uint8_t*>pointer(out, "verdict")
+        cdef uint32_t* src = <uint32_t*>pointer(out, "src")
+        cdef uint32_t* dst = <uint32_t*>pointer(out, "dst")
+        cdef uint16_t* sport = <uint16_t*>pointer(out, "sport")
+        cdef uint16_t* dport = <uint16_t*>pointer(out, "dport")
+        cdef uint8_t frames[BARE_ROWS * BARE]
+        cdef uint32_t lengths[BARE_ROWS]
+        cdef size_t first = 0, rows, i, count = n
+        with nogil:
+            while first < count:
+                rows = count - first if count - first < BARE_ROWS else BARE_ROWS
+                for i in range(rows):
+                    lengths[i] = compose(&c, first + i, frames + i * BARE)
+                self.forward_all(frames, BARE, lengths, NULL, rows, a, b, at, NULL if times is None else &times[first], NULL,
+                                 verdict + first, True)
+                for i in range(rows):
+                    decompose(frames + i * BARE, first + i, src, dst, sport, dport)
+                first += rows
+        return out
 
     def forward_rows(self, uint8_t[:, ::1] frames, uint32_t[::1] lengths, const uint32_t[::1] rows, uint8_t[::1] verdicts, str iif,
                      str oif, double now):
@@ -651,7 +791,7 @@ cdef class Netfilter:
         if rows.shape[0]:
             with nogil:
                 held = self.forward_all(&frames[0, 0], frames.shape[1], &lengths[0], &rows[0], rows.shape[0], a, b, now, NULL, NULL,
-                                        &verdicts[0])
+                                        &verdicts[0], False)
         return held
 
     def hold(self, bytes frame, double now, int iif, int oif):
@@ -661,7 +801,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, 0)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, 0, False)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -691,7 +831,7 @@ cdef class Netfilter:
                 ref = find_live(&self.c, &sent.h, sent.proto)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), 0)
+                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), 0, False)
         PyBuffer_Release(&view)
         return known
 
@@ -721,11 +861,11 @@ cdef class Netfilter:
             if ref != 0 and self.program.early == 0:
                 path = self.path(iif, oif)
                 if path.accepts:
-                    n = forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref)
+                    n = forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref, False)
                 if n:
                     count_path(self.program, path, 1, n)
                     return NF_ACCEPT
-        return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref)
+        return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref, False)
 
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
         cdef int v

@@ -8,7 +8,7 @@ one worker's.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -88,6 +88,21 @@ class Shards:
 
         list(self._pool.map(work, range(len(self.workers))))
         return verdicts
+
+    def forward_queues(self, queues: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint32]]], iif: str, oif: str,
+                       now: float = 0.0) -> list[NDArray[np.uint8]]:
+        """`forward` where something else has sorted the frames: one (frames, lengths) for each worker, as `owners` says.
+
+        A network card with a queue for each core does that (RSS); then nothing is left that the workers share.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many queues as workers.
+        """
+        if len(queues) != len(self.workers):
+            raise ValueError(f"expected {len(self.workers)} queues, one for each worker, got {len(queues)}")
+        return list(self._pool.map(lambda nat, q: nat.forward(*q, iif, oif, now), self.workers, queues))
 
     def take_reassembled(self) -> list[tuple[bytes, int, int, tuple[int, ...]]]:
         """Datagrams completed since the last call, as `Netfilter.take_reassembled`."""

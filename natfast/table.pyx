@@ -54,7 +54,7 @@ cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) ex
     t.max_spill = t.max_buckets + 1024
     t.spill_fresh = 1
     t.source_mask = 1023
-    while t.source_mask < max_entries:
+    while t.source_mask < max_entries // 2:
         t.source_mask = t.source_mask * 2 + 1
     t.k0 = k0
     t.k1 = k1

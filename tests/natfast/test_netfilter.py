@@ -337,3 +337,49 @@ def test_steady_state_costs_no_memory() -> None:
         nat.expire(now + 300.0 if generation % 3 == 2 else now + 31.0)
         sizes.append(nat.stats["bytes"])
     assert max(sizes[3:]) <= 1.25 * sizes[2]
+
+
+def test_columns_do_what_frames_do() -> None:
+    """Handshakes, data, UDP and pings of many flows, as frames and as columns: the same addresses, ports and table."""
+    by_frame, by_column = Netfilter(rules(), INTERFACES, seed=5), Netfilter(rules(), INTERFACES, seed=5)
+
+    def column(f: np.ndarray, at: int, width: int) -> np.ndarray:
+        return np.sum([f[:, at + k].astype(np.uint64) << np.uint64(8 * (width - 1 - k)) for k in range(width)], axis=0)
+
+    def columns(f: np.ndarray) -> dict[str, np.ndarray]:
+        tcp = f[:, 23] == 6
+        return {"src": column(f, 26, 4), "dst": column(f, 30, 4), "proto": f[:, 23], "length": column(f, 16, 2),
+                "sport": np.where(f[:, 23] == 1, column(f, 38, 2), column(f, 34, 2)),
+                "dport": np.where(f[:, 23] == 1, column(f, 34, 2), column(f, 36, 2)),
+                "flags": np.where(tcp, f[:, 47], 0), "seq": column(f, 38, 4), "ack": column(f, 42, 4), "window": column(f, 48, 2)}
+
+    numbers = np.concatenate([np.arange(500), np.arange(60000, 60000 + 300)])
+    for stage in ("syn", "synack", "ack", "data", "fin", "finack", "lastack"):
+        way = ("eth0", "docker0") if stage in ("synack", "data", "finack") else ("docker0", "eth0")
+        t = _frames(numbers, stage, 64)
+        if stage in ("syn", "ack"):
+            for i in range(0, 800, 50):
+                ping = bytes(Ether() / IP(src=f"172.17.0.{i % 200 + 2}", dst="9.9.9.9", ttl=64) / ICMP(id=i, seq=1))
+                t.frames[i, :len(ping)] = np.frombuffer(ping, np.uint8)
+                t.lengths[i] = len(ping)
+        given = columns(t.frames)
+        verdicts = by_frame.forward(t.frames, t.lengths, *way, 1.0)
+        out = by_column.forward_columns(given, *way, 1.0)
+        after = columns(t.frames)
+        assert (out["verdict"] == verdicts).all()
+        for name in ("src", "dst", "sport", "dport"):
+            assert (out[name] == after[name]).all(), (stage, name)
+        assert by_column.conntrack() == by_frame.conntrack()
+    assert len(by_column) > 800
+
+
+@pytest.mark.parametrize(("columns", "message"), [
+    ({"src": [1], "dst": [2]}, "proto is missing"),
+    ({"src": [1], "dst": [2], "proto": [6], "ttl": [3]}, "ttl is not one of"),
+    ({"src": [1], "dst": [2], "proto": [6], "sport": [1, 2]}, r"sport has shape \(2,\), expected \(1,\)"),
+    ({"src": [1], "dst": [2], "proto": [6], "sport": [70000]}, "outside 0 to 65535"),
+    ({"src": [1.5], "dst": [2], "proto": [6]}, "src is float64, expected uint32"),
+])
+def test_wrong_columns_are_named(columns: dict[str, list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Netfilter(rules(), INTERFACES).forward_columns(columns, "docker0", "eth0")
