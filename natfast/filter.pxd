@@ -73,9 +73,19 @@ ctypedef struct Program:
     uint32_t n_patterns
     uint64_t walked             # rules looked at, all packets together
 
-# What FORWARD does with every established packet between two interfaces, if that is the same for all of them.
+cdef enum:                      # CtState, as --ctstate names them
+    CTSTATE_INVALID = 1
+    CTSTATE_ESTABLISHED = 2
+    CTSTATE_RELATED = 4
+    CTSTATE_NEW = 8
+    CTSTATE_UNTRACKED = 16
+    CTSTATE_SNAT = 32
+    CTSTATE_DNAT = 64
+
+# What FORWARD does with every packet of one connection state between two interfaces, if that is the same for all of them.
 ctypedef struct Path:
     uint32_t key                # interfaces it was found for
+    uint32_t state              # and the connection's state, as rules' --ctstate bits
     bint accepts                # all are accepted; else the chain has to be walked
     uint32_t walked             # rules looked at on the way
     uint32_t n
@@ -110,6 +120,6 @@ cdef inline void count_path(Program* p, const Path* path, uint64_t packets, uint
     p.walked += packets * path.walked
 
 
-cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept nogil
+cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil
 cdef uint32_t address_type(const Host* host, uint32_t address) noexcept nogil

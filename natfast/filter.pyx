@@ -146,17 +146,17 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
         if k.ct != 0:
             e = &c.table.entries[k.ct]
             if k.ctinfo == 0 or k.ctinfo == IP_CT_IS_REPLY:
-                state = 2
+                state = CTSTATE_ESTABLISHED
             elif k.ctinfo == IP_CT_NEW:
-                state = 8
+                state = CTSTATE_NEW
             else:
-                state = 4
+                state = CTSTATE_RELATED
             if e.status & IPS_SRC_NAT:
-                state |= 32
+                state |= CTSTATE_SNAT
             if e.status & IPS_DST_NAT:
-                state |= 64
+                state |= CTSTATE_DNAT
         else:
-            state = 16 if k.ctinfo == IP_CT_UNTRACKED else 1
+            state = CTSTATE_UNTRACKED if k.ctinfo == IP_CT_UNTRACKED else CTSTATE_INVALID
         return ((state & m.a) != 0) != m.invert
     if K_CTTUPLE <= m.kind <= K_CTDIR or m.kind == K_CTPROTO:
         if k.ct == 0:
@@ -416,8 +416,8 @@ cdef enum:                      # Certainty
     DEPENDS = 2
 
 
-cdef int foretell(Program* p, const CRule* r, uint32_t iif, uint32_t oif) noexcept nogil:
-    """Does a rule match an established packet between two interfaces, whatever else the packet is?"""
+cdef int foretell(Program* p, const CRule* r, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
+    """Does a rule match a packet of this state between two interfaces, whatever else the packet is?"""
     cdef int answer = SURELY
     cdef const CMatch* m
     cdef uint32_t i
@@ -429,15 +429,15 @@ cdef int foretell(Program* p, const CRule* r, uint32_t iif, uint32_t oif) noexce
         answer = DEPENDS
     for i in range(r.n_matches):
         m = &p.matches[r.first_match + i]
-        if m.kind != K_CTSTATE or not m.a & 2 and m.a & 96:     # ESTABLISHED; SNAT and DNAT depend on the connection
-            answer = DEPENDS
-        elif (m.a & 2 != 0) == (m.invert != 0):
+        if m.kind != K_CTSTATE or not m.a & state and m.a & (CTSTATE_SNAT | CTSTATE_DNAT):
+            answer = DEPENDS                        # the last two on the connection
+        elif (m.a & state != 0) == (m.invert != 0):
             return SURELY_NOT
     return answer
 
 
-cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept nogil:
-    """Walk FORWARD once for all established packets between two interfaces.
+cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil:
+    """Walk FORWARD once for all packets of a state between two interfaces.
 
     Where a rule depends on more than the interfaces and the connection's state, or does more than accept, there is no
     such path: `out.accepts` is False.
@@ -459,7 +459,7 @@ cdef void find_path(Program* p, uint32_t iif, uint32_t oif, Path* out) noexcept 
             out.accepts = out.chain.policy == NF_ACCEPT
             return
         out.walked += 1
-        match = foretell(p, r, iif, oif)
+        match = foretell(p, r, iif, oif, state)
         if match == SURELY_NOT:
             continue
         if match == DEPENDS or out.n == 16:

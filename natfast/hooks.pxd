@@ -35,7 +35,7 @@ cdef class Netfilter:
     cdef list names
     cdef uint16_t* mtus         # by interface number
     cdef Path paths[PATHS]         # by interfaces, one per slot
-    cdef Path* path(self, uint32_t iif, uint32_t oif) noexcept nogil
+    cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1

@@ -14,7 +14,7 @@ from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, tra
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.fastpath cimport forward_established, tuple_words
-from natfast.filter cimport (Address, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
+from natfast.filter cimport (Address, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, icmp_is_error, ip_dst,
                               ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
@@ -393,13 +393,14 @@ cdef class Netfilter:
     cdef void put(self, Packet* p) noexcept nogil:
         conntrack_put(&self.c, p)
 
-    cdef Path* path(self, uint32_t iif, uint32_t oif) noexcept nogil:
-        """What FORWARD does with established packets from one interface to another; found once."""
+    cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
+        """What FORWARD does with packets of a state from one interface to another; found once."""
         cdef uint32_t key = iif << 16 | oif
-        cdef Path* path = &self.paths[(iif * 31 + oif) % PATHS]
-        if path.key != key:
-            find_path(self.program, iif, oif, path)
+        cdef Path* path = &self.paths[(iif * 31 + oif + state) % PATHS]
+        if path.key != key or path.state != state:
+            find_path(self.program, iif, oif, state, path)
             path.key = key
+            path.state = state
         return path
 
     cdef int run(self, int hook, Packet* p) noexcept nogil:
@@ -440,10 +441,10 @@ cdef class Netfilter:
         return p.ct != 0 and self.c.table.entries[p.ct].status & IPS_NAT_MASK != 0
 
     cdef int filter_forward(self, Packet* p) noexcept nogil:
-        """The filter table's FORWARD, walked only where an established connection's way depends on the packet."""
+        """The filter table's FORWARD, walked only where a packet's way depends on more than its connection's state."""
         cdef Path* path
-        if p.ct != 0 and (p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY):
-            path = self.path(p.iif, p.oif)
+        if p.ct != 0 and (p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY or p.ctinfo == IP_CT_NEW):
+            path = self.path(p.iif, p.oif, CTSTATE_NEW if p.ctinfo == IP_CT_NEW else CTSTATE_ESTABLISHED)
             if path.accepts:
                 count_path(self.program, path, 1, p.len)
                 return NF_ACCEPT
@@ -644,7 +645,7 @@ cdef class Netfilter:
         cdef uint8_t* frame
         cdef Entry* e
         cdef Table* t = &self.c.table
-        cdef Path* path = self.path(iif, oif)
+        cdef Path* path = self.path(iif, oif, CTSTATE_ESTABLISHED)
         cdef bint short = self.program.early == 0 and path.accepts
         cdef bint scattered = rows != NULL or stride > 256      # frames side by side the machine fetches by itself
         cdef uint64_t passed = 0, octets = 0
@@ -859,7 +860,7 @@ cdef class Netfilter:
             h = siphash13(m0, m1, self.c.table.k0, self.c.table.k1)
             ref = reference_in(bucket_of(&self.c.table, h), h)
             if ref != 0 and self.program.early == 0:
-                path = self.path(iif, oif)
+                path = self.path(iif, oif, CTSTATE_ESTABLISHED)
                 if path.accepts:
                     n = forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref, False)
                 if n:

@@ -37,6 +37,10 @@ ctypedef struct FrameQueue:
     uint32_t packets
     uint64_t bytes
 
+cdef inline bint frame_need(Frame* f, uint32_t have) noexcept:
+    """See to it that `have` bytes are in memory (zeros come out); False if the frame is shorter."""
+    return have <= f.have or frame_extend(f, have)
+
 cdef inline void fq_push(FrameQueue* q, Frame* f) noexcept nogil:
     f.next = NULL
     if q.tail == NULL:
@@ -62,7 +66,7 @@ cdef inline Frame* fq_pop(FrameQueue* q) noexcept nogil:
 cdef Frame* frame_new(uint32_t have, uint32_t length) noexcept
 cdef Frame* frame_copy(const Frame* f) noexcept
 cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept
-cdef bint frame_need(Frame* f, uint32_t have) noexcept
+cdef bint frame_extend(Frame* f, uint32_t have) noexcept
 cdef void frame_free(Frame* f) noexcept
 cdef object frame_bytes(const Frame* f)
 cdef void fq_clear(FrameQueue* q) noexcept

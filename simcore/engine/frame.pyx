@@ -76,11 +76,9 @@ cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept:
     return f
 
 
-cdef bint frame_need(Frame* f, uint32_t have) noexcept:
-    """See to it that `have` bytes are in memory (zeros come out); False if the frame is shorter."""
+cdef bint frame_extend(Frame* f, uint32_t have) noexcept:
+    """Bring more of the frame into memory, as `frame_need` asks."""
     cdef uint8_t* data
-    if have <= f.have:
-        return True
     if have > f.len:
         return False
     if have > FRAME_ROOM or f.data != f.room:

@@ -1,6 +1,16 @@
 """A hash map from 64-bit keys to 64-bit values: neighbours, FDB, sockets, route cache."""
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
+
+cdef inline uint32_t mix(uint64_t k) noexcept nogil:
+    k ^= k >> 33
+    k *= <uint64_t>0xFF51AFD7ED558CCDULL
+    k ^= k >> 29
+    return <uint32_t>k
+
+
+@cython.final
 cdef class U64Map:
     cdef uint64_t* keys
     cdef uint64_t* values
@@ -8,7 +18,23 @@ cdef class U64Map:
     cdef uint32_t mask
     cdef uint32_t count
     cdef void allocate(self, uint32_t room) noexcept
-    cdef bint get(self, uint64_t key, uint64_t* value) noexcept
+
+    cdef inline uint64_t* find(self, uint64_t key) noexcept nogil:
+        """Where the key's value stands, until the next `put` or `remove`; NULL if there is none."""
+        cdef uint32_t i = mix(key) & self.mask
+        while self.used[i]:
+            if self.keys[i] == key:
+                return &self.values[i]
+            i = (i + 1) & self.mask
+        return NULL
+
+    cdef inline bint get(self, uint64_t key, uint64_t* value) noexcept nogil:
+        cdef uint64_t* found = self.find(key)
+        if found == NULL:
+            return False
+        value[0] = found[0]
+        return True
+
     cdef void put(self, uint64_t key, uint64_t value) noexcept
     cdef void remove(self, uint64_t key) noexcept
     cdef void clear(self) noexcept

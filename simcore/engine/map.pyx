@@ -2,13 +2,6 @@ from libc.stdlib cimport abort, calloc, free
 from libc.string cimport memset
 
 
-cdef inline uint32_t mix(uint64_t k) noexcept nogil:
-    k ^= k >> 33
-    k *= <uint64_t>0xFF51AFD7ED558CCDULL
-    k ^= k >> 29
-    return <uint32_t>k
-
-
 cdef class U64Map:
     """Open addressing, linear probing, deletion by shifting back: no tombstones."""
 
@@ -28,15 +21,6 @@ cdef class U64Map:
         free(self.keys)
         free(self.values)
         free(self.used)
-
-    cdef bint get(self, uint64_t key, uint64_t* value) noexcept:
-        cdef uint32_t i = mix(key) & self.mask
-        while self.used[i]:
-            if self.keys[i] == key:
-                value[0] = self.values[i]
-                return True
-            i = (i + 1) & self.mask
-        return False
 
     cdef void put(self, uint64_t key, uint64_t value) noexcept:
         cdef uint32_t i, n

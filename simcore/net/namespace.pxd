@@ -10,12 +10,7 @@ from simcore.net.device cimport Device
 from simcore.net.interface cimport Interface
 from simcore.net.options cimport Echo, Options
 from simcore.net.routes cimport RouteTable
-
-ctypedef struct Way:
-    int kind
-    int oif                     # interface index
-    uint32_t nexthop
-    uint32_t source
+from simcore.net.ways cimport Way, WayCache
 
 cdef class Neighbour:
     cdef uint32_t address
@@ -60,17 +55,18 @@ cdef class Namespace(Device):
     cdef readonly Netfilter netfilter
     cdef readonly dict sysctl
     cdef RouteTable routes
+    cdef WayCache ways
     cdef Host host
     cdef Processor cpu          # None: handling takes no time
     cdef Options options        # of the packet at hand
     cdef U64Map neighbours
     cdef list neighbour_objects
-    cdef U64Map fdb             # MAC -> port << 1 | static, one bridge per namespace and MAC
-    cdef U64Map fdb_seen
+    cdef U64Map fdb             # MAC -> microseconds when it was seen, port, static; one bridge per namespace and MAC
     cdef double fdb_ageing
     cdef object defrag
     cdef list port_interface
     cdef U64Map endpoints
+    cdef uint32_t bound[3]      # sockets by what they are bound to: both ends, an own address, none
     cdef dict endpoint_objects
     cdef readonly set waiting_sockets   # sockets with an event in the calendar
     cdef uint16_t ip_id
@@ -98,7 +94,9 @@ cdef class Namespace(Device):
     cdef Frame* reassemble(self, Frame* f, int where) noexcept
     cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept
     cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept
+    cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept
     cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
+    cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept
     cdef bint has_address(self, uint32_t address) noexcept nogil
@@ -106,8 +104,9 @@ cdef class Namespace(Device):
     cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept
     cdef void learn(self, Interface port, uint64_t mac) noexcept
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
-    cdef void finish_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
-    cdef void neighbour_output(self, int oif, uint32_t nexthop, Frame* f) noexcept
+    cdef void finish_output(self, const Way* w, Frame* f) noexcept
+    cdef void neighbour_output(self, const Way* w, Frame* f) noexcept
+    cdef void next_neighbour(self, Way* w) noexcept
     cdef void transmit(self, Interface dev, Frame* f) noexcept
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept
     cdef void arp_receive(self, Interface dev, Frame* f) noexcept
@@ -124,12 +123,13 @@ cdef class Namespace(Device):
     cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
+    cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
     cdef void fragment_expiry(self) noexcept
     cdef uint32_t source_for(self, uint32_t dst) noexcept
     cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
-    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, int oif=*, uint32_t nexthop=*) noexcept
+    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, const Way* w) noexcept
     cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept
     cdef void local_error(self, Frame* f) noexcept
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memcmp, memcpy, memset
 
-from natfast.checksum cimport decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
+from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB, ICMP_REDIRECT,
@@ -30,13 +30,7 @@ from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCA
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
 from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
-
-cdef enum:                          # Way.kind
-    W_DROP = 0
-    W_LOCAL = 1
-    W_BROADCAST = 2
-    W_FORWARD = 3
-    W_UNREACHABLE = 4
+from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, Way, WayCache
 
 cdef enum:                          # neighbour states (RFC 4861 names)
     N_INCOMPLETE = 1
@@ -44,6 +38,11 @@ cdef enum:                          # neighbour states (RFC 4861 names)
     N_DELAY = 3
     N_PROBE = 4
     N_PERMANENT = 5
+
+cdef enum:                          # what a socket is bound to
+    BOTH_ENDS = 0
+    ONE_ADDRESS = 1
+    ANY_ADDRESS = 2
 
 cdef enum:                          # timer tokens: kind in the low byte
     T_NEIGHBOUR = 1
@@ -116,6 +115,20 @@ cdef class Processor(Handler):
 
 cdef inline uint64_t mac_key(const uint8_t* m) noexcept nogil:
     return (<uint64_t>be16(m) << 32) | be32(m + 2)
+
+
+# An FDB entry: 47 bits of microseconds (four years), 16 of interface index, and whether it is static.
+
+cdef inline uint64_t fdb_entry(int index, double seen, bint static_) noexcept nogil:
+    return <uint64_t>(seen * 1e6) << 17 | <uint64_t>(index & 0xFFFF) << 1 | static_
+
+
+cdef inline int fdb_index(uint64_t entry) noexcept nogil:
+    return <int>(entry >> 1 & 0xFFFF)
+
+
+cdef inline double fdb_seen(uint64_t entry) noexcept nogil:
+    return (entry >> 17) * 1e-6
 
 
 cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept nogil:
@@ -203,10 +216,10 @@ cdef class Namespace(Device):
         self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
         self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
         self.routes = RouteTable()
+        self.ways = WayCache()
         self.neighbours = U64Map()
         self.neighbour_objects = []
         self.fdb = U64Map()
-        self.fdb_seen = U64Map()
         self.fdb_ageing = 300.0
         self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]), int(self.sysctl["net.ipv4.ipfrag_high_thresh"]),
                                    int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
@@ -276,6 +289,7 @@ cdef class Namespace(Device):
         self.host.address[self.host.n].mask = int(a.network.netmask)
         self.host.address[self.host.n].interface = dev.index
         self.host.n += 1
+        self.ways.clear()
         if self.netfilter is not None:
             self.netfilter.set_addresses(name, dev.addresses)
         if a.network.prefixlen < 32:
@@ -286,6 +300,7 @@ cdef class Namespace(Device):
             r.interface = dev.index
             r.source = int(a.ip)
             self.routes.add(r)
+            self.ways.clear()
 
     def add_route(self, str to, str dev, via=None, int metric=0):
         """Add a route: `to` is `default` or a network; `via` the next hop, None if on link."""
@@ -298,6 +313,7 @@ cdef class Namespace(Device):
         r.interface = (<Interface>self.by_name[dev]).index
         r.source = (<Interface>self.by_name[dev]).address
         self.routes.add(r)
+        self.ways.clear()
 
     def add_neighbour(self, str address, str mac, str dev):
         """A permanent neighbour entry."""
@@ -312,7 +328,7 @@ cdef class Namespace(Device):
         cdef Interface dev = self.by_name[port]
         if dev.master is None:
             raise ValueError(f"{self.name}/{port} is not a bridge port")
-        self.fdb.put(mac_key(<const uint8_t*><const char*>raw), <uint64_t>(dev.index << 1 | 1))
+        self.fdb.put(mac_key(<const uint8_t*><const char*>raw), fdb_entry(dev.index, 0, True))
 
     def interface(self, str name):
         """An interface by name."""
@@ -340,7 +356,7 @@ cdef class Namespace(Device):
         for i in range(self.fdb.mask + 1):
             if self.fdb.used[i]:
                 out.append((":".join(f"{(self.fdb.keys[i] >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
-                            self.interfaces[self.fdb.values[i] >> 1].name, bool(self.fdb.values[i] & 1)))
+                            self.interfaces[fdb_index(self.fdb.values[i])].name, bool(self.fdb.values[i] & 1)))
         return sorted(out)
 
     def reset(self):
@@ -513,22 +529,21 @@ cdef class Namespace(Device):
         return None
 
     cdef void learn(self, Interface port, uint64_t mac) noexcept:
-        cdef uint64_t entry
-        if not (self.fdb.get(mac, &entry) and entry & 1):
-            self.fdb.put(mac, <uint64_t>(port.index << 1))
-            self.fdb_seen.put(mac, <uint64_t>(self.calendar.now * 1e6))
+        cdef uint64_t* entry = self.fdb.find(mac)
+        if entry == NULL:
+            self.fdb.put(mac, fdb_entry(port.index, self.calendar.now, False))
+        elif not entry[0] & 1:
+            entry[0] = fdb_entry(port.index, self.calendar.now, False)
 
     cdef int fdb_port(self, uint64_t key) noexcept:
         """Interface index of the port behind which a MAC was seen, -1 if it is unknown or too long ago."""
-        cdef uint64_t entry, seen = 0
-        if not self.fdb.get(key, &entry):
+        cdef uint64_t* entry = self.fdb.find(key)
+        if entry == NULL:
             return -1
-        if not entry & 1:
-            self.fdb_seen.get(key, &seen)
-            if self.calendar.now - seen * 1e-6 > self.fdb_ageing:
-                self.fdb.remove(key)
-                return -1
-        return <int>(entry >> 1)
+        if not entry[0] & 1 and self.calendar.now - fdb_seen(entry[0]) > self.fdb_ageing:
+            self.fdb.remove(key)
+            return -1
+        return fdb_index(entry[0])
 
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """A copy to every port, not back to `port` unless it is a hairpin; the frame stays the caller's."""
@@ -585,7 +600,7 @@ cdef class Namespace(Device):
             self.drop(f, NULL, "longer than the port's MTU")
             return
         if f.frag_max:
-            self.emit_fragments(out, f, f.frag_max if f.frag_max < out.mtu else out.mtu)
+            self.emit_fragments(out, f, f.frag_max if f.frag_max < out.mtu else out.mtu, NULL)
             return
         self.put_on_wire(out, f)
 
@@ -607,8 +622,10 @@ cdef class Namespace(Device):
 
     cdef bint ip_header_ok(self, Frame* f, bint trim=True) noexcept:
         """The checks of ip_rcv (RFC 1122 3.2.1.1); trims padding, unless told not to. A bad frame is dropped."""
-        cdef uint8_t* ip
+        cdef uint8_t* ip = f.data + IP
         cdef uint32_t total, ihl
+        if f.checksum_ok and f.have >= IP + 20 and f.len == IP + ip_total(ip):
+            return True                             # made by a simulated host
         if f.len < IP + 20 or not frame_need(f, IP + 20):
             self.drop(f, NULL, "IP: truncated")
             return False
@@ -727,9 +744,25 @@ cdef class Namespace(Device):
             self.ip_forward(dev, f, p, &w)
 
     cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept:
-        """ip_route_input: where a received packet goes; martians go nowhere (RFC 1812 5.3.7)."""
-        cdef uint8_t* ip = f.data + IP
-        cdef uint32_t src = ip_src(ip), dst = ip_dst(ip), kind
+        """ip_route_input: where a received packet goes."""
+        cdef uint32_t src = ip_src(f.data + IP), dst = ip_dst(f.data + IP)
+        if not self.ways.find(<uint64_t>src << 32 | dst, dev.index + 1, w):
+            self.decide_input(dev, src, dst, w)
+            self.next_neighbour(w)
+            self.ways.note(<uint64_t>src << 32 | dst, dev.index + 1, w)
+
+    cdef void next_neighbour(self, Way* w) noexcept:
+        """Who a frame on this way has to be addressed to, if it is one host on a link."""
+        cdef Neighbour n
+        w.neighbour = NULL
+        if (w.oif >= 0 and (<Interface>self.interfaces[w.oif]).kind != LOOPBACK
+                and not address_type(&self.host, w.nexthop) & (T_BROADCAST | T_MULTICAST)):
+            n = self.neighbour(w.oif, w.nexthop, True)
+            w.neighbour = <void*>n                  # the namespace keeps it
+
+    cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept:
+        """A received packet's way by addresses and routes; martians go nowhere (RFC 1812 5.3.7)."""
+        cdef uint32_t kind
         cdef int i
         w.kind = W_DROP
         w.source = 0
@@ -851,7 +884,7 @@ cdef class Namespace(Device):
                 options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1")
-        self.finish_output(w.oif, w.nexthop, f)
+        self.finish_output(w, f)
 
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
         """Tell a neighbour the better first hop (RFC 1812 5.2.7.2), less and less often: after 20 ms, 40 ms, ... nine times."""
@@ -970,6 +1003,13 @@ cdef class Namespace(Device):
         return w.source
 
     cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
+        """ip_route_output: where a packet from here goes, and from which address if `src` is 0."""
+        if not self.ways.find(<uint64_t>src << 32 | dst, FROM_HERE, w):
+            self.decide_output(dst, src, w)
+            self.next_neighbour(w)
+            self.ways.note(<uint64_t>src << 32 | dst, FROM_HERE, w)
+
+    cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
         cdef int i
         w.kind = W_UNREACHABLE
         w.oif = -1
@@ -1016,6 +1056,17 @@ cdef class Namespace(Device):
         f.born = self.calendar.now
         return f
 
+    cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept:
+        """A frame of `length` bytes that begins with these `have`, a packet of the next identification."""
+        cdef Frame* f = frame_new(have, length)
+        cdef uint8_t* ip = f.data + IP
+        memcpy(f.data, headers, have)
+        self.ip_id += 1
+        put16(ip + 10, canonical(replace2(be16(ip + 10), be16(ip + 4), self.ip_id)))
+        put16(ip + 4, self.ip_id)
+        f.born = self.calendar.now
+        return f
+
     cdef void local_out(self, Frame* f, const Packet* cause=NULL) noexcept:
         """A packet that this host sends: OUTPUT, routing, POSTROUTING. `cause`: what an ICMP error is about."""
         cdef Way w
@@ -1055,62 +1106,62 @@ cdef class Namespace(Device):
                 return
             settle(f, &p)
             self.netfilter.put(&p)
-        self.finish_output(w.oif, w.nexthop, f)
+        self.finish_output(&w, f)
 
-    cdef void finish_output(self, int oif, uint32_t nexthop, Frame* f) noexcept:
+    cdef void finish_output(self, const Way* w, Frame* f) noexcept:
         """ip_finish_output: fragment if needed, then the neighbour."""
-        cdef Interface out = <Interface>self.interfaces[oif]
+        cdef Interface out = <Interface>self.interfaces[w.oif]
         cdef uint32_t size = out.mtu
         if f.frag_max or f.len - IP > out.mtu:
             if f.frag_max and f.frag_max < size:
                 size = f.frag_max
-            self.emit_fragments(out, f, size, oif, nexthop)
+            self.emit_fragments(out, f, size, w)
             return
-        self.neighbour_output(oif, nexthop, f)
+        self.neighbour_output(w, f)
 
-    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, int oif=-1, uint32_t nexthop=0) noexcept:
-        """Send a datagram in fragments of `size`, the pieces it came in if they fit; to a bridge port if no `oif`."""
+    cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, const Way* w) noexcept:
+        """Send a datagram in fragments of `size`, the pieces it came in if they fit; to a bridge port if there is no way."""
         cdef bytes data
         cdef Frame* g
         try:
             data = frame_bytes(f)
             sizes = <object>f.pieces if f.pieces != NULL else ()
-            for piece in fragment(data[IP:], size, False, sizes, oif >= 0):
+            for piece in fragment(data[IP:], size, False, sizes, w != NULL):
                 data = data[:IP] + piece
                 g = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
                 g.born = f.born
                 g.id = f.id
                 g.flow = f.flow
-                if oif >= 0:
-                    self.neighbour_output(oif, nexthop, g)
+                if w != NULL:
+                    self.neighbour_output(w, g)
                 else:
                     self.put_on_wire(out, g)
         except Exception as error:
             self.calendar.fail(error)
         frame_free(f)
 
-    cdef void neighbour_output(self, int oif, uint32_t nexthop, Frame* f) noexcept:
-        """Find the next hop's MAC; without one the frame waits for ARP."""
-        cdef Interface out = <Interface>self.interfaces[oif]
+    cdef void neighbour_output(self, const Way* w, Frame* f) noexcept:
+        """Address a frame to the next hop; as long as its MAC is not known it waits for ARP."""
+        cdef Interface out = <Interface>self.interfaces[w.oif]
+        cdef uint32_t nexthop = w.nexthop
         cdef Neighbour n
-        if out.kind == LOOPBACK:
-            fq_push(&self.looped, f)
-            self.calendar.at(self.calendar.now, self, T_LOOPBACK)
-            return
-        if nexthop == 0xFFFFFFFFU or address_type(&self.host, nexthop) & T_BROADCAST:
-            memset(f.data, 255, 6)
+        if w.neighbour == NULL:
+            if out.kind == LOOPBACK:
+                fq_push(&self.looped, f)
+                self.calendar.at(self.calendar.now, self, T_LOOPBACK)
+                return
+            if (nexthop >> 28) == 14:
+                f.data[0] = 1
+                f.data[1] = 0
+                f.data[2] = 0x5E
+                f.data[3] = (nexthop >> 16) & 0x7F
+                f.data[4] = (nexthop >> 8) & 255
+                f.data[5] = nexthop & 255
+            else:
+                memset(f.data, 255, 6)
             self.transmit(out, f)
             return
-        if (nexthop >> 28) == 14:
-            f.data[0] = 1
-            f.data[1] = 0
-            f.data[2] = 0x5E
-            f.data[3] = (nexthop >> 16) & 0x7F
-            f.data[4] = (nexthop >> 8) & 255
-            f.data[5] = nexthop & 255
-            self.transmit(out, f)
-            return
-        n = self.neighbour(oif, nexthop, True)
+        n = <Neighbour>w.neighbour
         if n.state >= N_REACHABLE:
             if n.state == N_REACHABLE and self.calendar.now - n.confirmed > REACHABLE:
                 n.state = N_DELAY                   # stale: use it, and ask if nothing confirms it
@@ -1493,10 +1544,12 @@ cdef class Namespace(Device):
 
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
         """The socket for a packet: connected first, then bound to the address, then to any."""
-        cdef Endpoint e = self.lookup_endpoint(protocol, local, lport, remote, rport)
-        if e is None:
+        cdef Endpoint e = None
+        if self.bound[BOTH_ENDS]:
+            e = self.lookup_endpoint(protocol, local, lport, remote, rport)
+        if e is None and self.bound[ONE_ADDRESS]:
             e = self.lookup_endpoint(protocol, local, lport, 0, 0)
-        if e is None:
+        if e is None and self.bound[ANY_ADDRESS]:
             e = self.lookup_endpoint(protocol, 0, lport, 0, 0)
         return e
 
@@ -1520,6 +1573,7 @@ cdef class Namespace(Device):
             key += 1
         self.endpoints.put(key, <uint64_t><size_t><void*>e)
         self.endpoint_objects[tup] = e
+        self.bound[binding(e)] += 1
 
     def unregister(self, Endpoint e):
         """The socket receives no more."""
@@ -1527,6 +1581,7 @@ cdef class Namespace(Device):
         if self.endpoint_objects.get(tup) is not e:
             return
         del self.endpoint_objects[tup]
+        self.bound[binding(e)] -= 1
         # keys that collided are found by counting up: put back those behind the gap
         cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
         while self.endpoints.get(key, &value) and <void*><size_t>value != <void*>e:
@@ -1556,6 +1611,10 @@ cdef class Namespace(Device):
                 self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
                 return port
         raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
+
+
+cdef int binding(Endpoint e):
+    return BOTH_ENDS if e.remote_ip else ONE_ADDRESS if e.local_ip else ANY_ADDRESS
 
 
 cdef str prerouting_note(Packet* p, bint mapped):

@@ -3,6 +3,7 @@ import ipaddress
 
 import numpy as np
 
+from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
@@ -20,6 +21,8 @@ cdef class Datagrams(Handler):
     cdef Namespace ns
     cdef uint32_t dst, src
     cdef uint16_t port, source_port
+    cdef uint32_t size_made
+    cdef uint8_t header[L4 + 8]
     cdef readonly uint64_t sent
 
     def __init__(self, Namespace namespace, str address, int port, int source_port):
@@ -34,6 +37,16 @@ cdef class Datagrams(Handler):
 
     cdef void send(self, uint32_t size) noexcept:
         """A datagram of `size` bytes on the wire, zeros after its header."""
+        cdef Frame* f
+        if size != self.size_made:
+            self.make(size)
+        f = self.ns.repeat_packet(self.header, L4 + 8, size)
+        f.checksum_ok = 1
+        self.sent += 1
+        self.ns.local_out(f)
+
+    cdef void make(self, uint32_t size) noexcept:
+        """The headers that all datagrams of a size share; but for the identification, which counts."""
         cdef uint32_t n = size - L4
         cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, self.src, self.dst, 0, 64, 0x4000)
         cdef uint8_t* u = f.data + L4
@@ -44,9 +57,10 @@ cdef class Datagrams(Handler):
         put16(u + 6, 0)
         check = <uint16_t>~fold(sum_bytes(u, 8) + pseudo_sum(f.data + 14, IPPROTO_UDP, n))
         put16(u + 6, check if check != 0 else 0xFFFF)
-        f.checksum_ok = 1
-        self.sent += 1
-        self.ns.local_out(f)
+        memcpy(self.header, f.data, L4 + 8)
+        self.size_made = size
+        self.ns.ip_id -= 1                  # this one is not sent
+        frame_free(f)
 
 
 cdef class UdpSource(Datagrams):
