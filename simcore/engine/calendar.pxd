@@ -1,15 +1,10 @@
-"""The calendar of packet events: a 4-ary heap of C structs under SimPy's clock.
+"""The calendar of packet events under SimPy's clock.
 
 Order: earlier time first; at equal times SimPy's events first, then packet events as they were scheduled.
 """
 from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.events cimport EventQueue
 from simcore.engine.frame cimport Frame
-
-ctypedef struct Event:
-    double time
-    uint64_t seq
-    void* handler               # borrowed: whoever schedules lives as long as the calendar
-    uint64_t token
 
 cdef class Handler:
     """What a packet event calls."""
@@ -18,9 +13,7 @@ cdef class Handler:
 cdef class Calendar:
     cdef public double now
     cdef public bint wake       # a SimPy event was scheduled: look at its queue before going on
-    cdef Event* heap
-    cdef uint32_t size
-    cdef uint32_t room
+    cdef EventQueue queue
     cdef uint64_t seq
     cdef public uint64_t executed
     cdef object environment
@@ -32,5 +25,4 @@ cdef class Calendar:
     cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept
-    cdef void pop(self) noexcept
     cdef void fail(self, object error) noexcept

@@ -4,7 +4,7 @@ import simpy
 from simpy.core import EmptySchedule, Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
-from libc.stdlib cimport abort, free, realloc
+from simcore.engine.events cimport Event, queue_first, queue_free, queue_pop, queue_push, queue_size
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -21,14 +21,10 @@ cdef class Handler:
         pass
 
 
-cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
-    return a.time < b.time or (a.time == b.time and a.seq < b.seq)
-
-
 cdef class Calendar:
     """Packet events in time order.
 
-    With ``engine="compiled"`` they lie in a 4-ary heap here; with ``engine="simpy"`` each is an event in
+    With ``engine="compiled"`` they lie in an `EventQueue` here; with ``engine="simpy"`` each is an event in
     SimPy's own queue. `seq` breaks ties either way, so both engines take them in the same order.
     """
 
@@ -38,7 +34,7 @@ cdef class Calendar:
         self.now = now
 
     def __dealloc__(self):
-        free(self.heap)
+        queue_free(&self.queue)
 
     cdef uint64_t next_seq(self) noexcept:
         """The next place in the order; its holder may use the three numbers after it for events that follow from its own."""
@@ -51,56 +47,18 @@ cdef class Calendar:
 
     cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
         cdef Event e
-        cdef uint32_t i, parent
         if self.simpy_driven:
             self.push_simpy(time, seq, handler, token)
             return
-        if self.size == self.room:
-            self.room = self.room * 2 if self.room else 256
-            self.heap = <Event*>realloc(self.heap, self.room * sizeof(Event))
-            if self.heap == NULL:
-                abort()
         e.time = time
         e.seq = seq
         e.handler = <void*>handler
         e.token = token
-        i = self.size
-        self.size += 1
-        while i > 0:
-            parent = (i - 1) >> 2
-            if not earlier(&e, &self.heap[parent]):
-                break
-            self.heap[i] = self.heap[parent]
-            i = parent
-        self.heap[i] = e
+        queue_push(&self.queue, &e)
 
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
         event = PacketEvent(self.environment, handler, token)
         heappush(self.environment._queue, (time, PACKET, seq, event))
-
-    cdef void pop(self) noexcept:
-        """Remove the earliest event."""
-        cdef Event last
-        cdef uint32_t i = 0, child, best, end, n
-        self.size -= 1
-        n = self.size
-        if n == 0:
-            return
-        last = self.heap[n]
-        while True:
-            child = 4 * i + 1
-            if child >= n:
-                break
-            best = child
-            end = child + 4 if child + 4 < n else n
-            for child in range(child + 1, end):
-                if earlier(&self.heap[child], &self.heap[best]):
-                    best = child
-            if not earlier(&self.heap[best], &last):
-                break
-            self.heap[i] = self.heap[best]
-            i = best
-        self.heap[i] = last
 
     cdef void fail(self, object error) noexcept:
         """Stop the run with an exception raised by Python code that a device called."""
@@ -110,16 +68,14 @@ cdef class Calendar:
 
     def peek(self):
         """Time of the next packet event, infinity if there is none."""
-        return self.heap[0].time if self.size else float("inf")
+        return queue_first(&self.queue)
 
     def run_before(self, double limit):
         """Run packet events earlier than `limit`, until one wakes SimPy."""
         cdef Event e
         cdef Handler h
         self.wake = False
-        while self.size and self.heap[0].time < limit:
-            e = self.heap[0]
-            self.pop()
+        while queue_pop(&self.queue, limit, &e):
             self.now = e.time
             self.executed += 1
             h = <Handler>e.handler
@@ -184,7 +140,7 @@ class Environment(_SimpyEnvironment):
     initial_time : float
         Seconds.
     engine : {"compiled", "simpy"}
-        "compiled" runs packet events from a heap of C structs. "simpy" runs every host, bridge, router and
+        "compiled" runs packet events from a queue of C structs. "simpy" runs every host, bridge, router and
         link as a SimPy process; slower, readable, and the same trace to the byte.
     """
 
@@ -218,10 +174,10 @@ class Environment(_SimpyEnvironment):
         cdef Calendar c = self.calendar
         if c.interrupted:
             raise KeyboardInterrupt
-        if c.size:
+        if queue_size(&c.queue):
             queue = self._queue
             limit = queue[0][0] if queue else float("inf")
-            if c.heap[0].time < limit:
+            if queue_first(&c.queue) < limit:
                 c.run_before(limit)
                 return
         super().step()

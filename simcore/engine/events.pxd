@@ -1,0 +1,131 @@
+"""A queue of events in order of time, then of `seq`: buckets of time over a heap.
+
+A calendar queue (Brown 1988). Time is cut into buckets of equal width; an event is appended to its bucket, and a
+bucket is sorted when its turn comes, so that a few events cost a few comparisons however many wait elsewhere. What lies
+past the last bucket, and what comes too late to be put in its place among many, waits in a 4-ary heap. The width follows the
+density of events; while few are pending there is only the heap. None of this shows: the order is total.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+ctypedef struct Event:
+    double time
+    uint64_t seq
+    void* handler               # borrowed: whoever schedules lives as long as the queue
+    uint64_t token
+
+ctypedef struct Bucket:
+    Event* event
+    uint32_t n
+    uint32_t room
+
+ctypedef struct EventQueue:
+    Bucket near                 # the bucket whose turn it is, sorted: the earliest last
+    uint64_t current            # its number: buckets are numbered from time 0
+    double per_second           # buckets in a second; 0: there is only the heap
+    double next                 # current + 1: where the buckets that wait begin ...
+    double end                  # ... and end
+    Bucket* buckets
+    uint64_t* occupied          # a bit for each
+    uint32_t mask
+    uint32_t waiting            # events in them
+    Event* heap
+    uint32_t n_heap
+    uint32_t heap_room
+    uint32_t until_tuned        # events to be taken before the width is looked at again
+    double tuned_at             # s
+
+cdef extern from "simd.h" nogil:
+    void prefetch "natfast_prefetch"(const void* p)
+
+cdef enum:
+    SHIFTS = 24                 # events that one moves to take its place among those of its bucket
+
+
+cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
+    return a.time < b.time or (a.time == b.time and a.seq < b.seq)
+
+
+cdef void grow(Bucket* b) noexcept nogil
+cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil
+cdef void heap_pop(EventQueue* q) noexcept nogil
+cdef bint next_bucket(EventQueue* q) noexcept nogil
+cdef void tune(EventQueue* q, double now) noexcept nogil
+cdef void queue_free(EventQueue* q) noexcept nogil
+cdef double queue_first(EventQueue* q) noexcept nogil
+
+
+cdef inline uint32_t queue_size(const EventQueue* q) noexcept nogil:
+    return q.near.n + q.waiting + q.n_heap
+
+
+cdef inline void queue_push(EventQueue* q, const Event* e) noexcept nogil:
+    cdef double x = e.time * q.per_second
+    cdef uint64_t k
+    cdef uint32_t i, least
+    cdef Bucket* b
+    if q.next <= x < q.end:
+        k = <uint64_t>x & q.mask
+        b = &q.buckets[k]
+        if b.n == b.room:
+            grow(b)
+        b.event[b.n] = e[0]
+        b.n += 1
+        q.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
+        q.waiting += 1
+        return
+    if x < q.next:
+        b = &q.near
+        if b.n == b.room:
+            grow(b)
+        i = b.n
+        least = i - SHIFTS if i > SHIFTS else 0
+        while i > least and earlier(&b.event[i - 1], e):
+            b.event[i] = b.event[i - 1]
+            i -= 1
+        if i == 0 or not earlier(&b.event[i - 1], e):
+            b.event[i] = e[0]
+            b.n += 1
+            return
+        while i < b.n:                              # too many are earlier: back again
+            b.event[i] = b.event[i + 1]
+            i += 1
+    heap_push(q, e)
+
+
+cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept nogil:
+    """Take the earliest event if its time is before `limit`."""
+    cdef Event* e
+    cdef double x
+    if q.near.n == 0 and q.waiting:
+        next_bucket(q)
+    if q.near.n:
+        e = &q.near.event[q.near.n - 1]
+        if q.n_heap == 0 or earlier(e, &q.heap[0]):
+            if not e.time < limit:
+                return False
+            out[0] = e[0]
+            q.near.n -= 1
+            if q.near.n >= 2:                       # who is next but one is fetched meanwhile
+                e = &q.near.event[q.near.n - 2]
+                prefetch(e.handler)
+                prefetch(<char*>e.handler + 64)
+                prefetch(<char*>e.handler + 128)
+            q.until_tuned -= 1
+            if q.until_tuned == 0:
+                tune(q, out.time)
+            return True
+    elif q.n_heap == 0:
+        return False
+    if not q.heap[0].time < limit:
+        return False
+    out[0] = q.heap[0]
+    heap_pop(q)
+    x = out.time * q.per_second
+    if x >= q.next:                                 # every bucket up to here is empty
+        q.current = <uint64_t>x
+        q.next = <double>(q.current + 1)
+        q.end = <double>(q.current + q.mask)
+    q.until_tuned -= 1
+    if q.until_tuned == 0:
+        tune(q, out.time)
+    return True

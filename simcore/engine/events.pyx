@@ -1,0 +1,187 @@
+from libc.math cimport INFINITY
+from libc.stdlib cimport abort, calloc, free, qsort, realloc
+from libc.string cimport memset
+
+cdef enum:
+    PER_BUCKET = 4              # events that a bucket shall have when its turn comes
+    FEW = 12                    # pending events that the heap alone serves as well
+    TUNE_EVERY = 4096           # events taken
+    FEWEST_BUCKETS = 256
+    MOST_BUCKETS = 1 << 17
+    INSERTION = 24              # longer buckets are left to qsort
+
+cdef extern from *:
+    int ctz "__builtin_ctzll"(unsigned long long x) nogil
+
+
+cdef void grow(Bucket* b) noexcept nogil:
+    b.room = 2 * b.room if b.room else 8
+    b.event = <Event*>realloc(b.event, b.room * sizeof(Event))
+    if b.event == NULL:
+        abort()
+
+
+cdef void queue_free(EventQueue* q) noexcept nogil:
+    free_buckets(q)
+    free(q.near.event)
+    free(q.heap)
+
+
+cdef void free_buckets(EventQueue* q) noexcept nogil:
+    cdef uint32_t i
+    if q.buckets != NULL:
+        for i in range(q.mask + 1):
+            free(q.buckets[i].event)
+    free(q.buckets)
+    free(q.occupied)
+    q.buckets = NULL
+    q.occupied = NULL
+
+
+cdef double queue_first(EventQueue* q) noexcept nogil:
+    """Time of the earliest event, infinity if there is none."""
+    cdef double first = q.heap[0].time if q.n_heap else INFINITY
+    if q.near.n == 0 and q.waiting:
+        next_bucket(q)
+    if q.near.n and q.near.event[q.near.n - 1].time < first:
+        first = q.near.event[q.near.n - 1].time
+    return first
+
+
+# --- the heap ------------------------------------------------------------------------------------------
+
+cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil:
+    cdef uint32_t i = q.n_heap, parent
+    if q.n_heap == q.heap_room:
+        q.heap_room = q.heap_room * 2 if q.heap_room else 256
+        q.heap = <Event*>realloc(q.heap, q.heap_room * sizeof(Event))
+        if q.heap == NULL:
+            abort()
+        if q.until_tuned == 0:
+            q.until_tuned = TUNE_EVERY              # the very first event
+    q.n_heap += 1
+    while i > 0:
+        parent = (i - 1) >> 2
+        if not earlier(e, &q.heap[parent]):
+            break
+        q.heap[i] = q.heap[parent]
+        i = parent
+    q.heap[i] = e[0]
+
+
+cdef void heap_pop(EventQueue* q) noexcept nogil:
+    """Remove the earliest event."""
+    cdef Event last
+    cdef uint32_t i = 0, child, best, end, n
+    q.n_heap -= 1
+    n = q.n_heap
+    if n == 0:
+        return
+    last = q.heap[n]
+    while True:
+        child = 4 * i + 1
+        if child >= n:
+            break
+        best = child
+        end = child + 4 if child + 4 < n else n
+        for child in range(child + 1, end):
+            if earlier(&q.heap[child], &q.heap[best]):
+                best = child
+        if not earlier(&q.heap[best], &last):
+            break
+        q.heap[i] = q.heap[best]
+        i = best
+    q.heap[i] = last
+
+
+# --- the buckets ---------------------------------------------------------------------------------------
+
+cdef int latest_first(const void* a, const void* b) noexcept nogil:
+    return -1 if earlier(<const Event*>b, <const Event*>a) else 1
+
+
+cdef void sort(Bucket* b) noexcept nogil:
+    cdef Event e
+    cdef uint32_t i, j
+    if b.n > INSERTION:
+        qsort(b.event, b.n, sizeof(Event), latest_first)
+        return
+    for i in range(1, b.n):
+        e = b.event[i]
+        j = i
+        while j > 0 and earlier(&b.event[j - 1], &e):
+            b.event[j] = b.event[j - 1]
+            j -= 1
+        b.event[j] = e
+
+
+cdef bint next_bucket(EventQueue* q) noexcept nogil:
+    """Make the next bucket that has events the current one; False if an event of the heap lies in one before it."""
+    cdef uint32_t at = <uint32_t>(q.current + 1) & q.mask, word = at >> 6, words = (q.mask + 1) >> 6
+    cdef uint64_t bits = q.occupied[word] & (~<uint64_t>0 << (at & 63)), number
+    cdef Bucket free_one = q.near
+    while bits == 0:
+        word = (word + 1) & (words - 1)
+        bits = q.occupied[word]
+    at = word << 6 | ctz(bits)
+    number = q.current + 1 + ((at - <uint32_t>(q.current + 1)) & q.mask)
+    if q.n_heap and q.heap[0].time * q.per_second < <double>number:
+        return False
+    q.near = q.buckets[at]
+    q.buckets[at] = free_one
+    q.occupied[word] &= ~(<uint64_t>1 << (at & 63))
+    q.waiting -= q.near.n
+    move_to(q, number)
+    sort(&q.near)
+    return True
+
+
+cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil:
+    q.current = number
+    q.next = <double>(number + 1)
+    q.end = <double>(number + q.mask)
+
+
+cdef void tune(EventQueue* q, double now) noexcept nogil:
+    """Fit the buckets to how many events are pending and how close they follow each other."""
+    cdef uint32_t pending = queue_size(q), buckets = FEWEST_BUCKETS
+    cdef double per_second = 0
+    q.until_tuned = TUNE_EVERY
+    if pending >= FEW and now > q.tuned_at:
+        per_second = TUNE_EVERY / (now - q.tuned_at) / PER_BUCKET
+    q.tuned_at = now
+    while buckets < MOST_BUCKETS and buckets * PER_BUCKET < 4 * pending:
+        buckets *= 2
+    if pending >= FEW and per_second == 0:
+        return                                      # all at one time: that says nothing
+    if per_second != 0 and 0.5 * q.per_second <= per_second <= 2 * q.per_second and buckets <= q.mask + 1 <= 8 * buckets:
+        return
+    if per_second == 0 and q.per_second == 0:
+        return
+    rebuild(q, now, per_second, buckets)
+
+
+cdef void rebuild(EventQueue* q, double now, double per_second, uint32_t buckets) noexcept nogil:
+    """Put every event anew where other buckets want it."""
+    cdef EventQueue old = q[0]
+    cdef uint32_t i, j
+    memset(q, 0, sizeof(EventQueue))
+    q.until_tuned = old.until_tuned
+    q.tuned_at = old.tuned_at
+    q.per_second = per_second
+    if per_second:
+        q.mask = buckets - 1
+        q.buckets = <Bucket*>calloc(buckets, sizeof(Bucket))
+        q.occupied = <uint64_t*>calloc(buckets >> 6, sizeof(uint64_t))
+        if q.buckets == NULL or q.occupied == NULL:
+            abort()
+        move_to(q, <uint64_t>(now * per_second))
+    for i in range(old.near.n):
+        queue_push(q, &old.near.event[i])
+    for i in range(old.n_heap):
+        queue_push(q, &old.heap[i])
+    if old.buckets != NULL:
+        for i in range(old.mask + 1):
+            for j in range(old.buckets[i].n):
+                queue_push(q, &old.buckets[i].event[j])
+    queue_free(&old)
