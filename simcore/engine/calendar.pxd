@@ -23,6 +23,7 @@ cdef class Calendar:
     cdef public object watcher  # called every few thousand events
     cdef uint64_t next_seq(self) noexcept
     cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
+    cdef void push_with(self, double time, uint64_t seq, Handler handler, uint64_t token, const void* with_) noexcept
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept
     cdef void fail(self, object error) noexcept

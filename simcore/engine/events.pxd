@@ -12,6 +12,7 @@ ctypedef struct Event:
     uint64_t seq
     void* handler               # borrowed: whoever schedules lives as long as the queue
     uint64_t token
+    const void* with_           # what the handler will read first, to be fetched ahead of it; may be NULL
 
 ctypedef struct Bucket:
     Event* event
@@ -105,11 +106,6 @@ cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept nog
                 return False
             out[0] = e[0]
             q.near.n -= 1
-            if q.near.n >= 2:                       # who is next but one is fetched meanwhile
-                e = &q.near.event[q.near.n - 2]
-                prefetch(e.handler)
-                prefetch(<char*>e.handler + 64)
-                prefetch(<char*>e.handler + 128)
             q.until_tuned -= 1
             if q.until_tuned == 0:
                 tune(q, out.time)

@@ -9,6 +9,7 @@ cdef enum:
     FEWEST_BUCKETS = 256
     MOST_BUCKETS = 1 << 17
     INSERTION = 24              # longer buckets are left to qsort
+    CACHED = 512                # pending events whose handlers the cache keeps anyhow
 
 cdef extern from *:
     int ctz "__builtin_ctzll"(unsigned long long x) nogil
@@ -117,23 +118,51 @@ cdef void sort(Bucket* b) noexcept nogil:
 
 cdef bint next_bucket(EventQueue* q) noexcept nogil:
     """Make the next bucket that has events the current one; False if an event of the heap lies in one before it."""
-    cdef uint32_t at = <uint32_t>(q.current + 1) & q.mask, word = at >> 6, words = (q.mask + 1) >> 6
-    cdef uint64_t bits = q.occupied[word] & (~<uint64_t>0 << (at & 63)), number
+    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask)
+    cdef uint64_t number
     cdef Bucket free_one = q.near
-    while bits == 0:
-        word = (word + 1) & (words - 1)
-        bits = q.occupied[word]
-    at = word << 6 | ctz(bits)
     number = q.current + 1 + ((at - <uint32_t>(q.current + 1)) & q.mask)
     if q.n_heap and q.heap[0].time * q.per_second < <double>number:
         return False
     q.near = q.buckets[at]
     q.buckets[at] = free_one
-    q.occupied[word] &= ~(<uint64_t>1 << (at & 63))
+    q.occupied[at >> 6] &= ~(<uint64_t>1 << (at & 63))
     q.waiting -= q.near.n
     move_to(q, number)
     sort(&q.near)
+    if q.waiting > CACHED:
+        look_ahead(q)
     return True
+
+
+cdef inline uint32_t occupied_from(const EventQueue* q, uint32_t at) noexcept nogil:
+    """The next bucket that has events, from `at` on and round; there is one."""
+    cdef uint32_t word = at >> 6, words = (q.mask + 1) >> 6
+    cdef uint64_t bits = q.occupied[word] & (~<uint64_t>0 << (at & 63))
+    while bits == 0:
+        word = (word + 1) & (words - 1)
+        bits = q.occupied[word]
+    return word << 6 | ctz(bits)
+
+
+cdef void look_ahead(const EventQueue* q) noexcept nogil:
+    """Ask for what the next bucket's events will touch, and for the events of the one after it."""
+    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask), i
+    cdef const Bucket* b = &q.buckets[at]
+    cdef const Event* e
+    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
+        e = &b.event[i]
+        prefetch(e.handler)
+        prefetch(<const char*>e.handler + 64)
+        prefetch(<const char*>e.handler + 128)
+        prefetch(<const char*>e.handler + 192)
+        prefetch(e.with_)
+        prefetch(<const char*>e.with_ + 64)
+    b = &q.buckets[occupied_from(q, (at + 1) & q.mask)]
+    i = 0
+    while i < b.n * sizeof(Event) and i < 2 * PER_BUCKET * sizeof(Event):
+        prefetch(<const char*>b.event + i)
+        i += 64
 
 
 cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil:

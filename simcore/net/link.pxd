@@ -14,43 +14,45 @@ ctypedef struct Slot:
     Frame* frame
 
 cdef class Link(Wire):
-    cdef readonly str name
+    # what every frame touches, side by side
     cdef readonly Calendar calendar
     cdef readonly Device sink
-    cdef readonly int sink_port
-    cdef readonly double rate           # bit/s, 0: infinite
-    cdef readonly double latency        # s
-    cdef readonly uint32_t limit        # packets that may wait, the one in service not counted
-    cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
-    cdef readonly Netem netem           # None: a clean wire
-    cdef readonly bint up
-    # frames whose way is settled, in order of arrival
-    cdef Slot* ring
+    cdef Slot* ring                     # frames whose way is settled, in order of arrival
     cdef uint32_t mask
     cdef uint32_t head
     cdef uint32_t tail
     cdef uint32_t waiting               # first slot whose service has not begun
+    cdef readonly int sink_port
+    cdef readonly uint32_t limit        # packets that may wait, the one in service not counted
+    cdef readonly double rate           # bit/s, 0: infinite
+    cdef readonly double latency        # s
     cdef double free_at
-    # frames that may overtake each other: each has an event of its own
-    cdef Frame** flying
+    cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
+    cdef object inbox
+    cdef public Histogram delays        # of waiting, s; None unless asked for
+    cdef uint64_t epoch                 # events of an earlier one are void
+    cdef readonly bint up
+    cdef bint sending
+    cdef double busy                    # s
+    cdef public double waited           # s, summed over packets
+    cdef public uint64_t packets
+    cdef public uint64_t bytes
+    cdef Slot few[2]                    # the ring, as long as it need not be longer
+    # the rest
+    cdef readonly str name
+    cdef readonly Netem netem           # None: a clean wire
+    cdef Frame** flying                 # frames that may overtake each other: each has an event of its own
     cdef uint32_t* spare                # stack of free places in `flying`
     cdef uint32_t n_spare
     cdef uint32_t n_flying
-    cdef uint64_t epoch                 # events of an earlier one are void
-    cdef bint sending
     cdef uint64_t last_seq              # of the frame that the qdisc took last
     cdef double watch                   # time of the watchdog's event, infinity if none
     cdef double area                    # packets waiting x s, when a qdisc holds them
     cdef double area_until
-    cdef double busy                    # s
-    cdef public uint64_t packets
-    cdef public uint64_t bytes
     cdef uint64_t tail_dropped
     cdef public uint64_t lost           # by the wire, or cut off
-    cdef public double waited           # s, summed over packets
-    cdef public Histogram delays        # of waiting, s; None unless asked for
-    cdef object inbox
     cdef void grow(self) noexcept
+    cdef void free_ring(self) noexcept
     cdef void accept(self, Frame* f, uint64_t seq) noexcept
     cdef void accept_queued(self, Frame* f) noexcept
     cdef void integrate(self) noexcept

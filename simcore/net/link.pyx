@@ -69,10 +69,8 @@ cdef class Link(Wire):
         self.qdisc = Pfifo(limit) if qdisc is None and netem is not None else qdisc
         self.up = True
         self.watch = INFINITY
-        self.mask = 15
-        self.ring = <Slot*>calloc(16, sizeof(Slot))
-        if self.ring == NULL:
-            raise MemoryError
+        self.mask = 1
+        self.ring = self.few
         self.inbox = None
         if self.calendar.simpy_driven:
             self.inbox = Inbox(env)
@@ -86,7 +84,7 @@ cdef class Link(Wire):
         for i in range(self.n_flying):
             if self.flying[i] != NULL:
                 frame_free(self.flying[i])
-        free(self.ring)
+        self.free_ring()
         free(self.flying)
         free(self.spare)
 
@@ -330,10 +328,14 @@ cdef class Link(Wire):
         s.seq = seq
         s.frame = f
         if self.tail == self.head:
-            self.calendar.push(arrive, seq, self, ARRIVAL | self.epoch << 2)
+            self.calendar.push_with(arrive, seq, self, ARRIVAL | self.epoch << 2, f)
         elif arrive < self.ring[(self.tail - 1) & self.mask].arrive:
             s.arrive = self.ring[(self.tail - 1) & self.mask].arrive    # the latency was shortened meanwhile
         self.tail += 1
+
+    cdef void free_ring(self) noexcept:
+        if self.ring != self.few:
+            free(self.ring)
 
     cdef void grow(self) noexcept:
         cdef uint32_t old = self.mask + 1, i
@@ -342,7 +344,7 @@ cdef class Link(Wire):
             abort()
         for i in range(self.head, self.tail):
             ring[i & (2 * old - 1)] = self.ring[i & self.mask]
-        free(self.ring)
+        self.free_ring()
         self.ring = ring
         self.mask = 2 * old - 1
 
@@ -359,7 +361,7 @@ cdef class Link(Wire):
                 self.waiting = self.head
             if self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
-                self.calendar.push(s.arrive, s.seq, self, ARRIVAL | self.epoch << 2)
+                self.calendar.push_with(s.arrive, s.seq, self, ARRIVAL | self.epoch << 2, s.frame)
             self.sink.deliver(f, self.sink_port)
         elif kind == FLOWN:
             place = <uint32_t>(token >> 32)
