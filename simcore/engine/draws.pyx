@@ -4,6 +4,7 @@ from libc.stdint cimport uintptr_t
 
 cdef enum:
     BATCH = 2048
+    FIRST = 32                  # of exponential ones
 
 
 cdef double* start_of(object array):
@@ -24,7 +25,8 @@ cdef class Draws:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng: expected numpy.random.Generator, got {type(rng).__name__}")
         self.rng = rng
-        self.at_u = self.at_z = self.at_e = BATCH
+        self.at_u = self.at_z = BATCH
+        self.at_e = self.n_e = 0
 
     cdef double uniform(self) noexcept:
         """In [0, 1)."""
@@ -46,8 +48,10 @@ cdef class Draws:
 
     cdef double exponential(self) noexcept:
         """Mean 1."""
-        if self.at_e == BATCH:
-            self.exponentials = self.rng.standard_exponential(BATCH)
+        if self.at_e == self.n_e:
+            # thousands of sources that each send little would spend their time on draws that nobody uses
+            self.n_e = min(BATCH, 4 * self.n_e) if self.n_e else FIRST
+            self.exponentials = self.rng.standard_exponential(self.n_e)
             self.e = start_of(self.exponentials)
             self.at_e = 0
         self.at_e += 1

@@ -49,37 +49,39 @@ cdef class Processor(Handler):
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept
 
 cdef class Namespace(Device):
-    cdef readonly object env
-    cdef readonly list interfaces
-    cdef readonly dict by_name
-    cdef readonly Netfilter netfilter
-    cdef readonly dict sysctl
-    cdef RouteTable routes
+    # what every packet needs, side by side: with thousands of namespaces each is cold when its turn comes
     cdef WayCache ways
-    cdef Host host
-    cdef Processor cpu          # None: handling takes no time
-    cdef Options options        # of the packet at hand
-    cdef U64Map neighbours
-    cdef list neighbour_objects
-    cdef U64Map fdb             # MAC -> microseconds when it was seen, port, static; one bridge per namespace and MAC
-    cdef double fdb_ageing
-    cdef object defrag
+    cdef readonly list interfaces
     cdef list port_interface
+    cdef readonly Netfilter netfilter
+    cdef Processor cpu          # None: handling takes no time
+    cdef public FlowProbe flows
+    cdef public object tracer
     cdef U64Map endpoints
     cdef uint32_t bound[3]      # sockets by what they are bound to: both ends, an own address, none
-    cdef dict endpoint_objects
-    cdef readonly set waiting_sockets   # sockets with an event in the calendar
     cdef uint16_t ip_id
+    cdef uint16_t next_port
     cdef bint forwarding
     cdef bint bridge_netfilter
+    cdef U64Map fdb             # MAC -> microseconds when it was seen, port, static; one bridge per namespace and MAC
+    cdef double fdb_ageing
+    cdef Options options        # of the packet at hand
+    # the rest
+    cdef readonly object env
+    cdef readonly dict by_name
+    cdef readonly dict sysctl
+    cdef RouteTable routes
+    cdef U64Map neighbours
+    cdef list neighbour_objects
+    cdef object defrag
+    cdef dict endpoint_objects
+    cdef readonly set waiting_sockets   # sockets with an event in the calendar
     cdef double icmp_ratelimit
     cdef dict icmp_tokens
     cdef dict redirects         # source -> (how often it was told, when)
-    cdef public FlowProbe flows
-    cdef public object tracer
     cdef readonly dict drops
-    cdef uint16_t next_port
     cdef FrameQueue looped      # frames on their way through lo
+    cdef Host host
 
     cdef void process(self, Frame* f, int port) noexcept
     cdef void leave(self, Interface dev, Frame* f) noexcept
