@@ -2,14 +2,16 @@
 
 Order: earlier time first; at equal times SimPy's events first, then packet events as they were scheduled.
 """
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from simcore.engine.events cimport EventQueue
+from simcore.engine.events cimport Event, EventQueue, queue_push
 from simcore.engine.frame cimport Frame
 
 cdef class Handler:
     """What a packet event calls."""
     cdef void fire(self, uint64_t token) noexcept
 
+@cython.final
 cdef class Calendar:
     cdef public double now
     cdef public bint wake       # a SimPy event was scheduled: look at its queue before going on
@@ -21,9 +23,28 @@ cdef class Calendar:
     cdef object error
     cdef public bint interrupted        # stop between two events: an exception in the middle of one could get lost
     cdef public object watcher  # called every few thousand events
-    cdef uint64_t next_seq(self) noexcept
-    cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
-    cdef void push_with(self, double time, uint64_t seq, Handler handler, uint64_t token, const void* with_) noexcept
+
+    cdef inline uint64_t next_seq(self) noexcept:
+        """The next place in the order; its holder may use the three numbers after it for events that follow from its own."""
+        self.seq += 4
+        return self.seq
+
+    cdef inline void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
+        self.push_with(time, seq, handler, token, NULL)
+
+    cdef inline void push_with(self, double time, uint64_t seq, Handler handler, uint64_t token, const void* with_) noexcept:
+        """`push`, and memory that the handler will want is fetched ahead of its turn."""
+        cdef Event e
+        if self.simpy_driven:
+            self.push_simpy(time, seq, handler, token)
+            return
+        e.time = time
+        e.seq = seq
+        e.handler = <void*>handler
+        e.token = token
+        e.with_ = with_
+        queue_push(&self.queue, &e)
+
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept
     cdef void fail(self, object error) noexcept

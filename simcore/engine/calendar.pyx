@@ -4,7 +4,7 @@ import simpy
 from simpy.core import EmptySchedule, Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
-from simcore.engine.events cimport Event, queue_first, queue_free, queue_pop, queue_push, queue_size
+from simcore.engine.events cimport Event, queue_first, queue_free, queue_pop, queue_size
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -36,30 +36,9 @@ cdef class Calendar:
     def __dealloc__(self):
         queue_free(&self.queue)
 
-    cdef uint64_t next_seq(self) noexcept:
-        """The next place in the order; its holder may use the three numbers after it for events that follow from its own."""
-        self.seq += 4
-        return self.seq
-
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept:
         """Call `handler.fire(token)` at `time`."""
         self.push(time, self.next_seq(), handler, token)
-
-    cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
-        self.push_with(time, seq, handler, token, NULL)
-
-    cdef void push_with(self, double time, uint64_t seq, Handler handler, uint64_t token, const void* with_) noexcept:
-        """`push`, and memory that the handler will want is fetched ahead of its turn."""
-        cdef Event e
-        if self.simpy_driven:
-            self.push_simpy(time, seq, handler, token)
-            return
-        e.time = time
-        e.seq = seq
-        e.handler = <void*>handler
-        e.token = token
-        e.with_ = with_
-        queue_push(&self.queue, &e)
 
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
         event = PacketEvent(self.environment, handler, token)
