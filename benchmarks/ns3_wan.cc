@@ -38,9 +38,20 @@ double waiting = 0;
 
 void Taken(Ptr<const Packet>) { taken++; }
 void Dropped(Ptr<const Packet>) { dropped++; }
+uint64_t delivered = 0;
+double counted_from = 0;
+
+void Delivered(Ptr<const Packet> p, const Address&) {
+  if (Simulator::Now().GetSeconds() >= counted_from) delivered += p->GetSize();
+}
+
+void Forget() { taken = dropped = 0; }
+
 void Sample(Ptr<Queue<Packet>> queue) {
-  waiting += queue->GetNPackets();
-  samples++;
+  if (Simulator::Now().GetSeconds() >= counted_from) {
+    waiting += queue->GetNPackets();
+    samples++;
+  }
   Simulator::Schedule(MilliSeconds(1), &Sample, queue);
 }
 
@@ -64,12 +75,18 @@ int main(int argc, char** argv) {
   double seconds = 4;
   bool tcp = false;
   std::string control = "TcpCubic";
+  double spread = 0;
+  uint32_t run = 1;
   CommandLine command;
   command.AddValue("containers", "senders", containers);
   command.AddValue("seconds", "simulated", seconds);
   command.AddValue("tcp", "workload B", tcp);
   command.AddValue("control", "congestion control of B", control);
+  command.AddValue("spread", "B's flows start at random within this many seconds; 0: a millisecond apart", spread);
+  command.AddValue("run", "number of the run: of the random starts", run);
+  command.AddValue("from", "seconds that are not counted", counted_from);
   command.Parse(argc, argv);
+  RngSeedManager::SetRun(run);
   Config::SetDefault("ns3::TcpSocket::SegmentSize", UintegerValue(1448));
   Config::SetDefault("ns3::TcpSocket::SndBufSize", UintegerValue(4 << 20));
   Config::SetDefault("ns3::TcpSocket::RcvBufSize", UintegerValue(4 << 20));
@@ -89,15 +106,18 @@ int main(int argc, char** argv) {
   // a full device queue stops the layer above, which then drops
   core.Get(1)->GetObject<TrafficControlLayer>()->TraceConnectWithoutContext("TcDrop", MakeCallback(&Dropped));
   Sample(queue);
+  Simulator::Schedule(Seconds(counted_from), &Forget);
   Ipv4GlobalRoutingHelper::PopulateRoutingTables();
   InetSocketAddress server("93.184.216.2", tcp ? 80 : 9);
   ApplicationContainer sink = PacketSinkHelper(tcp ? "ns3::TcpSocketFactory" : "ns3::UdpSocketFactory",
                                                InetSocketAddress(Ipv4Address::GetAny(), server.GetPort())).Install(core.Get(2));
+  DynamicCast<PacketSink>(sink.Get(0))->TraceConnectWithoutContext("Rx", MakeCallback(&Delivered));
+  Ptr<UniformRandomVariable> start = CreateObject<UniformRandomVariable>();
   std::vector<std::unique_ptr<PoissonSource>> sources;
   for (int i = 0; i < containers; i++) {
     if (tcp) {
       BulkSendHelper bulk("ns3::TcpSocketFactory", server);
-      bulk.Install(senders.Get(i)).Start(Seconds(0.001 * i));
+      bulk.Install(senders.Get(i)).Start(Seconds(spread > 0 ? start->GetValue(0, spread) : 0.001 * i));
     } else {
       auto s = std::make_unique<PoissonSource>();
       s->socket = Socket::CreateSocket(senders.Get(i), UdpSocketFactory::GetTypeId());
@@ -119,6 +139,6 @@ int main(int argc, char** argv) {
     packets = 0;
     for (auto& s : sources) packets += s->sent;
   }
-  std::printf("%.1f %.3f %.6f %.3f\n", wall * 1e9 / packets, bytes * 8 / seconds / 1e6, double(dropped) / (taken + dropped), waiting / samples);
+  std::printf("%.1f %.3f %.6f %.3f\n", wall * 1e9 / packets, delivered * 8.0 / (seconds - counted_from) / 1e6, double(dropped) / (taken + dropped), waiting / samples);
   Simulator::Destroy();
 }

@@ -553,6 +553,25 @@ cdef class Compiled:
         PyMem_Free(self.p.ranges)
         PyMem_Free(self.p.interface_match)
 
+    def take_counters(self, Compiled other):
+        """Go on counting where `other` stands, for each rule that both have in the same chain."""
+        cdef dict counts = {}
+        cdef int i, j
+        for i, (table, chain, rule) in enumerate(other.rule_refs):
+            counts.setdefault((table, rule.text(chain)), []).append(i)
+        for i, (table, chain, rule) in enumerate(self.rule_refs):
+            same = counts.get((table, rule.text(chain)))
+            if same:
+                j = same.pop(0)
+                self.p.rules[i].packets = other.p.rules[j].packets
+                self.p.rules[i].bytes = other.p.rules[j].bytes
+        for i, name in enumerate(self.chain_names):
+            if name in other.chain_names:
+                j = other.chain_names.index(name)
+                self.p.chains[i].packets = other.p.chains[j].packets
+                self.p.chains[i].bytes = other.p.chains[j].bytes
+        self.p.walked = other.p.walked
+
     cdef int register(self, int number, str name) except -1:
         """Tell the patterns about interface `number`."""
         cdef int i

@@ -4,7 +4,7 @@ import ipaddress
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 cimport numpy as np
@@ -12,7 +12,7 @@ import numpy
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
-from natfast.conntrack cimport CT_DROP, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
+from natfast.conntrack cimport CT_DROP, kill, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.fastpath cimport forward_established, tuple_words
 from natfast.filter cimport (Address, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -1018,6 +1018,48 @@ cdef class Netfilter:
     def rules(self):
         """The ruleset."""
         return self.compiled.rules
+
+    def replace_rules(self, rules):
+        """Put other rules in force from now on, as `iptables-restore`; a rule that stays keeps its counters.
+
+        Connections that are known keep the translation that was decided for them.
+        """
+        cdef int n
+        compiled = Compiled(rules)
+        for n in range(1, len(self.names)):
+            compiled.register(n, self.names[n])
+        compiled.take_counters(self.compiled)
+        self.compiled = compiled
+        self.program = &self.compiled.p
+        for n in range(PATHS):
+            self.paths[n].key = 0xFFFFFFFFU
+
+    def delete_conntrack(self, protocol=None, src=None, dst=None, sport=None, dport=None):
+        """Delete the entries whose original tuple has all that is given, as `conntrack -D -p udp --orig-dst ...`; how many.
+
+        Parameters
+        ----------
+        protocol : int, optional
+        src, dst : str, optional
+            Addresses, dotted.
+        sport, dport : int, optional
+        """
+        cdef uint32_t i, n = 0
+        cdef int64_t p = -1 if protocol is None else protocol
+        cdef int64_t a = -1 if src is None else int(ipaddress.IPv4Address(src))
+        cdef int64_t b = -1 if dst is None else int(ipaddress.IPv4Address(dst))
+        cdef int64_t q = -1 if sport is None else sport
+        cdef int64_t r = -1 if dport is None else dport
+        cdef Half* h
+        for i in range(1, self.c.table.fresh):
+            if not settled(&self.c.table.entries[i]):
+                continue
+            h = &self.c.table.entries[i].tuple[0]
+            if ((p < 0 or self.c.table.entries[i].proto == p) and (a < 0 or h.src == a) and (b < 0 or h.dst == b)
+                    and (q < 0 or h.sport == q) and (r < 0 or h.dport == r)):
+                kill(&self.c, i)
+                n += 1
+        return n
 
     def rule_counters(self):
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""

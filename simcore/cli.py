@@ -92,6 +92,8 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         if not target.parent.is_dir():
             raise ScenarioError(f"--pcap {target}: no such directory")
         world.capture(target, expression, snaplen, interface or ())
+    for note in world.notes:
+        print(f"simcore: {file}: {note}", file=sys.stderr)
     tracer = world.trace() if trace and not as_json and not _heavy(world) else None
     if flows:
         world.record_flows()

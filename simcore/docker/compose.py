@@ -39,7 +39,7 @@ _NOT_OURS = (
     "expose external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels links logging "
     "mac_address mem_limit mem_reservation mem_swappiness memswap_limit oom_score_adj pid pids_limit platform post_start "
     "pre_stop privileged profiles pull_policy read_only restart runtime scale secrets security_opt shm_size stdin_open "
-    "stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user userns_mode uts volumes volumes_from "
+    "stop_grace_period stop_signal storage_opt tmpfs tty ulimits user userns_mode uts volumes volumes_from "
     "working_dir "
 )
 IGNORED_SERVICE_KEYS = frozenset(_NOT_OURS.split())
@@ -124,18 +124,42 @@ class LinkChange(LinkSpec):
         return {**said, **({"netem": {k: v for k, v in netem.items() if v}} if netem else {})}
 
 
+class PortMove(Model):
+    """A published port leads to another container."""
+
+    port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+    to: str
+
+
+class ConntrackFilter(Model):
+    """Entries of the host's table by their original tuple; those that have all that is given."""
+
+    protocol: Literal["tcp", "udp", "icmp"] | None = None
+    src: Address | None = None
+    dst: Address | None = None
+    sport: Port | None = None
+    dport: Port | None = None
+
+
 class Event(Model):
-    """Something that happens to a link while the run goes on."""
+    """Something that happens to a link or the host while the run goes on."""
 
     at: Seconds
-    link: str
+    link: str | None = None
     set: LinkChange | None = None
     state: Literal["up", "down"] | None = None
+    move: PortMove | None = None
+    iptables: RuleLines = []
+    conntrack_delete: ConntrackFilter | None = Field(default=None, alias="conntrack-delete")
 
     @model_validator(mode="after")
     def _one(self) -> Event:
-        if (self.set is None) == (self.state is None):
-            raise ValueError("an event needs either 'set' or 'state'")
+        if sum((self.set is not None, self.state is not None, self.move is not None, bool(self.iptables),
+                self.conntrack_delete is not None)) != 1:
+            raise ValueError("an event needs one of 'set', 'state', 'move', 'iptables' and 'conntrack-delete'")
+        if (self.set is not None or self.state is not None) != (self.link is not None):
+            raise ValueError("'link' comes with 'set' or 'state', and only with them")
         return self
 
 
@@ -257,10 +281,15 @@ class Workload(Model):
     response_size: Any = Field(default=10_000, alias="response-size")
     keep_alive: Annotated[int, Field(ge=0)] | bool = Field(default=True, alias="keep-alive")
     service: Seconds = 0.0
-    served_by: str | None = Field(default=None, alias="served-by")
+    served_by: list[str] = Field(default=[], alias="served-by")
     server_port: Port | None = Field(default=None, alias="server-port")
     tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
     requests: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("served_by", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _complete(self) -> Workload:
@@ -305,6 +334,7 @@ class Service(Model):
     networks: dict[str, NetworkUse | None] = {}
     network_mode: Literal["bridge"] | None = None
     ports: list[str] = []
+    sysctls: dict[str, float | str] = {}
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
 
     @model_validator(mode="before")
@@ -315,6 +345,15 @@ class Service(Model):
         if not isinstance(data, dict):
             raise ValueError("expected a mapping")
         return {k: v for k, v in data.items() if k not in IGNORED_SERVICE_KEYS}
+
+    @field_validator("sysctls", mode="before")
+    @classmethod
+    def _sysctl_list(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if bad := [v for v in value if not isinstance(v, str) or "=" not in v]:
+            raise ValueError(f"{bad[0]!r} is no setting, as net.ipv4.tcp_ecn=1")
+        return dict(v.split("=", 1) for v in value)
 
     @field_validator("networks", mode="before")
     @classmethod
@@ -530,6 +569,15 @@ def check(path: Path, c: Compose) -> None:
         for other, taken in subnets:
             if ipaddress.IPv4Address(server.address) in taken:
                 raise fail(f"x-simcore.servers.{name}.address", f"{server.address} lies in {taken} of network {other}")
+    for i, event in enumerate(c.x.events):
+        if event.move is not None:
+            if event.move.to not in c.services:
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to!r} is no service; expected one of {', '.join(c.services)}")
+            if (event.move.port, event.move.protocol) not in published:
+                raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
+            if event.move.protocol == "tcp" and c.x.host.userland_proxy:
+                raise fail(f"x-simcore.events.{i}.move",
+                           "docker-proxy relays TCP ports and does not move; set x-simcore.host.userland-proxy: false")
     known = [*c.services, *c.x.servers, "host"]
     for i, w in enumerate(c.x.workloads):
         if w.source not in known:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from natfast import Rules
 from simcore.docker.ipam import Pool, mac_of
@@ -88,9 +88,50 @@ class DockerHost:
         name = network or next(iter(container.addresses))
         self.published.append(Published(self.networks[name].interface, container.addresses[name], port, host_port, protocol, host_address))
 
-    def add_container(self, name: str, networks: dict[str, str | None]) -> Container:
-        """Declare a container on networks, each with a wanted address or None."""
-        container = Container(name, Namespace(self.env, name))
+    def move_port(self, host_port: int, protocol: str, container: Container) -> None:
+        """Let a published port lead to another container from now on: what the engine does when one is replaced.
+
+        Connections that conntrack knows go on to the old one.
+
+        Raises
+        ------
+        ValueError
+            If nothing publishes the port, or docker-proxy relays it: that goes on with the old container.
+        """
+        i = next((i for i, p in enumerate(self.published) if (p.host_port, p.protocol) == (host_port, protocol)), None)
+        if i is None:
+            raise ValueError(f"port {host_port}/{protocol} is not published")
+        if self.userland_proxy and protocol == "tcp":
+            raise ValueError(f"port {host_port}/tcp is relayed by docker-proxy, which does not move; switch userland-proxy off")
+        name = next(iter(container.addresses))
+        self.published[i] = replace(self.published[i], bridge=self.networks[name].interface, address=container.addresses[name])
+        self.write_rules()
+
+    def add_rules(self, lines: Sequence[str]) -> None:
+        """Add rules to those in force, as on iptables' command line.
+
+        Raises
+        ------
+        ValueError, natfast.errors.RulesError
+            As `simcore.docker.iptables.with_lines`.
+        """
+        self.iptables = [*self.iptables, *lines]
+        self.write_rules()
+
+    def rules(self) -> Rules:
+        """Docker's for what is declared, and those that were added."""
+        bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
+        return with_lines(docker_rules(bridges, self.published, self.userland_proxy), self.iptables)
+
+    def write_rules(self) -> None:
+        """Put the present rules in force."""
+        if self.namespace.netfilter is None:
+            raise ValueError("this host has no rules: it was made with conntrack=False")
+        self.namespace.netfilter.replace_rules(self.rules())
+
+    def add_container(self, name: str, networks: dict[str, str | None], sysctl: dict[str, float | str] | None = None) -> Container:
+        """Declare a container on networks, each with a wanted address or None; `sysctl` are its namespace's settings."""
+        container = Container(name, Namespace(self.env, name, sysctl))
         for network, wanted in networks.items():
             container.addresses[network] = self.networks[network].pool.allocate(name, wanted)
         self.containers[name] = container
@@ -98,10 +139,7 @@ class DockerHost:
 
     def start(self, link: LinkParameters, links: Mapping[str, LinkParameters] | None = None) -> Namespace:
         """Write the rules, make the bridges, plug the containers in: each by `links[its name]`, else by `link`."""
-        bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
-        rules = docker_rules(bridges, self.published, self.userland_proxy) if self.conntrack else None
-        if rules is not None and self.iptables:
-            rules = with_lines(rules, self.iptables)
+        rules = self.rules() if self.conntrack else None
         host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"))
         self.namespace = host
         outside = ipaddress.IPv4Interface(self.address)

@@ -14,6 +14,8 @@ class Endpoint(Handler):
     remote_ip: int
     remote_port: int
 
+def known_sysctl(key: str) -> bool: ...
+
 class Namespace(Device):
     env: Environment
     interfaces: list[Interface]

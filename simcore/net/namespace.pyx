@@ -71,10 +71,16 @@ cdef dict DEFAULTS = {
     "net.ipv4.conf.all.route_localnet": 0, "net.ipv4.icmp_ratelimit": 1000, "net.ipv4.ip_default_ttl": 64,
     "net.ipv4.ipfrag_time": 30, "net.ipv4.ipfrag_high_thresh": 4 << 20, "net.ipv4.ipfrag_max_dist": 64, "net.bridge.bridge-nf-call-iptables": 1,
     "net.ipv4.ip_local_port_range": "32768 60999",
+    "tcp_cubic.tcp_friendliness": 1,        # a module's parameter, written as on the kernel's command line
     "net.ipv4.tcp_congestion_control": "cubic", "net.ipv4.tcp_ecn": 2, "net.ipv4.tcp_sack": 1, "net.ipv4.tcp_timestamps": 1,
     "net.ipv4.tcp_window_scaling": 1, "net.ipv4.tcp_slow_start_after_idle": 1, "net.ipv4.tcp_mtu_probing": 0,
     "net.ipv4.tcp_retries2": 15, "net.ipv4.tcp_syn_retries": 6, "net.ipv4.tcp_fin_timeout": 60,
 }
+
+def known_sysctl(str key):
+    """Has a namespace this setting?"""
+    return key in DEFAULTS or key.startswith("net.netfilter.") or key.startswith("net.ipv4.conf.") and key.endswith(CONF)
+
 
 CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
 
@@ -208,7 +214,7 @@ cdef class Namespace(Device):
         for key, value in (sysctl or {}).items():
             if key.startswith("net.netfilter."):
                 continue
-            if key not in DEFAULTS and not (key.startswith("net.ipv4.conf.") and key.endswith(CONF)):
+            if not known_sysctl(key):
                 raise ValueError(f"sysctl {key!r} is not known; the known ones are {', '.join(DEFAULTS)}")
             self.sysctl[key] = value
         self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])

@@ -22,7 +22,8 @@ SEGMENT = 1448
 SERVER = "93.184.216.34"
 
 
-def _topology(containers: int, seed: int, engine: str) -> tuple[Environment, DockerHost, Internet, Any, Streams]:
+def _topology(containers: int, seed: int, engine: str,
+              sysctl: dict[str, float | str] | None = None) -> tuple[Environment, DockerHost, Internet, Any, Streams]:
     env = Environment(engine=engine)
     streams = Streams(seed)
     host = DockerHost(env, streams)
@@ -33,7 +34,7 @@ def _topology(containers: int, seed: int, engine: str) -> tuple[Environment, Doc
         host.add_network("bridge" if b == 0 else f"net{b}", f"172.{17 + b}.0.0/16")
     names = list(host.networks)
     for i in range(containers):
-        host.add_container(f"c{i}", {names[i % bridges]: None})
+        host.add_container(f"c{i}", {names[i % bridges]: None}, sysctl)
     host.start(CONTAINER)
     # everybody knows everybody, as on a host that has been up for a while: thousands of first ARP requests, each flooded to
     # a thousand ports, would be most of a short run
@@ -98,10 +99,21 @@ def calendar(links: int = 1000, events: int = 2_000_000, seed: int = 1) -> dict[
             "peak_memory_bytes": _memory()}
 
 
-def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled",
-            congestion: str = "cubic") -> dict[str, Any]:
-    """Workload B; the figures of one run, per delivered segment of 1448 bytes."""
-    env, host, internet, server, _ = _topology(containers, seed, engine)
+def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: str = "compiled", congestion: str = "cubic",
+            spread: float = 0.0, uncounted: float = 0.0, sysctl: dict[str, float | str] | None = None) -> dict[str, Any]:
+    """Workload B; the figures of one run, per delivered segment of 1448 bytes.
+
+    Parameters
+    ----------
+    spread : float
+        Flows start at random within this many seconds; a millisecond apart if 0.
+    uncounted : float
+        Seconds at the beginning that goodput, loss and queue are not taken from.
+    sysctl : dict, optional
+        Of the containers.
+    """
+    env, host, internet, server, streams = _topology(containers, seed, engine, sysctl)
+    starts = streams["starts"].uniform(0, spread, containers) if spread else [i * 1e-3 for i in range(containers)]
     received: list[TcpSocket] = []
     senders: list[TcpSocket] = []
 
@@ -120,15 +132,21 @@ def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: 
 
     env.process(serve())
     for i, c in enumerate(host.containers.values()):
-        env.process(upload(c.namespace, i * 1e-3))
+        env.process(upload(c.namespace, float(starts[i])))
     wan = internet.links["router/eth1"]
     began = time.perf_counter()
+    if uncounted:
+        env.run(until=uncounted)
+    before = [s.bytes_in for s in received], wan.dropped, wan.packets, wan.queue_seconds
     env.run(until=duration)
     wall = time.perf_counter() - began
-    delivered = sum(s.bytes_in for s in received)
-    segments = delivered / SEGMENT
+    segments = sum(s.bytes_in for s in received) / SEGMENT
+    counted = duration - uncounted
+    flows = [s.bytes_in - b for s, b in zip(received, before[0] or [0] * len(received), strict=True)]
+    delivered, dropped, taken = sum(flows), wan.dropped - before[1], wan.packets - before[2]
     return {"workload": "wan-tcp", "engine": engine, "containers": containers, "duration_s": duration, "wall_s": wall,
-            "packets": round(segments), "dropped": wan.dropped, "ns_per_packet": wall * 1e9 / max(segments, 1),
-            "mean_wait_us": wan.waited / max(wan.packets, 1) * 1e6, "delivered_mbps": delivered * 8 / duration / 1e6,
-            "retransmits": sum(s.retransmits for s in senders), "flow_mbps": [round(s.bytes_in * 8 / duration / 1e6, 2) for s in received],
+            "packets": round(segments), "dropped": dropped, "loss": dropped / max(dropped + taken, 1),
+            "mean_queue": (wan.queue_seconds - before[3]) / counted, "ns_per_packet": wall * 1e9 / max(segments, 1),
+            "mean_wait_us": wan.waited / max(wan.packets, 1) * 1e6, "delivered_mbps": delivered * 8 / counted / 1e6,
+            "retransmits": sum(s.retransmits for s in senders), "flow_mbps": [round(b * 8 / counted / 1e6, 2) for b in flows],
             "events": env.calendar.executed, "peak_memory_bytes": _memory()}

@@ -26,7 +26,7 @@ from simcore.measure.trace import Tracer
 from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
-from simcore.net.namespace import Namespace
+from simcore.net.namespace import Namespace, known_sysctl
 from simcore.study.progress import Progress, stop_between_events
 from simcore.traffic import http, trace
 from simcore.traffic.distributions import Distribution
@@ -70,6 +70,7 @@ class World:
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, subnet, gateway, _ in compose_file.network_subnets(compose):
             self.host.add_network(name, subnet, gateway)
+        self.notes: list[str] = []              # what of the file has no effect, though the author may think so
         self._add_services()
         self.host.start(x.links.container.parameters(),
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
@@ -96,7 +97,7 @@ class World:
         self.sampler: Sampler | None = None
         self.partial = False
         for i, event in enumerate(x.events):
-            self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link")))
+            self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link") if event.link else None))
         for i, workload in enumerate(x.workloads):
             self._start(i, workload)
 
@@ -111,14 +112,24 @@ class World:
             raise ScenarioError(f"{key}: there is no link {name!r}, expected one of {', '.join(sorted(self.links))}")
         return self.links[name]
 
-    def _event(self, number: int, event: Event, link: Link) -> Process:
+    def _event(self, number: int, event: Event, link: Link | None) -> Process:
         yield self.env.timeout(event.at)
-        if event.set is not None:
-            change(link, self.streams, event.set.changes(), number)
-        elif event.state == "down":
-            link.down()
+        if link is not None:
+            if event.set is not None:
+                change(link, self.streams, event.set.changes(), number)
+            elif event.state == "down":
+                link.down()
+            else:
+                link.up_again()
+        elif event.move is not None:
+            self.host.move_port(event.move.port, event.move.protocol, self.host.containers[event.move.to])
+        elif event.iptables:
+            self.host.add_rules(event.iptables)
         else:
-            link.up_again()
+            assert event.conntrack_delete is not None
+            wanted = event.conntrack_delete.model_dump()
+            wanted["protocol"] = {None: None, "icmp": 1, "tcp": 6, "udp": 17}[wanted["protocol"]]
+            self.host.namespace.netfilter.delete_conntrack(**wanted)
 
     def _add_services(self) -> None:
         # Docker gives addresses in the order of starting; wanted ones are taken first
@@ -135,7 +146,9 @@ class World:
             for net, asked in networks.items():
                 if asked is None:
                     networks[net] = self._free(net, reserved[net])
-            container = self.host.add_container(name, networks)
+            known = {k: _number(v) for k, v in service.sysctls.items() if known_sysctl(k)}
+            self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
+            container = self.host.add_container(name, networks, known)
             if service.x.http:
                 h = service.x.http
                 http.serve(container.namespace, h.port, _body(h.body, name), h.size, h.think)
@@ -177,6 +190,21 @@ class World:
     def machine(self, address: str) -> Namespace | None:
         """Whose address that is, as others reach it; None for one that is nobody's here."""
         return next((ns for ns in self.namespaces() if self.address_of(ns.name) == address), None)
+
+    def served_by(self, number: int, w: Workload, to: str) -> list[Namespace]:
+        """Who answers a workload: those it names, else the machine that has the address.
+
+        Raises
+        ------
+        ScenarioError
+            If nobody does.
+        """
+        if w.served_by:
+            return [self.namespace(name) for name in w.served_by]
+        if (target := self.machine(to)) is None:
+            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers; "
+                                "name who does with 'served-by'")
+        return [target]
 
     def capture(self, path: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
         """Write frames to a pcapng file: of every interface, or of those named `namespace/interface`.
@@ -263,12 +291,10 @@ class World:
 
     def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = self.namespace(w.served_by) if w.served_by else self.machine(to)
-        if target is None:
-            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers")
         port = w.server_port or w.port
-        if (target, port) not in self.load_servers:
-            self.load_servers[target, port] = LoadServer(target, port, w.service)
+        for target in self.served_by(number, w, to):
+            if (target, port) not in self.load_servers:
+                self.load_servers[target, port] = LoadServer(target, port, w.service)
         per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
         clients = LoadClients(ns, to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
                               Distribution(w.response_size, units.size), self.streams[f"workload/{number}"], per, w.start,
@@ -291,13 +317,7 @@ class World:
 
     def _datagrams(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
-        target = self.machine(to)
-        if target is None:
-            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody counts its datagrams")
-        sink = next((s for s in self.sinks if s[0] is target and s[1] == w.port), None)
-        if sink is None:
-            sink = (target, w.port, UdpSink(target, w.port))
-            self.sinks.append(sink)
+        sinks = [self._sink(target, w.server_port or w.port) for target in self.served_by(number, w, to)]
         source: UdpSource | TraceSource
         stream = self.streams[f"workload/{number}"]
         if w.kind == "trace":
@@ -309,7 +329,22 @@ class World:
             source = UdpSource(ns, to, w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
                                stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
                                self.streams[f"workload/{number}/pauses"] if on else None)
-        self.finished.append(lambda: outcome.values.update(sent=source.sent, received=sink[2].packets, mean_delay_s=sink[2].mean_delay))
+
+        def result() -> None:
+            received = sum(s.packets for s in sinks)
+            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks)
+            outcome.values.update(sent=source.sent, received=received, mean_delay_s=delay / received if received else None)
+            if len(sinks) > 1:
+                outcome.values["received_by"] = {name: s.packets for name, s in zip(w.served_by, sinks, strict=True)}
+        self.finished.append(result)
+
+    def _sink(self, target: Namespace, port: int) -> UdpSink:
+        """What counts the datagrams to a port; one for all workloads."""
+        for ns, at, sink in self.sinks:
+            if ns is target and at == port:
+                return sink
+        self.sinks.append((target, port, UdpSink(target, port)))
+        return self.sinks[-1][2]
 
     def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
@@ -383,6 +418,14 @@ class World:
             "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
             **({"flows": self.flows.records()} if self.flows is not None else {}),
         }
+
+
+def _number(value: float | str) -> float | str:
+    """A setting as a number, if it is one: `key=1` in a list comes as text."""
+    try:
+        return int(value) if float(value) == int(float(value)) else float(value)
+    except ValueError:
+        return value
 
 
 def _body(text: str, name: str) -> bytes:

@@ -29,4 +29,4 @@ cdef class CongestionControl:
     cdef void timeout(self, Window* w) noexcept
     cdef void undo(self, Window* w) noexcept
 
-cdef CongestionControl make(str name)
+cdef CongestionControl make(str name, dict settings)

@@ -5,10 +5,10 @@ from natfast.tuples cimport siphash13
 
 ALGORITHMS = ("reno", "cubic", "dctcp", "bbr")
 
-cdef CongestionControl make(str name):
-    """A new instance by name."""
+cdef CongestionControl make(str name, dict settings):
+    """A new instance by name, with the settings of its module."""
     if name == "cubic":
-        return Cubic()
+        return Cubic(bool(settings["tcp_cubic.tcp_friendliness"]))
     if name == "reno":
         return Reno()
     if name == "dctcp":
@@ -67,7 +67,14 @@ cdef double RTT_THRESH_HIGH = 16e-3
 
 
 cdef class Cubic(CongestionControl):
-    """RFC 9438, leaving slow start by HyStart++ (RFC 9406)."""
+    """RFC 9438, leaving slow start by HyStart++ (RFC 9406).
+
+    Parameters
+    ----------
+    friendly : bool
+        Grow at least as Reno would (RFC 9438 4.3); Linux's module parameter `tcp_friendliness`.
+    """
+    cdef bint friendly
     cdef double w_max, k, epoch, w_est, prior
     cdef double saved_w_max, saved_epoch
     # HyStart++
@@ -76,8 +83,9 @@ cdef class Cubic(CongestionControl):
     cdef int samples, css_rounds
     cdef double last_min, this_min, css_baseline
 
-    def __init__(self):
+    def __init__(self, bint friendly=True):
         self.name = "cubic"
+        self.friendly = friendly
 
     cdef void start(self, Window* w) noexcept:
         self.epoch = -1
@@ -117,7 +125,8 @@ cdef class Cubic(CongestionControl):
         # what Reno would have by now; as fast as Reno once the old window is reached (RFC 9438 4.3)
         self.w_est += (CUBIC_ALPHA if self.w_est < self.prior else 1.0) * s.delivered / w.cwnd * mss
         target = min(target, 1.5 * w.cwnd)
-        target = max(target, self.w_est)
+        if self.friendly:
+            target = max(target, self.w_est)
         if target > w.cwnd:
             w.cwnd += (target - w.cwnd) / w.cwnd * s.delivered
 

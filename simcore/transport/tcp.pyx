@@ -166,7 +166,7 @@ cdef class TcpSocket(Endpoint):
         self.rto = RTO_FIRST
         self.w.ssthresh = INFINITE
         self.w.min_rtt = -1
-        self.cc = make(congestion if congestion is not None else <str>sysctl["net.ipv4.tcp_congestion_control"])
+        self.cc = make(congestion if congestion is not None else <str>sysctl["net.ipv4.tcp_congestion_control"], sysctl)
         self.paced = pacing or self.cc.models
         self.ecn_wanted = int(sysctl["net.ipv4.tcp_ecn"]) if ecn is None else 1 if ecn else 0
         if self.cc.accurate_ecn and ecn is None:

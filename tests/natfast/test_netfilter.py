@@ -383,3 +383,25 @@ def test_columns_do_what_frames_do() -> None:
 def test_wrong_columns_are_named(columns: dict[str, list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Netfilter(rules(), INTERFACES).forward_columns(columns, "docker0", "eth0")
+
+
+def test_rules_replaced_at_run_time_keep_counters_and_connections() -> None:
+    head = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
+    masquerade = "-A POSTROUTING -s 172.17.0.0/16 -o eth0 -j MASQUERADE\n"
+    drop = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -d 9.9.9.9/32 -j DROP\nCOMMIT\n"
+    nat = Netfilter(Rules.from_iptables_save(head + masquerade + "COMMIT\n"), INTERFACES)
+    known, other = udp("172.17.0.2", 4000), udp("172.17.0.2", 4001)
+    assert sport(send(nat, known)[1]) == 4000
+    later = "-A POSTROUTING -p udp --sport 4001 -j SNAT --to-source 192.168.1.100:5001\n"
+    nat.replace_rules(Rules.from_iptables_save(head + masquerade + later + "COMMIT\n" + drop))
+    assert [c[3] for c in nat.rule_counters() if c[2].endswith("MASQUERADE")] == [1]
+    assert sport(send(nat, known)[1]) == 4000                   # decided when it began
+    assert sport(send(nat, other)[1]) == 4001                   # the first rule that fits decides
+    assert send(nat, udp("172.17.0.2", 4002, "9.9.9.9"))[0] == natfast.DROP
+    nat.replace_rules(Rules.from_iptables_save(head + "COMMIT\n"))
+    assert send(nat, udp("172.17.0.3", 1))[1][26:30] == bytes([172, 17, 0, 3])
+    assert nat.delete_conntrack(17, sport=4000) == 1
+    assert send(nat, known)[1][26:30] == bytes([172, 17, 0, 2])     # it is a new connection now
+    assert nat.delete_conntrack(src="172.17.0.3", dst="93.184.216.34") == 1
+    assert nat.delete_conntrack() == 2
+    assert len(nat) == 0

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from natfast import capture
 from simcore.docker.compose import load
+from simcore.errors import ScenarioError
 from simcore.study.scenario import World
 
 
@@ -104,3 +107,43 @@ def test_invalid_packet_resets_a_healthy_connection(root: Path, engine: str) -> 
         got[cure] = world.summary()["workloads"][0].get("requests", [])
     assert got[True][0]["body_bytes"] == 5_000_000
     assert not got[False] or got[False][0]["body_bytes"] < 5_000_000
+
+
+def test_stale_udp_entry_after_a_move(root: Path) -> None:
+    sick, well = run(root, "stale-udp", False), run(root, "stale-udp", True)
+    assert sick["workloads"][0]["received_by"]["new"] == 0
+    assert sick["drops"]["host"]["FORWARD"] > 250
+    assert "src=172.17.0.2 " in sick["conntrack"][0]        # the old container's, kept alive by the client
+    assert well["workloads"][0]["received_by"]["new"] > 250
+    assert well["drops"]["host"]["FORWARD"] < 6
+    assert "src=172.17.0.3 " in well["conntrack"][0]
+
+
+@pytest.mark.parametrize(("event", "message"), [
+    ({"move": {"port": 5353, "protocol": "udp", "to": "nobody"}}, "events.0.move.to: 'nobody' is no service"),
+    ({"move": {"port": 9, "protocol": "udp", "to": "new"}}, "events.0.move.port: no service publishes 9/udp"),
+    ({"move": {"port": 80, "to": "new"}}, "docker-proxy relays TCP ports"),
+    ({"link": "host/eth0"}, "an event needs one of"),
+    ({"iptables": ["-A FORWARD -j DROP"], "link": "host/eth0"}, "'link' comes with 'set' or 'state'")])
+def test_wrong_events_are_named(tmp_path: Path, event: dict[str, Any], message: str) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({"services": {"old": {"ports": ["5353:53/udp", "80:80"]}, "new": {}},
+                                "x-simcore": {"events": [{"at": 1, **event}]}}))
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        load(path)
+
+
+def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
+    """A rule that comes at half time stops a flow; a service's sysctls are its namespace's, and unknown ones are named."""
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({
+        "services": {"a": {"sysctls": ["net.ipv4.ip_default_ttl=9", "net.core.somaxconn=1024"]}},
+        "x-simcore": {"duration": "10s", "servers": {"web": {"address": "93.184.216.34"}},
+                      "workloads": [{"kind": "udp", "from": "a", "to": "web", "port": 9, "rate": 100, "stop": "9s"}],
+                      "events": [{"at": "5s", "iptables": ["-I DOCKER-USER -p udp -j DROP"]}]}}))
+    world = World(load(path))
+    assert world.notes == ["services.a.sysctls: net.core.somaxconn has no effect here"]
+    assert world.namespace("a").sysctl["net.ipv4.ip_default_ttl"] == 9
+    world.run(None)
+    w = world.summary()["workloads"][0]
+    assert 400 < w["received"] < 600 < 800 < w["sent"]
