@@ -137,6 +137,7 @@ cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
         while hits:
             ref = b.ref[__builtin_ctz(hits)]
             e = &t.entries[ref >> 1]
+            prefetch(<char*>e + 64)                 # its tracker's half will be wanted, too
             if e.proto == proto and half_equal(&e.tuple[ref & 1], h):
                 return ref
             hits &= hits - 1

@@ -10,11 +10,16 @@ cdef inline uint32_t mix(uint64_t k) noexcept nogil:
     return <uint32_t>k
 
 
+# A key and its value side by side: a look-up in a large map misses one cache line, not three.
+ctypedef struct Cell:
+    uint64_t key
+    uint64_t value
+    uint64_t used
+
+
 @cython.final
 cdef class U64Map:
-    cdef uint64_t* keys
-    cdef uint64_t* values
-    cdef unsigned char* used
+    cdef Cell* cells
     cdef uint32_t mask
     cdef uint32_t count
     cdef void allocate(self, uint32_t room) noexcept
@@ -22,9 +27,9 @@ cdef class U64Map:
     cdef inline uint64_t* find(self, uint64_t key) noexcept nogil:
         """Where the key's value stands, until the next `put` or `remove`; NULL if there is none."""
         cdef uint32_t i = mix(key) & self.mask
-        while self.used[i]:
-            if self.keys[i] == key:
-                return &self.values[i]
+        while self.cells[i].used:
+            if self.cells[i].key == key:
+                return &self.cells[i].value
             i = (i + 1) & self.mask
         return NULL
 

@@ -9,65 +9,58 @@ cdef class U64Map:
         self.allocate(16)
 
     cdef void allocate(self, uint32_t room) noexcept:
-        self.keys = <uint64_t*>calloc(room, 8)
-        self.values = <uint64_t*>calloc(room, 8)
-        self.used = <unsigned char*>calloc(room, 1)
-        if self.keys == NULL or self.values == NULL or self.used == NULL:
+        self.cells = <Cell*>calloc(room, sizeof(Cell))
+        if self.cells == NULL:
             abort()
         self.mask = room - 1
         self.count = 0
 
     def __dealloc__(self):
-        free(self.keys)
-        free(self.values)
-        free(self.used)
+        free(self.cells)
 
     cdef void put(self, uint64_t key, uint64_t value) noexcept:
         cdef uint32_t i, n
-        cdef uint64_t* keys
-        cdef uint64_t* values
-        cdef unsigned char* used
+        cdef Cell* old
+        cdef Cell* c
         if 2 * (self.count + 1) > self.mask:
-            keys, values, used, n = self.keys, self.values, self.used, self.mask + 1
+            old, n = self.cells, self.mask + 1
             self.allocate(2 * n)
             for i in range(n):
-                if used[i]:
-                    self.put(keys[i], values[i])
-            free(keys)
-            free(values)
-            free(used)
+                if old[i].used:
+                    self.put(old[i].key, old[i].value)
+            free(old)
         i = mix(key) & self.mask
-        while self.used[i]:
-            if self.keys[i] == key:
-                self.values[i] = value
+        while True:
+            c = &self.cells[i]
+            if not c.used:
+                break
+            if c.key == key:
+                c.value = value
                 return
             i = (i + 1) & self.mask
-        self.used[i] = 1
-        self.keys[i] = key
-        self.values[i] = value
+        c.used = 1
+        c.key = key
+        c.value = value
         self.count += 1
 
     cdef void remove(self, uint64_t key) noexcept:
         cdef uint32_t i = mix(key) & self.mask, j, home
-        while self.used[i]:
-            if self.keys[i] == key:
-                break
+        while self.cells[i].used and self.cells[i].key != key:
             i = (i + 1) & self.mask
-        if not self.used[i]:
+        if not self.cells[i].used:
             return
         self.count -= 1
         j = i
         while True:
             j = (j + 1) & self.mask
-            if not self.used[j]:
+            if not self.cells[j].used:
                 break
-            home = mix(self.keys[j]) & self.mask
+            home = mix(self.cells[j].key) & self.mask
             if ((j - home) & self.mask) >= ((j - i) & self.mask):
-                self.keys[i] = self.keys[j]
-                self.values[i] = self.values[j]
+                self.cells[i] = self.cells[j]
                 i = j
-        self.used[i] = 0
+        self.cells[i].used = 0
 
     cdef void clear(self) noexcept:
-        memset(self.used, 0, self.mask + 1)
+        memset(self.cells, 0, (<size_t>self.mask + 1) * sizeof(Cell))
         self.count = 0

@@ -1,6 +1,7 @@
 from libc.stdlib cimport abort, calloc, free, realloc
 from libc.math cimport INFINITY
 
+from natfast.table cimport prefetch
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.net.device cimport Device, FrameRef, ref_of
 from simcore.net.device import Inbox
@@ -357,6 +358,11 @@ cdef class Link(Wire):
         if kind == ARRIVAL:
             f = self.ring[self.head & self.mask].frame
             self.head += 1
+            s = &self.ring[(self.head + 1) & self.mask]
+            if self.tail - self.head > 1:           # whoever arrives next but one
+                prefetch(s.frame)
+                prefetch(<const char*>s.frame + 64)
+                prefetch(<const char*>s.frame + 128)
             if <int>(self.waiting - self.head) < 0:
                 self.waiting = self.head
             if self.head != self.tail:

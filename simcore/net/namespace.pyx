@@ -19,6 +19,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, 
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter
+from natfast.table cimport prefetch
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
@@ -56,6 +57,7 @@ cdef enum:
     IP = 14                         # offset of the IP header in a frame
     ARP_LEN = 42
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
+    CACHED = 256                    # sockets that the cache keeps anyhow
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
@@ -360,9 +362,9 @@ cdef class Namespace(Device):
         cdef uint32_t i
         out = []
         for i in range(self.fdb.mask + 1):
-            if self.fdb.used[i]:
-                out.append((":".join(f"{(self.fdb.keys[i] >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
-                            self.interfaces[fdb_index(self.fdb.values[i])].name, bool(self.fdb.values[i] & 1)))
+            if self.fdb.cells[i].used:
+                out.append((":".join(f"{(self.fdb.cells[i].key >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
+                            self.interfaces[fdb_index(self.fdb.cells[i].value)].name, bool(self.fdb.cells[i].value & 1)))
         return sorted(out)
 
     def reset(self):
@@ -1562,7 +1564,11 @@ cdef class Namespace(Device):
     cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport):
         cdef uint64_t key = endpoint_key(protocol, lip, lport, rip, rport), value
         cdef Endpoint e
+        cdef int i
         while self.endpoints.get(key, &value):
+            if self.endpoints.count > CACHED:
+                for i in range(8):                  # the state of thousands of sockets is cold: ask for all of it at once
+                    prefetch(<const char*><size_t>value + 64 * i)
             e = <Endpoint><void*><size_t>value
             if e.protocol == protocol and e.local_ip == lip and e.local_port == lport and e.remote_ip == rip and e.remote_port == rport:
                 return e
