@@ -74,7 +74,7 @@ cdef class Namespace(Device):
     cdef U64Map neighbours
     cdef list neighbour_objects
     cdef object defrag
-    cdef dict endpoint_objects
+    cdef set endpoint_objects   # keeps alive what `endpoints` points to
     cdef readonly set waiting_sockets   # sockets with an event in the calendar
     cdef double icmp_ratelimit
     cdef dict icmp_tokens

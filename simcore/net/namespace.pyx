@@ -233,7 +233,7 @@ cdef class Namespace(Device):
                                    int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
         self.port_interface = []
         self.endpoints = U64Map()
-        self.endpoint_objects = {}
+        self.endpoint_objects = set()
         self.waiting_sockets = set()
         self.icmp_tokens = {}
         self.redirects = {}
@@ -1577,22 +1577,20 @@ cdef class Namespace(Device):
 
     def register(self, Endpoint e):
         """Let a socket receive; OSError EADDRINUSE if its tuple is taken."""
-        tup = (e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port)
-        if tup in self.endpoint_objects:
+        if self.lookup_endpoint(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port) is not None:
             raise OSError(errno.EADDRINUSE, "EADDRINUSE: address already in use")
         cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
         while self.endpoints.get(key, &value):
             key += 1
         self.endpoints.put(key, <uint64_t><size_t><void*>e)
-        self.endpoint_objects[tup] = e
+        self.endpoint_objects.add(e)
         self.bound[binding(e)] += 1
 
     def unregister(self, Endpoint e):
         """The socket receives no more."""
-        tup = (e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port)
-        if self.endpoint_objects.get(tup) is not e:
+        if e not in self.endpoint_objects:
             return
-        del self.endpoint_objects[tup]
+        self.endpoint_objects.remove(e)
         self.bound[binding(e)] -= 1
         # keys that collided are found by counting up: put back those behind the gap
         cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
@@ -1618,8 +1616,8 @@ cdef class Namespace(Device):
         low, high = (int(x) for x in str(self.sysctl["net.ipv4.ip_local_port_range"]).split())
         for i in range(high - low + 1):
             port = low + (self.next_port + i) % (high - low + 1)
-            if (protocol, local, port, remote, rport) not in self.endpoint_objects and (
-                    protocol, 0, port, 0, 0) not in self.endpoint_objects:
+            if (self.lookup_endpoint(protocol, local, port, remote, rport) is None
+                    and self.lookup_endpoint(protocol, 0, port, 0, 0) is None):
                 self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
                 return port
         raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")

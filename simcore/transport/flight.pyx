@@ -4,7 +4,7 @@ from libc.string cimport memmove, memset
 from natfast.headers cimport after, before
 
 cdef enum:
-    FIRST_ROOM = 8
+    FIRST_ROOM = 4
 
 
 cdef void flight_init(Flight* f) noexcept nogil:

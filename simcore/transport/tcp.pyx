@@ -636,6 +636,8 @@ cdef class TcpSocket(Endpoint):
             else:
                 self.rx[0] = (length - part, None if chunk is None else chunk[part:])
             left -= part
+        if not self.rx:
+            self.rx = None                          # an empty deque takes 760 bytes: most connections wait
         if left:                                    # zeros at the end are only counted
             self.rx_zeros -= left
             if not count:
