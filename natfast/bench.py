@@ -1,9 +1,11 @@
 """`natfast bench`: what the NAT core does per packet, by number of flows."""
 from __future__ import annotations
 
+import gc
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +110,17 @@ def _fill_checksums(f: NDArray[np.uint8], udp: NDArray[np.bool_], total: int) ->
     c = np.where(udp & (c == 0), 0xFFFF, c).astype(np.uint64)
     f[rows, at] = c >> np.uint64(8)
     f[rows, at + 1] = c & np.uint64(255)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without Python's garbage collector, which would stop the world for what is none of its business."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _run(nat: Netfilter | Shards, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
@@ -327,7 +340,11 @@ def bench(flows: int, frames: int = 1 << 20, batch: int | None = None, size: int
         connections_per_s (three-way handshakes and first UDP packets answered), teardowns_per_s (TCP, four segments),
         flows_per_gib (capacity).
     """
-    batch = batch or (256 if threads == 1 else 1 << 15)
+    with _undisturbed():
+        return _bench(flows, frames, batch or (256 if threads == 1 else 1 << 15), size, seed, threads, pattern, mix or Mix(), full)
+
+
+def _bench(flows: int, frames: int, batch: int, size: int, seed: int, threads: int, pattern: str, mix: Mix, full: bool) -> dict[str, Any]:
     lab = _Lab(flows, threads, seed, batch, size)
     nat = lab.nat
     cold = lab.stage("syn", 0.0)
@@ -340,14 +357,14 @@ def bench(flows: int, frames: int = 1 << 20, batch: int | None = None, size: int
     began = time.perf_counter()
     nat.expire(1000.0)
     swept = time.perf_counter() - began
-    per_packet = lab.packets(frames, pattern, mix or Mix(), 1000.0)
+    per_packet = lab.packets(frames, pattern, mix, 1000.0)
     queues = lab.queues(frames, pattern, 1000.5)
     full_ratio = None
     if full:
         narrow = _Lab(flows, threads, seed, batch, size, 0.9)
         narrow.stage("syn", 0.0)
         narrow.open(0.0)
-        full_ratio = narrow.packets(frames, pattern, mix or Mix(), 0.0) / per_packet
+        full_ratio = narrow.packets(frames, pattern, mix, 0.0) / per_packet
         if isinstance(narrow.nat, Shards):
             narrow.nat.close()
     columns = None
@@ -372,7 +389,7 @@ def bench(flows: int, frames: int = 1 << 20, batch: int | None = None, size: int
             "connections_per_s": flows / setup, "teardown_ns": teardown * 1e9 / len(tcp) if len(tcp) else None,
             "teardowns_per_s": len(tcp) / teardown if len(tcp) else None,
             "flows_per_gib": int((1 << 30) / (used / flows)), "frames": frames, "batch": batch, "frame_size": size,
-            "threads": threads, "pattern": pattern, "mix": vars(mix or Mix())}
+            "threads": threads, "pattern": pattern, "mix": vars(mix)}
 
 
 def plot(rows: list[dict[str, Any]], path: str) -> None:

@@ -10,6 +10,7 @@ from simcore.engine.frame cimport Frame
 cdef class Handler:
     """What a packet event calls."""
     cdef void fire(self, uint64_t token) noexcept
+    cdef void prepare(self) noexcept
 
 @cython.final
 cdef class Calendar:

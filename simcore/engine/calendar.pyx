@@ -20,6 +20,9 @@ cdef class Handler:
     cdef void fire(self, uint64_t token) noexcept:
         pass
 
+    cdef void prepare(self) noexcept:
+        """An event's turn comes soon: ask for the memory that `fire` will touch, and change nothing."""
+
 
 cdef class Calendar:
     """Packet events in time order.

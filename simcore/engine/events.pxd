@@ -49,10 +49,10 @@ cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
 cdef void grow(Bucket* b) noexcept nogil
 cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil
 cdef void heap_pop(EventQueue* q) noexcept nogil
-cdef bint next_bucket(EventQueue* q) noexcept nogil
+cdef bint next_bucket(EventQueue* q) noexcept
 cdef void tune(EventQueue* q, double now) noexcept nogil
 cdef void queue_free(EventQueue* q) noexcept nogil
-cdef double queue_first(EventQueue* q) noexcept nogil
+cdef double queue_first(EventQueue* q) noexcept
 
 
 cdef inline uint32_t queue_size(const EventQueue* q) noexcept nogil:
@@ -93,7 +93,7 @@ cdef inline void queue_push(EventQueue* q, const Event* e) noexcept nogil:
     heap_push(q, e)
 
 
-cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept nogil:
+cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept:
     """Take the earliest event if its time is before `limit`."""
     cdef Event* e
     cdef double x

@@ -1,6 +1,7 @@
 from libc.math cimport INFINITY
 from libc.stdlib cimport abort, calloc, free, qsort, realloc
 from libc.string cimport memset
+from simcore.engine.calendar cimport Handler
 
 cdef enum:
     PER_BUCKET = 4              # events that a bucket shall have when its turn comes
@@ -9,7 +10,7 @@ cdef enum:
     FEWEST_BUCKETS = 256
     MOST_BUCKETS = 1 << 17
     INSERTION = 24              # longer buckets are left to qsort
-    CACHED = 512                # pending events whose handlers the cache keeps anyhow
+    CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
 cdef extern from *:
     int ctz "__builtin_ctzll"(unsigned long long x) nogil
@@ -39,7 +40,7 @@ cdef void free_buckets(EventQueue* q) noexcept nogil:
     q.occupied = NULL
 
 
-cdef double queue_first(EventQueue* q) noexcept nogil:
+cdef double queue_first(EventQueue* q) noexcept:
     """Time of the earliest event, infinity if there is none."""
     cdef double first = q.heap[0].time if q.n_heap else INFINITY
     if q.near.n == 0 and q.waiting:
@@ -116,7 +117,7 @@ cdef void sort(Bucket* b) noexcept nogil:
         b.event[j] = e
 
 
-cdef bint next_bucket(EventQueue* q) noexcept nogil:
+cdef bint next_bucket(EventQueue* q) noexcept:
     """Make the next bucket that has events the current one; False if an event of the heap lies in one before it."""
     cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask)
     cdef uint64_t number
@@ -145,11 +146,16 @@ cdef inline uint32_t occupied_from(const EventQueue* q, uint32_t at) noexcept no
     return word << 6 | ctz(bits)
 
 
-cdef void look_ahead(const EventQueue* q) noexcept nogil:
-    """Ask for what the next bucket's events will touch, and for the events of the one after it."""
+cdef void look_ahead(const EventQueue* q) noexcept:
+    """Where thousands of events are pending, what they touch is cold. Three steps, a bucket each, before an event's turn: ask for
+    the event, for its handler, and let the handler ask for the rest.
+    """
     cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask), i
-    cdef const Bucket* b = &q.buckets[at]
+    cdef const Bucket* b = &q.near
     cdef const Event* e
+    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
+        (<Handler>b.event[b.n - 1 - i].handler).prepare()
+    b = &q.buckets[at]
     for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
         e = &b.event[i]
         prefetch(e.handler)

@@ -9,6 +9,10 @@ import ipaddress
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
+
+cdef extern from "Python.h":
+    void* PyList_GET_ITEM(list values, Py_ssize_t i)      # borrowed
+
 from libc.string cimport memcmp, memcpy, memset
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
@@ -31,7 +35,7 @@ from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCA
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
 from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
-from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, Way, WayCache
+from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, WayCache
 
 cdef enum:                          # neighbour states (RFC 4861 names)
     N_INCOMPLETE = 1
@@ -1074,6 +1078,23 @@ cdef class Namespace(Device):
         put16(ip + 4, self.ip_id)
         f.born = self.calendar.now
         return f
+
+    cdef void prepare_output(self, uint32_t src, uint32_t dst) noexcept:
+        """Ask for what a packet between these addresses will touch on its way out of here."""
+        cdef KnownWay* k = self.ways.place(<uint64_t>src << 32 | dst, FROM_HERE)
+        cdef void* out
+        cdef int i
+        if k.where != FROM_HERE or k.way.oif < 0:
+            return
+        prefetch(k.way.neighbour)
+        out = PyList_GET_ITEM(self.interfaces, k.way.oif)
+        prefetch(<char*>out + 64)
+        prefetch(<char*>out + 128)
+        i = (<Interface>out).port
+        if i >= 0:
+            out = PyList_GET_ITEM(self.ports, i)
+            for i in range(4):
+                prefetch(<char*>out + 64 * i)
 
     cdef void local_out(self, Frame* f, const Packet* cause=NULL) noexcept:
         """A packet that this host sends: OUTPUT, routing, POSTROUTING. `cause`: what an ICMP error is about."""

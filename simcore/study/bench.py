@@ -9,6 +9,7 @@ from simcore.docker.host import DockerHost, Internet, LinkParameters
 from simcore.docker.ipam import mac_of
 from simcore.engine import Environment, Streams
 from simcore.net.link import Link, plug
+from simcore.study.garbage import frozen
 from simcore.traffic.frames import Reflector
 from simcore.traffic.udp import UdpSink, UdpSource
 from simcore.transport import TcpListener, TcpSocket
@@ -68,9 +69,10 @@ def wan_udp(containers: int = 8, duration: float = 10.0, seed: int = 1, engine: 
     sources = [UdpSource(c.namespace, SERVER, 9, 5000, RATE / containers, 1000, streams[f"source/{i}"], stop=duration)
                for i, c in enumerate(host.containers.values())]
     wan = internet.links["router/eth1"]
-    began = time.perf_counter()
-    env.run(until=duration + 1.0)
-    wall = time.perf_counter() - began
+    with frozen():
+        began = time.perf_counter()
+        env.run(until=duration + 1.0)
+        wall = time.perf_counter() - began
     dropped = sum(s.sent for s in sources) - sink.packets
     packets = sink.packets + dropped
     return {"workload": "wan-udp", "engine": engine, "containers": containers, "duration_s": duration, "wall_s": wall,
@@ -91,9 +93,10 @@ def calendar(links: int = 1000, events: int = 2_000_000, seed: int = 1) -> dict[
         mirror.start(port)
     env.run(until=2e-3)                 # every link's ring and every frame has been touched
     before = env.calendar.executed
-    began = time.perf_counter()
-    env.run(until=2e-3 + events / links * 1e-3)
-    wall = time.perf_counter() - began
+    with frozen():
+        began = time.perf_counter()
+        env.run(until=2e-3 + events / links * 1e-3)
+        wall = time.perf_counter() - began
     done = env.calendar.executed - before
     return {"workload": "calendar", "links": links, "events": done, "wall_s": wall, "ns_per_event": wall * 1e9 / done,
             "peak_memory_bytes": _memory()}
@@ -134,12 +137,13 @@ def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: 
     for i, c in enumerate(host.containers.values()):
         env.process(upload(c.namespace, float(starts[i])))
     wan = internet.links["router/eth1"]
-    began = time.perf_counter()
-    if uncounted:
-        env.run(until=uncounted)
-    before = [s.bytes_in for s in received], wan.dropped, wan.packets, wan.queue_seconds
-    env.run(until=duration)
-    wall = time.perf_counter() - began
+    with frozen():
+        began = time.perf_counter()
+        if uncounted:
+            env.run(until=uncounted)
+        before = [s.bytes_in for s in received], wan.dropped, wan.packets, wan.queue_seconds
+        env.run(until=duration)
+        wall = time.perf_counter() - began
     segments = sum(s.bytes_in for s in received) / SEGMENT
     counted = duration - uncounted
     flows = [s.bytes_in - b for s, b in zip(received, before[0] or [0] * len(received), strict=True)]

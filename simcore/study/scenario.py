@@ -27,6 +27,7 @@ from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace, known_sysctl
+from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
 from simcore.traffic import http, trace
 from simcore.traffic.distributions import Distribution
@@ -377,7 +378,7 @@ class World:
         if limit is None and self.sampler is not None:
             raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
         try:
-            with stop_between_events(self.env), Progress(self.env, limit) if progress else nullcontext():
+            with frozen(), stop_between_events(self.env), Progress(self.env, limit) if progress else nullcontext():
                 self.env.run(until=limit)
         except KeyboardInterrupt:
             self.partial = True

@@ -7,6 +7,7 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
+from natfast.table cimport prefetch
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free
@@ -118,6 +119,11 @@ cdef class UdpSource(Datagrams):
             self.until = at + <double>self.on.sample(self.pauses, 1)[0]
             at += over
         return at
+
+    cdef void prepare(self) noexcept:
+        if self.draws is not None:
+            prefetch(self.draws.e + self.draws.at_e)
+        self.ns.prepare_output(self.src, self.dst)
 
     cdef void fire(self, uint64_t token) noexcept:
         if self.ns.calendar.now >= self.stop:
