@@ -115,12 +115,14 @@ def _fill_checksums(f: NDArray[np.uint8], udp: NDArray[np.bool_], total: int) ->
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Without Python's garbage collector, which would stop the world for what is none of its business."""
+    was_on = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()
 
 
 def _run(nat: Netfilter | Shards, t: Traffic, iif: str, oif: str, now: float, batch: int) -> float:
@@ -151,9 +153,9 @@ def _pick(rng: np.random.Generator, flows: int, n: int, pattern: str) -> NDArray
     return np.asarray(rng.permutation(flows)[np.minimum(ranks, flows - 1)], np.int64)
 
 
-def _ipv4(src: int, dst: int, protocol: int, l4: bytes, offset: int = 0, ttl: int = 64) -> bytes:
+def _ipv4(src: int, dst: int, protocol: int, l4: bytes, offset: int = 0) -> bytes:
     """One frame; `offset` is the field of flags and fragment offset."""
-    head = bytearray(struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(l4), 7, offset, ttl, protocol, 0, src, dst))
+    head = bytearray(struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(l4), 7, offset, 64, protocol, 0, src, dst))
     head[10:12] = internet_checksum(bytes(head)).to_bytes(2, "big")
     return bytes(12) + b"\x08\x00" + bytes(head) + l4
 

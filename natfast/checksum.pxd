@@ -6,6 +6,7 @@ mind the byte order. Which of the two zeros (0x0000, 0xffff) comes out is part o
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from natfast.headers cimport be16, ntohs, put16
+from natfast.wide cimport add1, fold1, last_bytes, load32, load64, sums_to_ffff
 
 
 cdef extern from "dispatch.h" nogil:
@@ -14,12 +15,26 @@ cdef extern from "dispatch.h" nogil:
 
 cdef inline uint16_t fold(uint64_t s) noexcept nogil:
     """One's complement sum folded to 16 bits; 0 only if every addend was 0."""
-    cdef uint32_t x
-    s = (s & 0xFFFFFFFFU) + (s >> 32)
-    s = (s & 0xFFFFFFFFU) + (s >> 32)
-    x = <uint32_t>s
-    # both halves added with the carry coming round, in one subtraction
-    return <uint16_t>~((~x - ((x << 16) | (x >> 16))) >> 16)
+    return <uint16_t>fold1(s)
+
+
+cdef inline uint64_t sum_span(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Sum of `n` >= 8 bytes as the machine's own words, in 64 bits whose carry has come round; the odd last byte is padded."""
+    cdef uint64_t s = 0
+    cdef uint32_t words
+    if n >= 128:
+        words = (n >> 3) << 1
+        s = natfast_sum_words(p, words)
+        p += 4 * <size_t>words
+        n &= 7
+    else:
+        while True:
+            s = add1(s, load64(p))
+            p += 8
+            n -= 8
+            if n < 8:
+                break
+    return add1(s, last_bytes(p + n, n))
 
 
 cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
@@ -27,20 +42,12 @@ cdef inline uint64_t sum_native(const uint8_t* p, uint32_t n) noexcept nogil:
 
     Folded, it is the sum of big-endian words with its two bytes swapped (RFC 1071 section 2 B).
     """
-    cdef uint64_t s = 0, q
+    cdef uint64_t s = 0
     cdef uint32_t w
     cdef uint16_t h
-    if n >= 128:
-        s = natfast_sum_words(p, n >> 2)
-        p += n & ~<uint32_t>3
-        n &= 3
-    while n >= 8:
-        memcpy(&q, p, 8)
-        s += q
-        s += s < q                          # the carry comes round
-        p += 8
-        n -= 8
-    s = (s & 0xFFFFFFFFU) + (s >> 32)
+    if n >= 8:
+        s = sum_span(p, n)
+        return (s & 0xFFFFFFFFU) + (s >> 32)
     if n & 4:
         memcpy(&w, p, 4)
         s += w
@@ -106,11 +113,9 @@ cdef inline uint16_t decrease_ttl(uint16_t check) noexcept nogil:
 
 
 cdef inline bint ip_checksum_ok(const uint8_t* ip, uint32_t ihl) noexcept nogil:
-    cdef uint32_t w[5]
     if ihl != 20:
         return fold(sum_bytes(ip, ihl)) == 0xFFFF
-    memcpy(w, ip, 20)
-    return fold(<uint64_t>w[0] + w[1] + w[2] + w[3] + w[4]) == 0xFFFF
+    return sums_to_ffff(add1(add1(load64(ip), load64(ip + 8)), load32(ip + 16)))
 
 
 cdef inline uint64_t pseudo_sum(const uint8_t* ip, uint32_t protocol, uint32_t length) noexcept nogil:

@@ -8,15 +8,15 @@ Sums are of the machine's own words here, and the checksum fields are read and w
 arithmetic does not mind the byte order (RFC 1071 section 2 B), nor in which order what changes is added (RFC 1624).
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.checksum cimport natfast_sum_words
-from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total
+from natfast.checksum cimport fold, ip_checksum_ok, sum_span
+from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total, ntohl, ntohs, put32
 from natfast.state cimport Conntrack, count_packet
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
-from natfast.wide cimport (add1, fold1, join8, join16, last_bytes, load16, load32, load64, put32, put64, rotate16, rotate32, store16, sub1,
-                           sums_to_ffff, swap16, swap32, swap64)
+from natfast.wide cimport (add1, join8, join16, load16, load32, load64, put64, rotate16, rotate32, store16, sub1, sums_to_ffff,
+                           swap64)
 
 cdef enum:
     ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
@@ -33,29 +33,10 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
     total = ip_total(ip)
     protocol = ip[9]
     # one branch for all: which protocol it is cannot be foretold
-    if ((load16(frame + 12) == swap16(0x0800)) & (ip[0] == 0x45) & (load16(ip + 6) & swap16(0x3FFF) == 0) & (total >= 28)
+    if ((load16(frame + 12) == ntohs(0x0800)) & (ip[0] == 0x45) & (load16(ip + 6) & ntohs(0x3FFF) == 0) & (total >= 28)
             & (total <= length - ETH_HLEN) & ((protocol == IPPROTO_TCP) | (protocol == IPPROTO_UDP))):
         m0[0] = rotate32(swap64(load64(ip + 12)))
-        m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(swap32(load32(ip + 20)))
-
-
-cdef inline uint64_t sum_span(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Sum of `n` >= 8 bytes as the machine's own words, the odd last byte padded with zero."""
-    cdef uint64_t s = 0
-    cdef uint32_t words
-    if n >= 128:
-        words = (n >> 3) << 1
-        s = natfast_sum_words(p, words)
-        p += 4 * <size_t>words
-        n &= 7
-    else:
-        while True:
-            s = add1(s, load64(p))
-            p += 8
-            n -= 8
-            if n < 8:
-                break
-    return add1(s, last_bytes(p + n, n))
+        m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(ntohl(load32(ip + 20)))
 
 
 cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, bint bare) noexcept nogil:
@@ -82,19 +63,19 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
             | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED) & ~may)
             | (~((c.now - e.expires) & (1 - <uint32_t>ip[8])) >> 31)):
         return 0
-    if not bare and not sums_to_ffff(add1(add1(load64(ip), load64(ip + 8)), load32(ip + 16))):
+    if not bare and not ip_checksum_ok(ip, 20):
         return 0
     # the addresses of the pseudo header stand right before the transport's; `n` is the total that stands at ip + 2, less 20
     sound = bare or not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
-                                                       <uint64_t>load16(ip + 2) + swap16(<uint16_t>protocol) + swap16(0xFFFF - 20)))
+                                                       <uint64_t>load16(ip + 2) + ntohs(<uint16_t>protocol) + ntohs(0xFFFF - 20)))
     if protocol == IPPROTO_TCP:
         check_at = l4 + 16
-        if (not sound or n < 20 or load16(l4 + 12) & swap16(0xFF & ~TCP_PSH) != swap16(TCP_ACK)
+        if (not sound or n < 20 or load16(l4 + 12) & ntohs(0xFF & ~TCP_PSH) != ntohs(TCP_ACK)
                 or not tcp_plain_ack(c, e, dir, l4, n)):
             return 0
     else:
         check_at = l4 + 6
-        check = swap16(load16(l4 + 4))
+        check = ntohs(load16(l4 + 4))
         if not sound and load16(check_at) != 0 or check < 8 or check > n:
             return 0
         udp_refresh(c, e)
@@ -104,12 +85,12 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     addresses = first_word(back)
     ports = ports_word(back)
     change = sub1(load64(ip + 12), swap64(addresses))
-    check = fold1(add1(change, <uint64_t>load16(ip + 10) + swap16(0x0100)))
+    check = fold(add1(change, <uint64_t>load16(ip + 10) + ntohs(0x0100)))
     store16(ip + 10, <uint16_t>(check if check != 0xFFFF else 0))
     ip[8] -= 1
     check = load16(check_at)
     if (e.status & IPS_NAT_MASK != 0) & ((check != 0) | (protocol == IPPROTO_TCP)):
-        check = fold1(add1(add1(change, sub1(load32(l4), swap32(ports))), check))
+        check = fold(add1(add1(change, sub1(load32(l4), ntohl(ports))), check))
         # of the two zeros UDP takes one, all else the other
         check = check if check != 0xFFFF else 0
         store16(check_at, <uint16_t>(check if (check != 0) | (protocol != IPPROTO_UDP) else 0xFFFF))

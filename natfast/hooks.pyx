@@ -3,30 +3,30 @@ import ipaddress
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 cimport numpy as np
 import numpy
 
-from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum_ok, transport_ok
+from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport CT_DROP, kill, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
 from natfast.fastpath cimport forward_established, tuple_words
-from natfast.filter cimport (Address, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP, count_path, find_path, NF_REJECT, NF_STOLEN, Program, TABLE_FILTER,
-                             TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_ACK, TCP_PSH, be16, icmp_is_error, ip_dst,
-                              ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
+from natfast.filter cimport (CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
+                             count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+                              IPPROTO_UDPLITE, be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.log cimport log_free, log_lines
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
-from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, LOCAL_IN,
-                             LOCAL_OUT, POSTROUTING, PREROUTING, Packet)
+from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, LOCAL_IN, LOCAL_OUT, POSTROUTING,
+                             PREROUTING, Packet)
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release,
-                            table_free, table_init)
-from natfast.tuples cimport Half, Tuple, first_word, half_of_words, hash_half, invert, parse_tuple, second_word, siphash13
+from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
+                            IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release, table_free,
+                            table_init)
+from natfast.tuples cimport Half, Tuple, half_of_words, hash_half, invert, parse_tuple, siphash13
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -211,6 +211,16 @@ cdef void unusual_owner_words(const uint8_t* frame, uint32_t length, bint from_o
         t.h.sport = t.h.dport = 0
     m0[0] = endpoints(<uint64_t>t.h.src << 16 | t.h.sport, <uint64_t>t.h.dst << 16 | t.h.dport, from_outside, to_outside)
     m1[0] = t.proto
+
+
+cdef object times_of(object now, Py_ssize_t n, str what):
+    """A time for each of `n`, or None if one number is for all."""
+    if type(now) is float or type(now) is int or numpy.ndim(now) == 0:
+        return None
+    times = numpy.ascontiguousarray(now, numpy.float64)
+    if times.shape[0] != n:
+        raise ValueError(f"now has {times.shape[0]} entries for {n} {what}")
+    return times
 
 
 COLUMN_TYPES = {"src": numpy.uint32, "dst": numpy.uint32, "sport": numpy.uint16, "dport": numpy.uint16, "proto": numpy.uint8,
@@ -609,14 +619,9 @@ cdef class Netfilter:
                 raise ValueError("macs: expected two strings of 6 bytes")
             addresses = bytes(macs[0]) + bytes(macs[1])
             header = <const uint8_t*><const char*>addresses
-        if type(now) is float or type(now) is int:
+        times = times_of(now, count, "frames")
+        if times is None:
             at = now
-        elif numpy.ndim(now) == 0:
-            at = float(now)
-        else:
-            times = numpy.ascontiguousarray(now, numpy.float64)
-            if times.shape[0] != count:
-                raise ValueError(f"now has {times.shape[0]} entries for {count} frames")
         if np.PyArray_DIM(lengths, 0) != count:
             raise ValueError(f"lengths has {np.PyArray_DIM(lengths, 0)} entries for {count} frames")
         if longest(n, count) > stride:
@@ -743,12 +748,9 @@ cdef class Netfilter:
                 raise ValueError(f"columns: {name} is not one of {', '.join(COLUMN_TYPES)}")
             held[name] = column(name, columns[name], len(columns["src"]))
         n = len(held["src"])
-        if numpy.ndim(now) == 0:
-            at = float(now)
-        else:
-            times = numpy.ascontiguousarray(now, numpy.float64)
-            if times.shape[0] != n:
-                raise ValueError(f"now has {times.shape[0]} entries for {n} packets")
+        times = times_of(now, n, "packets")
+        if times is None:
+            at = now
         out = {"verdict": numpy.empty(n, numpy.uint8), "src": numpy.empty(n, numpy.uint32), "dst": numpy.empty(n, numpy.uint32),
                "sport": numpy.empty(n, numpy.uint16), "dport": numpy.empty(n, numpy.uint16)}
         c.src = <const uint32_t*>pointer(held, "src")

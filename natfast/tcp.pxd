@@ -1,6 +1,6 @@
 """TCP connection tracking: the state table and window tracking of Linux 6.18."""
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.headers cimport TCP_ACK, after, be16, be32, before
+from natfast.headers cimport TCP_ACK, after, be16, be32
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK

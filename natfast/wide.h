@@ -12,8 +12,6 @@ static inline void natfast_store16(void *p, uint16_t v) { memcpy(p, &v, 2); }
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 static inline uint64_t natfast_be64(uint64_t v) { return __builtin_bswap64(v); }
-static inline uint32_t natfast_be32(uint32_t v) { return __builtin_bswap32(v); }
-static inline uint16_t natfast_be16(uint16_t v) { return __builtin_bswap16(v); }
 static inline uint64_t natfast_join32(uint32_t first, uint32_t second) { return (uint64_t)second << 32 | first; }
 static inline uint32_t natfast_join16(uint16_t first, uint16_t second) { return (uint32_t)second << 16 | first; }
 static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (uint16_t)(second << 8 | first); }
@@ -24,8 +22,6 @@ static inline uint32_t natfast_pair16(const uint16_t *p) { return natfast_load32
 static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { return natfast_load64(end - 8) >> 1 >> (63 - 8 * n); }
 #else
 static inline uint64_t natfast_be64(uint64_t v) { return v; }
-static inline uint32_t natfast_be32(uint32_t v) { return v; }
-static inline uint16_t natfast_be16(uint16_t v) { return v; }
 static inline uint64_t natfast_join32(uint32_t first, uint32_t second) { return (uint64_t)first << 32 | second; }
 static inline uint32_t natfast_join16(uint16_t first, uint16_t second) { return (uint32_t)first << 16 | second; }
 static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (uint16_t)(first << 8 | second); }
@@ -34,7 +30,6 @@ static inline uint32_t natfast_pair16(const uint16_t *p) { return (uint32_t)p[1]
 static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { return n ? natfast_load64(end - 8) << (64 - 8 * n) : 0; }
 #endif
 static inline void natfast_put64(uint8_t *p, uint64_t v) { v = natfast_be64(v); memcpy(p, &v, 8); }
-static inline void natfast_put32(uint8_t *p, uint32_t v) { v = natfast_be32(v); memcpy(p, &v, 4); }
 static inline uint64_t natfast_rotate32(uint64_t v) { return v << 32 | v >> 32; }
 static inline uint32_t natfast_rotate16(uint32_t v) { return v << 16 | v >> 16; }
 

@@ -31,10 +31,6 @@ cdef class Calendar:
         return self.seq
 
     cdef inline void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
-        self.push_with(time, seq, handler, token, NULL)
-
-    cdef inline void push_with(self, double time, uint64_t seq, Handler handler, uint64_t token, const void* with_) noexcept:
-        """`push`, and memory that the handler will want is fetched ahead of its turn."""
         cdef Event e
         if self.simpy_driven:
             self.push_simpy(time, seq, handler, token)
@@ -43,7 +39,6 @@ cdef class Calendar:
         e.seq = seq
         e.handler = <void*>handler
         e.token = token
-        e.with_ = with_
         queue_push(&self.queue, &e)
 
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept

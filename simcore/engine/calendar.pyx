@@ -4,7 +4,7 @@ import simpy
 from simpy.core import EmptySchedule, Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
-from simcore.engine.events cimport Event, queue_first, queue_free, queue_pop, queue_size
+from simcore.engine.events cimport Event, queue_first, queue_free, queue_init, queue_pop, queue_size
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -35,6 +35,7 @@ cdef class Calendar:
         self.environment = environment
         self.simpy_driven = simpy_driven
         self.now = now
+        queue_init(&self.queue)
 
     def __dealloc__(self):
         queue_free(&self.queue)

@@ -12,7 +12,6 @@ ctypedef struct Event:
     uint64_t seq
     void* handler               # borrowed: whoever schedules lives as long as the queue
     uint64_t token
-    const void* with_           # what the handler will read first, to be fetched ahead of it; may be NULL
 
 ctypedef struct Bucket:
     Event* event
@@ -35,9 +34,6 @@ ctypedef struct EventQueue:
     uint32_t until_tuned        # events to be taken before the width is looked at again
     double tuned_at             # s
 
-cdef extern from "simd.h" nogil:
-    void prefetch "natfast_prefetch"(const void* p)
-
 cdef enum:
     SHIFTS = 24                 # events that one moves to take its place among those of its bucket
 
@@ -46,6 +42,7 @@ cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
     return a.time < b.time or (a.time == b.time and a.seq < b.seq)
 
 
+cdef void queue_init(EventQueue* q) noexcept nogil
 cdef void grow(Bucket* b) noexcept nogil
 cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil
 cdef void heap_pop(EventQueue* q) noexcept nogil

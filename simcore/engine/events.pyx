@@ -1,6 +1,8 @@
 from libc.math cimport INFINITY
 from libc.stdlib cimport abort, calloc, free, qsort, realloc
 from libc.string cimport memset
+
+from simcore.engine.ahead cimport prefetch
 from simcore.engine.calendar cimport Handler
 
 cdef enum:
@@ -21,6 +23,11 @@ cdef void grow(Bucket* b) noexcept nogil:
     b.event = <Event*>realloc(b.event, b.room * sizeof(Event))
     if b.event == NULL:
         abort()
+
+
+cdef void queue_init(EventQueue* q) noexcept nogil:
+    memset(q, 0, sizeof(EventQueue))
+    q.until_tuned = TUNE_EVERY
 
 
 cdef void queue_free(EventQueue* q) noexcept nogil:
@@ -59,8 +66,6 @@ cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil:
         q.heap = <Event*>realloc(q.heap, q.heap_room * sizeof(Event))
         if q.heap == NULL:
             abort()
-        if q.until_tuned == 0:
-            q.until_tuned = TUNE_EVERY              # the very first event
     q.n_heap += 1
     while i > 0:
         parent = (i - 1) >> 2
@@ -162,8 +167,6 @@ cdef void look_ahead(const EventQueue* q) noexcept:
         prefetch(<const char*>e.handler + 64)
         prefetch(<const char*>e.handler + 128)
         prefetch(<const char*>e.handler + 192)
-        prefetch(e.with_)
-        prefetch(<const char*>e.with_ + 64)
     b = &q.buckets[occupied_from(q, (at + 1) & q.mask)]
     i = 0
     while i < b.n * sizeof(Event) and i < 2 * PER_BUCKET * sizeof(Event):
@@ -200,8 +203,7 @@ cdef void rebuild(EventQueue* q, double now, double per_second, uint32_t buckets
     """Put every event anew where other buckets want it."""
     cdef EventQueue old = q[0]
     cdef uint32_t i, j
-    memset(q, 0, sizeof(EventQueue))
-    q.until_tuned = old.until_tuned
+    queue_init(q)
     q.tuned_at = old.tuned_at
     q.per_second = per_second
     if per_second:

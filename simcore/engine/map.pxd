@@ -1,4 +1,4 @@
-"""A hash map from 64-bit keys to 64-bit values: neighbours, FDB, sockets, route cache."""
+"""A hash map from 64-bit keys to 64-bit values: neighbours, FDB, sockets."""
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 

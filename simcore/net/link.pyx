@@ -1,7 +1,7 @@
 from libc.stdlib cimport abort, calloc, free, realloc
 from libc.math cimport INFINITY
 
-from natfast.table cimport prefetch
+from simcore.engine.ahead cimport prefetch
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.net.device cimport Device, FrameRef, ref_of
 from simcore.net.device import Inbox
@@ -33,6 +33,12 @@ def link_process(Link link, inbox):
             link.accept(f, r.token)
         else:
             link.apply(item)
+
+
+cdef inline void prefetch_frame(const Frame* f) noexcept nogil:
+    prefetch(f)
+    prefetch(<const char*>f + 64)
+    prefetch(<const char*>f + 128)
 
 
 cdef class Link(Wire):
@@ -329,7 +335,7 @@ cdef class Link(Wire):
         s.seq = seq
         s.frame = f
         if self.tail == self.head:
-            self.calendar.push_with(arrive, seq, self, ARRIVAL | self.epoch << 2, f)
+            self.calendar.push(arrive, seq, self, ARRIVAL | self.epoch << 2)
         elif arrive < self.ring[(self.tail - 1) & self.mask].arrive:
             s.arrive = self.ring[(self.tail - 1) & self.mask].arrive    # the latency was shortened meanwhile
         self.tail += 1
@@ -349,6 +355,10 @@ cdef class Link(Wire):
         self.ring = ring
         self.mask = 2 * old - 1
 
+    cdef void prepare(self) noexcept:
+        if self.head != self.tail:
+            prefetch_frame(self.ring[self.head & self.mask].frame)
+
     cdef void fire(self, uint64_t token) noexcept:
         cdef Slot* s
         cdef Frame* f
@@ -358,16 +368,13 @@ cdef class Link(Wire):
         if kind == ARRIVAL:
             f = self.ring[self.head & self.mask].frame
             self.head += 1
-            s = &self.ring[(self.head + 1) & self.mask]
             if self.tail - self.head > 1:           # whoever arrives next but one
-                prefetch(s.frame)
-                prefetch(<const char*>s.frame + 64)
-                prefetch(<const char*>s.frame + 128)
+                prefetch_frame(self.ring[(self.head + 1) & self.mask].frame)
             if <int>(self.waiting - self.head) < 0:
                 self.waiting = self.head
             if self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
-                self.calendar.push_with(s.arrive, s.seq, self, ARRIVAL | self.epoch << 2, s.frame)
+                self.calendar.push(s.arrive, s.seq, self, ARRIVAL | self.epoch << 2)
             self.sink.deliver(f, self.sink_port)
         elif kind == FLOWN:
             place = <uint32_t>(token >> 32)

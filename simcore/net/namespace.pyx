@@ -23,11 +23,11 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, 
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter
-from natfast.table cimport prefetch
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
+from simcore.engine.ahead cimport prefetch
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
@@ -301,7 +301,6 @@ cdef class Namespace(Device):
         self.host.address[self.host.n].mask = int(a.network.netmask)
         self.host.address[self.host.n].interface = dev.index
         self.host.n += 1
-        self.ways.clear()
         if self.netfilter is not None:
             self.netfilter.set_addresses(name, dev.addresses)
         if a.network.prefixlen < 32:
@@ -312,7 +311,7 @@ cdef class Namespace(Device):
             r.interface = dev.index
             r.source = int(a.ip)
             self.routes.add(r)
-            self.ways.clear()
+        self.ways.clear()
 
     def add_route(self, str to, str dev, via=None, int metric=0):
         """Add a route: `to` is `default` or a network; `via` the next hop, None if on link."""

@@ -1,6 +1,5 @@
 """The routing table: longest prefix match."""
-from libc.stdint cimport uint32_t, uint64_t
-from simcore.engine.map cimport U64Map
+from libc.stdint cimport uint32_t
 
 ctypedef struct Route:
     uint32_t network
@@ -14,6 +13,5 @@ cdef class RouteTable:
     cdef Route* routes
     cdef int n
     cdef int room
-    cdef U64Map cache
     cdef void add(self, Route r) noexcept
     cdef int lookup(self, uint32_t dst) noexcept

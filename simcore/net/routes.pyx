@@ -5,9 +5,6 @@ from libc.string cimport memmove
 cdef class RouteTable:
     """Routes, the most specific first; at equal length the lower metric, then the older one."""
 
-    def __cinit__(self):
-        self.cache = U64Map()
-
     def __dealloc__(self):
         free(self.routes)
 
@@ -24,20 +21,11 @@ cdef class RouteTable:
         memmove(&self.routes[i + 1], &self.routes[i], (self.n - i) * sizeof(Route))
         self.routes[i] = r
         self.n += 1
-        self.cache.clear()
 
     cdef int lookup(self, uint32_t dst) noexcept:
         """Index of the route to `dst`, -1 if there is none."""
-        cdef uint64_t found
         cdef int i
-        if self.cache.get(dst, &found):
-            return <int>found - 1
         for i in range(self.n):
             if (dst & self.routes[i].mask) == self.routes[i].network:
-                break
-        else:
-            i = -1
-        if self.cache.count > 65536:
-            self.cache.clear()
-        self.cache.put(dst, <uint64_t>(i + 1))
-        return i
+                return i
+        return -1

@@ -1,0 +1,4 @@
+"""Memory asked for ahead of its use."""
+
+cdef extern from "simd.h" nogil:
+    void prefetch "natfast_prefetch"(const void* p)
