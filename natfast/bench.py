@@ -339,7 +339,8 @@ def bench(flows: int, frames: int = 1 << 20, batch: int | None = None, size: int
         has sorted for the workers (threads > 1); full_ratio (the time of a
         packet at 90 % of nf_conntrack_max over that at half); worst_call_us of any batch while the table grows; and RFC
         9693's metrics:
-        connections_per_s (three-way handshakes and first UDP packets answered), teardowns_per_s (TCP, four segments),
+        connections_per_s (three-way handshakes and first UDP packets answered), teardown_ns and teardowns_per_s (the whole
+        table deleted from outside, as by `conntrack -D`), closed_ns (a TCP connection's last three segments together),
         flows_per_gib (capacity).
     """
     with _undisturbed():
@@ -374,11 +375,15 @@ def _bench(flows: int, frames: int, batch: int, size: int, seed: int, threads: i
         given = _columns(_frames(_pick(np.random.default_rng(seed), flows, 1 << 17, pattern), "ack", 64))
         columns = min(_timed(lambda: nat.forward_columns(given, "docker0", "eth0", 1001.0)) for _ in range(REPEATS)) * 1e9 / (1 << 17)
     tcp = np.arange(flows)[np.arange(flows) % 4 != 0]
-    teardown = sum(lab.stage(stage, 1001.0, tcp) for stage in ("fin", "finack", "lastack"))
+    closed = sum(lab.stage(stage, 1001.0, tcp) for stage in ("fin", "finack", "lastack"))
     live = len(nat)
     expire, gone = lab.expire(1e6)
     if gone != live:
         raise RuntimeError(f"{gone} of {live} flows expired")
+    lab.stage("syn", 1e6)
+    teardown = _timed(nat.delete_conntrack)
+    if len(nat):
+        raise RuntimeError(f"{len(nat)} of {flows} flows were not torn down")
     fresh = _Lab(flows, threads, seed, batch, size)
     worst = _worst_call(fresh.nat, _frames(np.arange(min(flows, 1 << 18)), "syn", size), "docker0", "eth0", 0.0, batch)
     for used_nat in (nat, fresh.nat):
@@ -388,8 +393,8 @@ def _bench(flows: int, frames: int, batch: int, size: int, seed: int, threads: i
             "insert_ns": insert * 1e9 / flows, "insert_cold_ns": cold * 1e9 / flows, "expire_ns": expire * 1e9 / max(gone, 1),
             "queues_ns": queues, "sweep_ns": swept * 1e9 / flows, "columns_ns": columns, "full_ratio": full_ratio,
             "bytes_per_flow": used / flows, "touch_ns": touch_ns(flows), "worst_call_us": worst * 1e6,
-            "connections_per_s": flows / setup, "teardown_ns": teardown * 1e9 / len(tcp) if len(tcp) else None,
-            "teardowns_per_s": len(tcp) / teardown if len(tcp) else None,
+            "connections_per_s": flows / setup, "closed_ns": closed * 1e9 / len(tcp) if len(tcp) else None,
+            "teardown_ns": teardown * 1e9 / flows, "teardowns_per_s": flows / teardown,
             "flows_per_gib": int((1 << 30) / (used / flows)), "frames": frames, "batch": batch, "frame_size": size,
             "threads": threads, "pattern": pattern, "mix": vars(mix)}
 

@@ -11,16 +11,20 @@ from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_I
 from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
                             expired, random32)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, prefetch, table_prefetch, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, source_of, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
                             table_alloc, table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
                                udp_packet, udplite_packet)
-from natfast.tuples cimport Half, Tuple, half_equal, invert, parse_tuple
+from natfast.memo cimport remember
+from natfast.siphash cimport siphash13_many
+from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
+
 
 
 cdef enum:
-    GATHER = 16
+    FAR = 1 << 30               # ms after which a block of no entries is looked at again
+    SWEEP = 4                   # entries looked at for expiry with each new one
 
 
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
@@ -39,45 +43,127 @@ cdef uint32_t find_live(Conntrack* c, const Half* h, uint32_t proto) noexcept no
     return ref
 
 
-cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
-    """Look at the next `budget` entries and delete those that have expired; returns how many.
+cdef inline void condemn(Conntrack* c, Doomed* d, uint32_t ei) noexcept nogil:
+    """`kill` one entry, soon; `execute` sees to the last ones."""
+    cdef Condemned* now = &d.half[d.filling]
+    cdef Entry* e = &c.table.entries[ei]
+    cdef uint32_t i = now.n
+    now.entry[i] = ei
+    now.m0[TUPLES * i] = first_word(&e.tuple[0])
+    now.m1[TUPLES * i] = second_word(&e.tuple[0], e.proto)
+    now.m0[TUPLES * i + 1] = first_word(&e.tuple[1])
+    now.m1[TUPLES * i + 1] = second_word(&e.tuple[1], e.proto)
+    now.m0[TUPLES * i + 2] = e.tuple[0].src
+    now.m1[TUPLES * i + 2] = source_word(e.tuple[0].sport, e.proto)
+    if e.status & IPS_SRC_NAT_DONE:
+        prefetch(&c.table.entries[e.src_prev])
+        prefetch(&c.table.entries[e.src_next])
+    now.n += 1
+    d.count += 1
+    if now.n == GATHER:
+        change_halves(c, d)
 
-    What is to be deleted is gathered first, and the buckets and chains that it hangs in are asked for together.
-    """
+
+cdef void change_halves(Conntrack* c, Doomed* d) noexcept nogil:
+    """Hash what one half has gathered and ask for all that it hangs in; the other half has arrived, and goes."""
+    cdef Condemned* now = &d.half[d.filling]
     cdef Table* t = &c.table
+    cdef uint32_t i, k
+    siphash13_many(now.m0, now.m1, now.hash, TUPLES * now.n, t.k0, t.k1)
+    for i in range(now.n):
+        prefetch(bucket_of(t, now.hash[TUPLES * i]))
+        prefetch(bucket_of(t, now.hash[TUPLES * i + 1]))
+        prefetch(source_of(t, now.hash[TUPLES * i + 2]))
+    d.filling ^= 1
+    now = &d.half[d.filling]
+    for i in range(now.n):
+        for k in range(TUPLES * i, TUPLES * i + TUPLES):
+            remember(&t.memo, now.m0[k], now.m1[k], now.hash[k])
+        kill(c, now.entry[i])
+    now.n = 0
+
+
+cdef uint32_t execute(Conntrack* c, Doomed* d) noexcept nogil:
+    """What is condemned and still there goes; returns how many went since the last time."""
+    cdef uint32_t n = d.count
+    if n:
+        change_halves(c, d)
+        change_halves(c, d)
+    d.count = 0
+    return n
+
+
+cdef void sweep_block(Conntrack* c, Doomed* doomed, uint32_t block) noexcept nogil:
+    """Condemn what has expired of a block, and find out when to look at it again."""
+    cdef Table* t = &c.table
+    cdef uint32_t first = block << BLOCK_BITS, last = min(first + BLOCK, t.fresh), i
+    cdef uint32_t soonest = c.now + FAR
     cdef Entry* e
-    cdef uint32_t gone[GATHER]
-    cdef uint32_t n = 0, gathered = 0, i
-    for i in range(budget):
-        if t.sweep >= t.fresh:
-            n += kill_all(c, gone, gathered)        # none is gathered twice
-            gathered = 0
-            t.sweep = 1
-            if t.fresh == 1:
-                break
-        e = &t.entries[t.sweep]
+    for i in range(first if first else 1, last):
+        e = &t.entries[i]
         prefetch(e + 24)
-        if (e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and expired(e, c.now):
-            table_prefetch(t, &e.tuple[0], &e.tuple[1], e.proto)
-            if e.status & IPS_SRC_NAT_DONE:
-                prefetch(&t.entries[e.src_prev])
-                prefetch(&t.entries[e.src_next])
-            gone[gathered] = t.sweep
-            gathered += 1
-            if gathered == GATHER:
-                n += kill_all(c, gone, gathered)
-                gathered = 0
+        if (e.status & (IPS_CONFIRMED | IPS_DYING)) != IPS_CONFIRMED:
+            continue
+        if expired(e, c.now):
+            condemn(c, doomed, i)
+        elif <int>(e.expires - soonest) < 0:
+            soonest = e.expires
+    t.soonest[block] = soonest
+
+
+cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
+    """Look at the next `budget` entries, or so, and delete those that have expired; returns how many."""
+    cdef Table* t = &c.table
+    cdef Doomed doomed
+    cdef uint32_t n = 0
+    t.credit += budget
+    if t.credit < BLOCK:
+        return 0
+    doomed_init(&doomed)
+    while t.credit > 0:
+        if t.sweep << BLOCK_BITS >= t.fresh:
+            n += execute(c, &doomed)                # none is condemned twice
+            t.sweep = 0
+        t.credit -= 1
+        if <int>(t.soonest[t.sweep] - c.now) <= 0:
+            sweep_block(c, &doomed, t.sweep)
+            t.credit -= BLOCK - 1
         t.sweep += 1
-    n += kill_all(c, gone, gathered)
+    n += execute(c, &doomed)
     c.stats.expired += n
     return n
 
 
-cdef inline uint32_t kill_all(Conntrack* c, const uint32_t* gone, uint32_t n) noexcept nogil:
-    cdef uint32_t i
-    for i in range(n):
-        kill(c, gone[i])
+cdef uint32_t sweep_all(Conntrack* c) noexcept nogil:
+    """Delete all that has expired; returns how many."""
+    cdef Table* t = &c.table
+    cdef Doomed doomed
+    cdef uint32_t n, block
+    doomed_init(&doomed)
+    for block in range((t.fresh + BLOCK - 1) >> BLOCK_BITS):
+        if <int>(t.soonest[block] - c.now) <= 0:
+            sweep_block(c, &doomed, block)
+    n = execute(c, &doomed)
+    c.stats.expired += n
+    c.swept = c.now
     return n
+
+
+cdef uint32_t delete_matching(Conntrack* c, const Wanted* w) noexcept nogil:
+    """Delete the confirmed entries whose original tuple has all that is wanted; returns how many."""
+    cdef Table* t = &c.table
+    cdef Entry* e
+    cdef Doomed doomed
+    cdef uint32_t i
+    doomed_init(&doomed)
+    for i in range(1, t.fresh):
+        e = &t.entries[i]
+        prefetch(e + 24)
+        if ((e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and (w.protocol < 0 or e.proto == w.protocol)
+                and (w.src < 0 or e.tuple[0].src == w.src) and (w.dst < 0 or e.tuple[0].dst == w.dst)
+                and (w.sport < 0 or e.tuple[0].sport == w.sport) and (w.dport < 0 or e.tuple[0].dport == w.dport)):
+            condemn(c, &doomed, i)
+    return execute(c, &doomed)
 
 
 cdef bint early_drop(Conntrack* c) noexcept nogil:
@@ -111,6 +197,15 @@ cdef bint early_drop(Conntrack* c) noexcept nogil:
         if seen >= most:
             return False
     return False
+
+
+cdef bint has_room(Conntrack* c) noexcept nogil:
+    """May a connection be added? A full table is rid of what has expired, then of one unassured entry."""
+    if c.sysctl.max == 0 or c.table.count < c.sysctl.max:
+        return True
+    if c.swept != c.now and sweep_all(c) != 0:
+        return True
+    return early_drop(c)
 
 
 cdef void table_full(Conntrack* c, const Packet* p) noexcept nogil:
@@ -213,8 +308,9 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             if not invert(&t, &reply):
                 c.stats.invalid += 1
                 return CT_ACCEPT
+            sweep(c, SWEEP)
             ei = 0
-            if c.sysctl.max == 0 or c.table.count < c.sysctl.max or early_drop(c):
+            if has_room(c):
                 ei = table_alloc(&c.table)
             if ei == 0:
                 table_full(c, p)
@@ -274,7 +370,7 @@ cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil
     if find_live(c, &mine.tuple[1], mine.proto) != 0:
         return False
     mine.status |= IPS_FIXED_TIMEOUT | IPS_NAT_CLASH
-    mine.expires = c.now + 1000
+    set_expiry(&c.table, mine, c.now + 1000)
     table_insert(&c.table, p.ct)
     return True
 

@@ -8,6 +8,7 @@ from natfast.table cimport Bucket
 cdef enum:
     GROUP = 8                   # frames of a batch that go through each stage together
     AHEAD = 4                   # groups under way
+    EXPECTED = 2                # hashes that a new connection will need besides its first packet's: its answer's, its source's
     PATHS = 64
 
 # What a batch finds out about a group of frames before their turn.
@@ -19,6 +20,11 @@ ctypedef struct Ahead:
     Bucket* bucket[GROUP]
     size_t row[GROUP]              # of the batch
     uint32_t count
+    uint32_t n_new
+    uint8_t is_new[GROUP]          # those of the group whose tuple nothing is known of
+    uint64_t new0[EXPECTED * GROUP]
+    uint64_t new1[EXPECTED * GROUP]
+    uint64_t new_hash[EXPECTED * GROUP]
 
 cdef class Skb:
     cdef bytearray data

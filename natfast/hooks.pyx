@@ -3,7 +3,7 @@ import ipaddress
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 cimport numpy as np
@@ -11,7 +11,7 @@ import numpy
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
-from natfast.conntrack cimport CT_DROP, kill, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, track
+from natfast.conntrack cimport CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, sweep_all, track
 from natfast.fastpath cimport forward_established, tuple_words
 from natfast.filter cimport (CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -24,9 +24,11 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
-                            IPS_NAT_MASK, IPS_SEEN_REPLY, table_prefetch, table_bytes, table_clear, table_release, table_free,
+                            IPS_NAT_MASK, IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_release, table_free,
                             table_init)
-from natfast.tuples cimport Half, Tuple, half_of_words, hash_half, invert, parse_tuple, siphash13
+from natfast.memo cimport remember
+from natfast.siphash cimport siphash13, siphash13_many
+from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.rules import Rules
@@ -34,9 +36,6 @@ from natfast.tcp import STATES as TCP_STATES
 from natfast.trackers import SCTP_STATES
 
 np.import_array()
-
-cdef extern from "siphash_many.h" nogil:
-    void natfast_siphash_many(const uint64_t* m0, const uint64_t* m1, uint64_t* out, size_t n, uint64_t k0, uint64_t k1)
 
 DROP = NF_DROP
 ACCEPT = NF_ACCEPT
@@ -84,17 +83,46 @@ cdef str entry_text(const Entry* e, uint32_t now):
     return " ".join(w)
 
 
-cdef inline void expect_new(Conntrack* c, uint64_t m0, uint64_t m1) noexcept nogil:
-    """Nothing is known of this tuple: it may open a connection, translated as the last one was."""
-    cdef Half original, reply
-    half_of_words(m0, m1, &original)
-    reply.src = original.dst
-    reply.dst = c.masquerading_as
-    reply.sport = original.dport
-    reply.dport = original.sport
-    table_prefetch(&c.table, &original, &reply, <uint8_t>(m1 >> 32))
-    reply.dst = original.src                        # PREROUTING makes sure that the tuple is free untranslated
-    prefetch(bucket_of(&c.table, hash_half(&reply, <uint8_t>(m1 >> 32), c.table.k0, c.table.k1)))
+cdef void expect_new(Conntrack* c, Ahead* a) noexcept nogil:
+    """Nothing is known of some of these tuples: each may open a connection, translated as the last one was.
+
+    All that such a connection will be looked for and entered by is hashed together.
+    """
+    cdef Table* t = &c.table
+    cdef uint32_t i, k
+    cdef Half reply
+    cdef uint8_t proto
+    for i in range(a.n_new):
+        k = a.is_new[i]
+        proto = <uint8_t>(a.m1[k] >> 32)
+        reply.src = <uint32_t>(a.m0[k] >> 32)
+        reply.sport = <uint16_t>(a.m1[k] >> 16)
+        reply.dport = <uint16_t>a.m1[k]
+        reply.dst = c.masquerading_as
+        a.new0[EXPECTED * i] = first_word(&reply)
+        a.new1[EXPECTED * i] = second_word(&reply, proto)
+        a.new0[EXPECTED * i + 1] = <uint32_t>a.m0[k]
+        a.new1[EXPECTED * i + 1] = source_word(reply.dport, proto)
+    siphash13_many(a.new0, a.new1, a.new_hash, EXPECTED * a.n_new, t.k0, t.k1)
+
+
+cdef inline void fetch_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
+    """Ask for what the i-th new connection will be entered in: for one with each packet, as many at once would queue."""
+    prefetch(bucket_of(t, a.new_hash[EXPECTED * i]))
+    prefetch(source_of(t, a.new_hash[EXPECTED * i + 1]))
+
+
+cdef inline void fetch_neighbour(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
+    """Ask for the connection that a new one will be chained to by its source."""
+    prefetch(&t.entries[source_of(t, a.new_hash[EXPECTED * i + 1])[0]])
+
+
+cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
+    cdef uint32_t k = a.is_new[i]
+    t.memo.oldest = 0                               # always in the same places, which branches get used to
+    remember(&t.memo, a.m0[k], a.m1[k], a.hash[k])
+    for k in range(EXPECTED * i, EXPECTED * i + EXPECTED):
+        remember(&t.memo, a.new0[k], a.new1[k], a.new_hash[k])
 
 
 cdef inline bint settled(const Entry* e) noexcept nogil:
@@ -162,7 +190,7 @@ cdef void all_owners(const uint8_t* frames, size_t stride, const uint32_t* lengt
         count = n - at if n - at < OWNERS else OWNERS
         for i in range(count):
             owner_words(frames + (at + i) * stride, lengths[at + i], from_outside, to_outside, &m0[i], &m1[i])
-        natfast_siphash_many(m0, m1, hash, count, key, key)
+        siphash13_many(m0, m1, hash, count, key, key)
         for i in range(count):
             out[at + i] = <uint8_t>((hash[i] >> 32) * workers >> 32)
         at += count
@@ -469,10 +497,11 @@ cdef class Netfilter:
             row = rows[at + i] if rows != NULL else at + i
             ahead.row[i] = row
             tuple_words(frames + row * stride, lengths[row], &ahead.m0[i], &ahead.m1[i])
-        natfast_siphash_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
+        siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         for i in range(GROUP):
             ahead.ref[i] = 0
         ahead.count = n
+        ahead.n_new = 0
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -643,10 +672,11 @@ cdef class Netfilter:
         cdef Ahead ahead[AHEAD]
         cdef Ahead* fetch
         cdef Ahead* match
+        cdef Ahead* wait
         cdef Ahead* group
         cdef bint held = False
         cdef size_t groups = (count + GROUP - 1) // GROUP, g, row, later
-        cdef uint32_t k, n, ref, length, changed
+        cdef uint32_t k, n, ref, length, changed, opened
         cdef uint8_t* frame
         cdef Entry* e
         cdef Table* t = &self.c.table
@@ -658,18 +688,22 @@ cdef class Netfilter:
             self.clock(now)
         for k in range(AHEAD):
             ahead[k].count = 0
+            ahead[k].n_new = 0
         # Four groups are under way. While the frames of one are translated one by one, the entries of the next but one
         # are asked for, and the buckets of the one after it: memory always has something to do, and never too much.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
             fetch.count = 0
+            fetch.n_new = 0
             if g < groups:
                 self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
             match = &ahead[(g + AHEAD - 1) % AHEAD]
+            wait = &ahead[(g + 2) % AHEAD]
             group = &ahead[(g + 1) % AHEAD]
             n = group.count
             later = (g + 3) * GROUP
-            for k in range(max(n, max(match.count, fetch.count))):
+            opened = 0
+            for k in range(max(max(n, wait.n_new), max(match.count, fetch.count))):
                 if scattered and later + k < count:
                     prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
                 if k < fetch.count:
@@ -679,16 +713,24 @@ cdef class Netfilter:
                     ref = reference_in(match.bucket[k], match.hash[k])
                     match.ref[k] = ref
                     if ref == 0:
-                        expect_new(&self.c, match.m0[k], match.m1[k])
+                        match.is_new[match.n_new] = <uint8_t>k
+                        match.n_new += 1
                     e = &t.entries[ref >> 1]
                     prefetch(e)
                     prefetch(<char*>e + 64)
+                if k < wait.n_new:
+                    fetch_new(t, wait, k)
                 if k >= n:
                     continue
                 row = group.row[k]
                 frame = frames + row * stride
                 if times != NULL:
                     self.clock(times[row])
+                if opened < group.n_new and group.is_new[opened] == k:
+                    remember_new(t, group, opened)
+                    opened += 1
+                    if opened + 2 < group.n_new:
+                        fetch_neighbour(t, group, opened + 2)
                 length = 0
                 ref = group.ref[k] if short else 0
                 if ref:
@@ -706,6 +748,8 @@ cdef class Netfilter:
                     held = held or verdicts[row] == NF_STOLEN
                     if macs != NULL and verdicts[row] == NF_ACCEPT:
                         memcpy(frame, macs, 12)
+            if match.n_new:
+                expect_new(&self.c, match)
         count_path(self.program, path, passed, octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return held
@@ -995,7 +1039,7 @@ cdef class Netfilter:
     def expire(self, double now):
         """Delete every expired entry; returns how many."""
         self.clock(now)
-        return sweep(&self.c, self.c.table.fresh)
+        return sweep_all(&self.c)
 
     def sysctl(self, str name):
         """Value of a conntrack setting."""
@@ -1046,22 +1090,13 @@ cdef class Netfilter:
             Addresses, dotted.
         sport, dport : int, optional
         """
-        cdef uint32_t i, n = 0
-        cdef int64_t p = -1 if protocol is None else protocol
-        cdef int64_t a = -1 if src is None else int(ipaddress.IPv4Address(src))
-        cdef int64_t b = -1 if dst is None else int(ipaddress.IPv4Address(dst))
-        cdef int64_t q = -1 if sport is None else sport
-        cdef int64_t r = -1 if dport is None else dport
-        cdef Half* h
-        for i in range(1, self.c.table.fresh):
-            if not settled(&self.c.table.entries[i]):
-                continue
-            h = &self.c.table.entries[i].tuple[0]
-            if ((p < 0 or self.c.table.entries[i].proto == p) and (a < 0 or h.src == a) and (b < 0 or h.dst == b)
-                    and (q < 0 or h.sport == q) and (r < 0 or h.dport == r)):
-                kill(&self.c, i)
-                n += 1
-        return n
+        cdef Wanted w
+        w.protocol = -1 if protocol is None else protocol
+        w.src = -1 if src is None else int(ipaddress.IPv4Address(src))
+        w.dst = -1 if dst is None else int(ipaddress.IPv4Address(dst))
+        w.sport = -1 if sport is None else sport
+        w.dport = -1 if dport is None else dport
+        return delete_matching(&self.c, &w)
 
     def rule_counters(self):
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""

@@ -248,6 +248,11 @@ cdef void nat_null_binding(Conntrack* c, uint32_t ei, int manip) noexcept nogil:
     """No rule asked for a translation; the tuple must be unique all the same."""
     cdef Entry* e = &c.table.entries[ei]
     cdef NatRange r
+    if manip == MANIP_DST and e.proto != IPPROTO_ICMP:
+        # a destination is kept, whether another connection has it or not: only an ICMP id would be changed
+        if not e.status & (IPS_CONFIRMED | IPS_DYING):
+            e.status |= IPS_DST_NAT_DONE
+        return
     r.flags = RANGE_MAP_IPS
     r.min_ip = e.tuple[1].dst if manip == MANIP_SRC else e.tuple[1].src
     r.max_ip = r.min_ip

@@ -116,6 +116,10 @@ class Shards:
         """Delete every expired entry; returns how many."""
         return sum(self._pool.map(lambda nat: nat.expire(now), self.workers))
 
+    def delete_conntrack(self, *args: Any, **kwargs: Any) -> int:
+        """`Netfilter.delete_conntrack` of all workers."""
+        return sum(self._pool.map(lambda nat: nat.delete_conntrack(*args, **kwargs), self.workers))
+
     @property
     def stats(self) -> dict[str, int]:
         """The workers' counters, added up."""

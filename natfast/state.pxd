@@ -23,6 +23,7 @@ ctypedef struct Conntrack:
     Stats stats
     uint64_t rng
     uint32_t now                # ms
+    uint32_t swept              # ms: when all blocks were last seen to
     uint16_t adopt[8]           # ports another host is known to have drawn, tried first
     uint32_t n_adopt
     uint32_t masquerading_as    # the last address that MASQUERADE or SNAT gave, to guess where the next reply tuple will be

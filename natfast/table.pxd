@@ -6,11 +6,14 @@
   linear hashing (Litwin 1980): one bucket is split per few inserts, so nothing ever stops the world.
   A bucket that overflows chains to another; deletion fills its hole from the chain's end, so buckets
   do not rot.
+* **Expiry** has no timers and writes nothing per packet: each block of 64 entries has a time before which none of them
+  expires, which is set anew when that time comes and all 64 are looked at.
 * **By source**: chains of the entries that share (address, port, protocol) of the original source, newest
   first, as Linux's nf_nat_bysource.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.tuples cimport Half, Tuple, hash_half, hash_source
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.memo cimport Memo, hash_words, recall
+from natfast.tuples cimport Half, first_word, second_word, source_word
 
 # Entry's status bits, at the positions of Linux's ip_conntrack_status.
 cdef enum:                      # Status
@@ -100,7 +103,11 @@ ctypedef struct Table:
     uint32_t source_mask
     uint64_t k0
     uint64_t k1
-    uint32_t sweep              # next entry to be looked at for expiry
+    Memo memo
+    uint64_t inserted           # how many entries were ever put into the index, and one
+    uint32_t* soonest           # ms, of each block of entries: none of them expires before
+    uint32_t sweep              # next block to be looked at for expiry
+    int32_t credit              # how many entries may be looked at by now
 
 cdef extern from "simd.h" nogil:
     uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
@@ -110,6 +117,19 @@ cdef extern from "simd.h" nogil:
 
 cdef enum:
     TAG_SHIFT = 14              # a tag is bits 14 to 29 of the hash, a bucket's number its low bits
+
+
+cdef enum:
+    BLOCK_BITS = 6              # of 64 entries
+    BLOCK = 1 << BLOCK_BITS
+
+
+cdef inline void set_expiry(Table* t, Entry* e, uint32_t when) noexcept nogil:
+    """When the entry expires, unless something refreshes it."""
+    cdef uint32_t* soonest = &t.soonest[(e - t.entries) >> BLOCK_BITS]
+    e.expires = when
+    if <int32_t>(when - soonest[0]) < 0:
+        soonest[0] = when
 
 
 cdef inline uint16_t tag_of(uint64_t h) noexcept nogil:
@@ -130,15 +150,17 @@ cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
     return b.ref[__builtin_ctz(hits)] if hits else 0
 
 
-cdef inline void table_prefetch(Table* t, const Half* original, const Half* reply, uint8_t proto) noexcept nogil:
-    """Ask for all that a connection hangs in: both buckets, and its source's chain."""
-    prefetch(bucket_of(t, hash_half(original, proto, t.k0, t.k1)))
-    prefetch(bucket_of(t, hash_half(reply, proto, t.k0, t.k1)))
-    prefetch(&t.sources[source_slot(t, original, proto)])
+cdef inline uint32_t* source_of(Table* t, uint64_t h) noexcept nogil:
+    """Where the chain of a source with this hash begins."""
+    return &t.sources[<uint32_t>h & t.source_mask]
 
 
-cdef inline uint32_t source_slot(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    return <uint32_t>hash_source(h, proto, t.k0, t.k1) & t.source_mask
+cdef inline uint64_t hash_half(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    return hash_words(&t.memo, first_word(h), second_word(h, proto), t.k0, t.k1)
+
+
+cdef inline uint64_t hash_source(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    return hash_words(&t.memo, h.src, source_word(h.sport, proto), t.k0, t.k1)
 
 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1

@@ -1,6 +1,7 @@
 from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
-from natfast.tuples cimport Half, half_equal, hash_half
+from natfast.siphash cimport siphash13
+from natfast.tuples cimport Half, first_word, half_equal, second_word
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
@@ -34,6 +35,9 @@ cdef inline size_t buckets_size(Table* t) noexcept nogil:
 cdef inline size_t spill_size(Table* t) noexcept nogil:
     return <size_t>t.max_spill * sizeof(Bucket)
 
+cdef inline size_t soonest_size(Table* t) noexcept nogil:
+    return (<size_t>(t.capacity >> BLOCK_BITS) + 1) * sizeof(uint32_t)
+
 cdef inline size_t sources_size(Table* t) noexcept nogil:
     return (<size_t>t.source_mask + 1) * sizeof(uint32_t)
 
@@ -58,12 +62,13 @@ cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) ex
         t.source_mask = t.source_mask * 2 + 1
     t.k0 = k0
     t.k1 = k1
-    t.sweep = 1
+    t.inserted = 1
     t.entries = <Entry*>reserve(entries_size(t))
     t.buckets = <Bucket*>reserve(buckets_size(t))
     t.spill = <Bucket*>reserve(spill_size(t))
     t.sources = <uint32_t*>reserve(sources_size(t))
-    if t.entries == NULL or t.buckets == NULL or t.spill == NULL or t.sources == NULL:
+    t.soonest = <uint32_t*>reserve(soonest_size(t))
+    if t.entries == NULL or t.buckets == NULL or t.spill == NULL or t.sources == NULL or t.soonest == NULL:
         table_free(t)
         raise MemoryError(f"no address space for a conntrack table of {max_entries} entries")
     return 0
@@ -78,10 +83,13 @@ cdef void table_free(Table* t) noexcept nogil:
         munmap(t.spill, spill_size(t))
     if t.sources != NULL:
         munmap(t.sources, sources_size(t))
+    if t.soonest != NULL:
+        munmap(t.soonest, soonest_size(t))
     t.entries = NULL
     t.buckets = NULL
     t.spill = NULL
     t.sources = NULL
+    t.soonest = NULL
 
 
 cdef void table_clear(Table* t) noexcept nogil:
@@ -90,6 +98,7 @@ cdef void table_clear(Table* t) noexcept nogil:
     madvise(t.buckets, buckets_size(t), MADV_DONTNEED)
     madvise(t.spill, spill_size(t), MADV_DONTNEED)
     madvise(t.sources, sources_size(t), MADV_DONTNEED)
+    madvise(t.soonest, soonest_size(t), MADV_DONTNEED)
     t.fresh = 1
     t.free = 0
     t.count = 0
@@ -97,7 +106,8 @@ cdef void table_clear(Table* t) noexcept nogil:
     t.n_buckets = FIRST_BUCKETS
     t.spill_fresh = 1
     t.spill_free = 0
-    t.sweep = 1
+    t.sweep = 0
+    t.credit = 0
 
 
 cdef uint32_t table_alloc(Table* t) noexcept nogil:
@@ -127,7 +137,14 @@ cdef void table_release(Table* t, uint32_t e) noexcept nogil:
 
 cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
     """Reference (entry << 1 | direction) of the entry that has this tuple; 0 if none."""
-    cdef uint64_t hash = hash_half(h, proto, t.k0, t.k1)
+    cdef uint32_t memo = recall(&t.memo, first_word(h), second_word(h, proto), t.k0, t.k1)
+    if t.memo.absent[memo] == t.inserted:
+        return 0
+    return search(t, h, proto, memo)
+
+
+cdef uint32_t search(Table* t, const Half* h, uint8_t proto, uint32_t memo) noexcept nogil:
+    cdef uint64_t hash = t.memo.hash[memo]
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef Entry* e
@@ -142,6 +159,7 @@ cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
                 return ref
             hits &= hits - 1
         if b.next == 0:
+            t.memo.absent[memo] = t.inserted
             return 0
         b = &t.spill[b.next]
 
@@ -181,6 +199,7 @@ cdef void split_one(Table* t) noexcept nogil:
     cdef int bit = __builtin_ctz(level), i
     cdef bint upper
     cdef Entry* e
+    cdef const Half* h
     t.n_buckets += 1
     if t.n_buckets == 2 * t.level:
         t.level = t.n_buckets
@@ -193,7 +212,8 @@ cdef void split_one(Table* t) noexcept nogil:
                 upper = (old.tag[i] >> (bit - TAG_SHIFT)) & 1
             else:
                 e = &t.entries[old.ref[i] >> 1]
-                upper = (hash_half(&e.tuple[old.ref[i] & 1], e.proto, t.k0, t.k1) >> bit) & 1
+                h = &e.tuple[old.ref[i] & 1]
+                upper = (siphash13(first_word(h), second_word(h, e.proto), t.k0, t.k1) >> bit) & 1
             put(t, &t.buckets[low + level if upper else low], old.tag[i], old.ref[i])
         if chain == 0:
             return
@@ -206,13 +226,13 @@ cdef void split_one(Table* t) noexcept nogil:
 
 cdef void index_put(Table* t, uint32_t ref) noexcept nogil:
     cdef Entry* e = &t.entries[ref >> 1]
-    cdef uint64_t hash = hash_half(&e.tuple[ref & 1], e.proto, t.k0, t.k1)
+    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto)
     put(t, bucket_of(t, hash), tag_of(hash), ref)
 
 
 cdef void index_drop(Table* t, uint32_t ref) noexcept nogil:
     cdef Entry* e = &t.entries[ref >> 1]
-    cdef uint64_t hash = hash_half(&e.tuple[ref & 1], e.proto, t.k0, t.k1)
+    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto)
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef uint32_t hits
@@ -259,7 +279,9 @@ cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
     if not t.entries[e].status & IPS_NAT_CLASH:
         index_put(t, e << 1)
     index_put(t, e << 1 | 1)
+    t.inserted += 1
     t.entries[e].status |= IPS_CONFIRMED
+    set_expiry(t, &t.entries[e], t.entries[e].expires)      # its block counts it from now on
     t.count += 1
     while 2 * t.count > FILL * t.n_buckets and t.n_buckets < t.max_buckets:
         split_one(t)
@@ -276,17 +298,17 @@ cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
 
 cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
     """First entry of the chain that this original source may be in."""
-    return t.sources[source_slot(t, h, proto)]
+    return source_of(t, hash_source(t, h, proto))[0]
 
 
 cdef void source_link(Table* t, uint32_t e) noexcept nogil:
     cdef Entry* x = &t.entries[e]
-    cdef uint32_t slot = source_slot(t, &x.tuple[0], x.proto)
+    cdef uint32_t* head = source_of(t, hash_source(t, &x.tuple[0], x.proto))
     x.src_prev = 0
-    x.src_next = t.sources[slot]
+    x.src_next = head[0]
     if x.src_next != 0:
         t.entries[x.src_next].src_prev = e
-    t.sources[slot] = e
+    head[0] = e
 
 
 cdef void source_unlink(Table* t, uint32_t e) noexcept nogil:
@@ -294,12 +316,12 @@ cdef void source_unlink(Table* t, uint32_t e) noexcept nogil:
     if x.src_prev != 0:
         t.entries[x.src_prev].src_next = x.src_next
     else:
-        t.sources[source_slot(t, &x.tuple[0], x.proto)] = x.src_next
+        source_of(t, hash_source(t, &x.tuple[0], x.proto))[0] = x.src_next
     if x.src_next != 0:
         t.entries[x.src_next].src_prev = x.src_prev
 
 
 cdef size_t table_bytes(Table* t) noexcept nogil:
-    """Memory in use: entries ever touched, index, overflow, by-source heads."""
+    """Memory in use: entries ever touched, index, overflow, by-source heads, expiry of blocks."""
     return (<size_t>t.fresh * sizeof(Entry) + <size_t>t.n_buckets * sizeof(Bucket)
-            + <size_t>t.spill_fresh * sizeof(Bucket) + sources_size(t))
+            + <size_t>t.spill_fresh * sizeof(Bucket) + sources_size(t) + soonest_size(t))

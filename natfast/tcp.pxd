@@ -4,7 +4,7 @@ from natfast.headers cimport TCP_ACK, after, be16, be32
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
-from natfast.table cimport Entry, Seen, TcpTrack
+from natfast.table cimport Entry, Seen, TcpTrack, set_expiry
 from natfast.wide cimport join8, join16, join32, load64, store64
 
 cdef enum:                      # TcpState
@@ -88,7 +88,7 @@ cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int stat
     return timeout
 
 
-cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t length) noexcept nogil:
+cdef inline bint tcp_plain_ack(Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t length) noexcept nogil:
     """An ACK with or without data, in window, of an ASSURED established connection: what `tcp_packet` does to it.
 
     False, with nothing changed, if it is anything else or `tcp_packet` has to look closer.
@@ -114,5 +114,5 @@ cdef inline bint tcp_plain_ack(const Conntrack* c, Entry* e, int dir, const uint
         timeout = c.sysctl.tcp[TCP_ESTABLISHED]
         unacked = min(timeout, c.sysctl.tcp[TIMEOUT_UNACK])
         timeout = unacked if (t.flags[0] | t.flags[1]) & UNACKED else timeout
-    e.expires = c.now + timeout
+    set_expiry(&c.table, e, c.now + timeout)
     return True

@@ -12,7 +12,7 @@ from natfast.packet cimport Packet
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT
 from natfast.sysctl cimport TIMEOUT_UNACK
 from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, Seen,
-                            TcpTrack, table_unlink)
+                            TcpTrack, set_expiry, table_unlink)
 from natfast.trackers cimport l4_checksum_ok
 from libc.string cimport memset
 
@@ -267,7 +267,7 @@ cdef void handle_invalid(Conntrack* c, Entry* e, int dir, int event) noexcept no
     if t.last_dir != dir and (t.last_index == EV_FIN or t.last_index == EV_RST):
         left = <int>(e.expires - c.now)
         if left >= 120000 and <uint32_t>left > c.sysctl.tcp[TIMEOUT_UNACK]:
-            e.expires = c.now + c.sysctl.tcp[TIMEOUT_UNACK]
+            set_expiry(&c.table, e, c.now + c.sysctl.tcp[TIMEOUT_UNACK])
     else:
         t.last_index = event
         t.last_dir = dir
@@ -435,7 +435,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
             and new == TCP_ESTABLISHED):
         e.status |= IPS_ASSURED
     if not e.status & IPS_FIXED_TIMEOUT:
-        e.expires = c.now + timeout
+        set_expiry(&c.table, e, c.now + timeout)
     return TRACK_ACCEPT
 
 
@@ -444,7 +444,7 @@ cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil:
     cdef Entry* e = &c.table.entries[ei]
     e.state = TCP_CLOSE
     if not e.status & IPS_FIXED_TIMEOUT:
-        e.expires = c.now + c.sysctl.tcp[TCP_CLOSE]
+        set_expiry(&c.table, e, c.now + c.sysctl.tcp[TCP_CLOSE])
 
 
 cdef void note_ignored_syn(TcpTrack* t, const uint8_t* th) noexcept nogil:

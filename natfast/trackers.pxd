@@ -4,7 +4,7 @@ from natfast.checksum cimport fold, sum_native, transport_ok
 from natfast.headers cimport IPPROTO_TCP, IPPROTO_UDP
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Entry, IPS_ASSURED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY
+from natfast.table cimport Entry, IPS_ASSURED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, set_expiry
 
 
 cdef inline uint32_t present(Packet* p, uint32_t off, uint32_t n) noexcept nogil:
@@ -24,7 +24,7 @@ cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) 
 
 cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:
     if not e.status & IPS_FIXED_TIMEOUT:
-        e.expires = c.now + timeout
+        set_expiry(&c.table, e, c.now + timeout)
 
 
 cdef inline void udp_refresh(Conntrack* c, Entry* e) noexcept nogil:

@@ -102,11 +102,7 @@ cdef inline bint parse_tuple(const uint8_t* ip, uint32_t avail, Tuple* t, uint32
     return True
 
 
-# --- SipHash-1-3 (Aumasson and Bernstein 2012) over the 13-byte tuple: two words, length in the top byte ----
-
-cdef extern from "siphash.h" nogil:
-    uint64_t siphash13 "natfast_siphash13"(uint64_t m0, uint64_t m1, uint64_t k0, uint64_t k1)
-
+# --- what SipHash-1-3 (Aumasson and Bernstein 2012) is computed over: two words, length in the top byte ----
 
 cdef inline uint64_t first_word(const Half* h) noexcept nogil:
     """Destination and source, from the high end."""
@@ -122,16 +118,6 @@ cdef inline uint64_t second_word(const Half* h, uint8_t proto) noexcept nogil:
     return (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | ports_word(h)
 
 
-cdef inline void half_of_words(uint64_t m0, uint64_t m1, Half* h) noexcept nogil:
-    h.src = <uint32_t>m0
-    h.dst = <uint32_t>(m0 >> 32)
-    h.sport = <uint16_t>m1
-    h.dport = <uint16_t>(m1 >> 16)
-
-
-cdef inline uint64_t hash_half(const Half* h, uint8_t proto, uint64_t k0, uint64_t k1) noexcept nogil:
-    return siphash13(first_word(h), second_word(h, proto), k0, k1)
-
-
-cdef inline uint64_t hash_source(const Half* h, uint8_t proto, uint64_t k0, uint64_t k1) noexcept nogil:
-    return siphash13(h.src, (<uint64_t>7 << 56) | (<uint64_t>proto << 32) | h.sport, k0, k1)
+cdef inline uint64_t source_word(uint32_t port, uint8_t proto) noexcept nogil:
+    """Second word of a source; the first is its address."""
+    return (<uint64_t>7 << 56) | (<uint64_t>proto << 32) | port

@@ -1,7 +1,7 @@
 from libc.math cimport cbrt
 
 from natfast.headers cimport before
-from natfast.tuples cimport siphash13
+from natfast.siphash cimport siphash13
 
 ALGORITHMS = ("reno", "cubic", "dctcp", "bbr")
 

@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst, ip_src,
                               put16, put32)
-from natfast.tuples cimport siphash13
+from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, Timer, timer_arm, timer_cancel, timer_fire, timer_init
 from simcore.net.namespace cimport Endpoint, Namespace
