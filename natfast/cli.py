@@ -58,14 +58,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 _HEADINGS = (f"{'flows':>9} {'ns/packet':>10} {'x memory':>9} {'Mpps':>7} {'columns':>8} {'ns/new flow':>12} "
-             f"{'ns/closed':>10} {'ns/torn down':>13} {'ns/expired':>11} {'ns/swept':>9} {'conn/s':>9} {'bytes/flow':>11} {'worst call':>11}")
+             f"{'ns/closed':>10} {'ns/torn down':>13} {'ns/expired':>11} {'ns/swept':>9} "
+             f"{'conn/s':>9} {'bytes/flow':>11} {'worst call':>11}")
 
 
 def _row(r: dict[str, Any]) -> str:
     nan = float("nan")                          # what this run has not measured
     text = (f"{r['flows']:>9} {r['ns_per_packet']:>10.1f} {r['ns_per_packet'] / r['touch_ns']:>9.1f} {r['mpps']:>7.2f} "
             f"{r['columns_ns'] or nan:>8.1f} {r['insert_ns']:>12.1f} {r['closed_ns'] or nan:>10.1f} {r['teardown_ns']:>13.1f} "
-            f"{r['expire_ns']:>11.1f} {r['sweep_ns']:>9.1f} {r['connections_per_s']:>9.2g} {r['bytes_per_flow']:>11.1f} {r['worst_call_us']:>8.0f} us")
+            f"{r['expire_ns']:>11.1f} {r['sweep_ns']:>9.1f} {r['connections_per_s']:>9.2g} {r['bytes_per_flow']:>11.1f} "
+            f"{r['worst_call_us']:>8.0f} us")
     if r["full_ratio"] is not None:
         text += f" {r['full_ratio']:>9.2f}x"
     if r["queues_ns"] is not None:
