@@ -2,7 +2,7 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport abort, calloc, free, qsort, realloc
 from libc.string cimport memset
 
-from simcore.engine.ahead cimport prefetch
+from simcore.engine.ahead cimport LINE, prefetch
 from simcore.engine.calendar cimport Handler
 
 cdef enum:
@@ -12,6 +12,7 @@ cdef enum:
     FEWEST_BUCKETS = 256
     MOST_BUCKETS = 1 << 17
     INSERTION = 24              # longer buckets are left to qsort
+    HANDLER_LINES = 6           # of memory that a handler takes up, of those that are hot
     CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
 cdef extern from *:
@@ -19,7 +20,7 @@ cdef extern from *:
 
 
 cdef void grow(Bucket* b) noexcept nogil:
-    b.room = 2 * b.room if b.room else 8
+    b.room = 2 * b.room if b.room else 4
     b.event = <Event*>realloc(b.event, b.room * sizeof(Event))
     if b.event == NULL:
         abort()
@@ -127,6 +128,7 @@ cdef bint next_bucket(EventQueue* q) noexcept:
     cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask)
     cdef uint64_t number
     cdef Bucket free_one = q.near
+    cdef Event first
     number = q.current + 1 + ((at - <uint32_t>(q.current + 1)) & q.mask)
     if q.n_heap and q.heap[0].time * q.per_second < <double>number:
         return False
@@ -135,6 +137,10 @@ cdef bint next_bucket(EventQueue* q) noexcept:
     q.occupied[at >> 6] &= ~(<uint64_t>1 << (at & 63))
     q.waiting -= q.near.n
     move_to(q, number)
+    while q.n_heap and q.next <= q.heap[0].time * q.per_second < q.end:
+        first = q.heap[0]                           # the buckets have come near enough to take it
+        heap_pop(q)
+        queue_push(q, &first)
     sort(&q.near)
     if q.waiting > CACHED:
         look_ahead(q)
@@ -155,7 +161,7 @@ cdef void look_ahead(const EventQueue* q) noexcept:
     """Where thousands of events are pending, what they touch is cold. Three steps, a bucket each, before an event's turn: ask for
     the event, for its handler, and let the handler ask for the rest.
     """
-    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask), i
+    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask), i, k
     cdef const Bucket* b = &q.near
     cdef const Event* e
     for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
@@ -163,10 +169,8 @@ cdef void look_ahead(const EventQueue* q) noexcept:
     b = &q.buckets[at]
     for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
         e = &b.event[i]
-        prefetch(e.handler)
-        prefetch(<const char*>e.handler + 64)
-        prefetch(<const char*>e.handler + 128)
-        prefetch(<const char*>e.handler + 192)
+        for k in range(HANDLER_LINES):
+            prefetch(<const char*>e.handler + LINE * k)
     b = &q.buckets[occupied_from(q, (at + 1) & q.mask)]
     i = 0
     while i < b.n * sizeof(Event) and i < 2 * PER_BUCKET * sizeof(Event):

@@ -9,6 +9,8 @@ from collections import deque
 import simpy
 from simpy.events import URGENT
 
+from libc.stdint cimport uint8_t, uint32_t
+from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Calendar, Handler
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
 
@@ -73,6 +75,9 @@ cdef class Wire(Handler):
     cdef void send(self, Frame* f) noexcept:
         frame_free(f)
 
+    cdef void trail(self, const uint8_t* frame, uint32_t length, Trail* t) noexcept:
+        """Add what a frame with this beginning touches when it is sent."""
+
 
 cdef class Device(Handler):
     """Something with ports that frames come in by and leave by."""
@@ -87,6 +92,10 @@ cdef class Device(Handler):
             self.inbox = Inbox(env)
             env.process(device_process(self, self.inbox))
 
+    def attach(self, int port, Wire wire not None):
+        """From now on `port` sends into `wire`."""
+        self.ports[port] = wire
+
     cdef int add_port(self) except -1:
         self.ports.append(None)
         return len(self.ports) - 1
@@ -94,6 +103,9 @@ cdef class Device(Handler):
     cdef void receive(self, Frame* f, int port) noexcept:
         """Take ownership of a frame that came in by `port`."""
         frame_free(f)
+
+    cdef void trail(self, const uint8_t* frame, uint32_t length, int port, Trail* t) noexcept:
+        """Add what a frame with this beginning touches when it is received."""
 
     cdef void deliver(self, Frame* f, int port) noexcept:
         if self.inbox is None:

@@ -1,6 +1,7 @@
 """Network interfaces of a namespace, and the taps that watch them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from simcore.engine.frame cimport Frame
+from simcore.net.device cimport Wire
 
 cdef enum:                          # kind of interface
     ETHERNET = 0                    # one end of a wire: a veth, or the host's card
@@ -12,26 +13,29 @@ cdef class Tap:
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept
 
 cdef class Interface:
-    cdef readonly str name
-    cdef readonly str place         # namespace/interface
+    # what every frame touches, side by side
     cdef readonly int index
     cdef readonly int kind
     cdef readonly int number        # netfilter's number for it
-    cdef readonly int port          # device port, -1 for a bridge or loopback
-    cdef uint8_t mac[6]
     cdef public uint32_t mtu
     cdef public bint up
-    cdef public bint hairpin
-    cdef public bint route_localnet     # 127/8 is not martian here
-    cdef public bint send_redirects
-    cdef public int rp_filter           # 0 off, 1 strict, 2 loose
+    cdef uint8_t mac[6]
+    cdef Wire wire                  # what it sends into; None: nothing is plugged in
     cdef readonly Interface master  # the bridge it is a port of
-    cdef readonly list members      # a bridge's ports
-    cdef readonly list addresses    # CIDR strings
-    cdef uint32_t address           # the primary one
-    cdef uint32_t mask
     cdef public Tap tap
     cdef public uint64_t rx_packets
     cdef public uint64_t tx_packets
     cdef public uint64_t rx_bytes
     cdef public uint64_t tx_bytes
+    # the rest
+    cdef readonly int port          # device port, -1 for a bridge or loopback
+    cdef public bint hairpin
+    cdef public bint route_localnet     # 127/8 is not martian here
+    cdef public bint send_redirects
+    cdef public int rp_filter           # 0 off, 1 strict, 2 loose
+    cdef uint32_t address           # the primary one
+    cdef uint32_t mask
+    cdef readonly str name
+    cdef readonly str place         # namespace/interface
+    cdef readonly list members      # a bridge's ports
+    cdef readonly list addresses    # CIDR strings

@@ -1,7 +1,8 @@
 from libc.stdlib cimport abort, calloc, free, realloc
 from libc.math cimport INFINITY
 
-from simcore.engine.ahead cimport prefetch
+from libc.stdint cimport uint8_t
+from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.net.device cimport Device, FrameRef, ref_of
 from simcore.net.device import Inbox
@@ -355,6 +356,12 @@ cdef class Link(Wire):
         self.ring = ring
         self.mask = 2 * old - 1
 
+    cdef void trail(self, const uint8_t* frame, uint32_t length, Trail* t) noexcept:
+        trail_add(t, <void*>self, 4 * LINE)
+        if self.ring != self.few:
+            trail_add(t, &self.ring[self.tail & self.mask], sizeof(Slot))
+        self.sink.trail(frame, length, self.sink_port, t)
+
     cdef void prepare(self) noexcept:
         if self.head != self.tail:
             prefetch_frame(self.ring[self.head & self.mask].frame)
@@ -496,4 +503,4 @@ def plug(Device device, int port, Link link):
     """
     if device.ports[port] is not None:
         raise ValueError(f"{device.name}: port {port} is wired already")
-    device.ports[port] = link
+    device.attach(port, link)

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
 from natfast.packet cimport Packet
+from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame, FrameQueue
 from simcore.engine.map cimport U64Map
@@ -10,7 +11,7 @@ from simcore.net.device cimport Device
 from simcore.net.interface cimport Interface
 from simcore.net.options cimport Echo, Options
 from simcore.net.routes cimport RouteTable
-from simcore.net.ways cimport Way, WayCache
+from simcore.net.ways cimport Way, Ways
 
 cdef class Neighbour:
     cdef uint32_t address
@@ -50,9 +51,9 @@ cdef class Processor(Handler):
 
 cdef class Namespace(Device):
     # what every packet needs, side by side: with thousands of namespaces each is cold when its turn comes
-    cdef WayCache ways
+    cdef Ways ways
     cdef readonly list interfaces
-    cdef list port_interface
+    cdef void** port_interface  # of each port; `interfaces` keeps them
     cdef readonly Netfilter netfilter
     cdef Processor cpu          # None: handling takes no time
     cdef public FlowProbe flows
@@ -125,7 +126,7 @@ cdef class Namespace(Device):
     cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
-    cdef void prepare_output(self, uint32_t src, uint32_t dst) noexcept
+    cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept
     cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)

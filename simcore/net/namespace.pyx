@@ -10,14 +10,15 @@ import ipaddress
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 
-cdef extern from "Python.h":
-    void* PyList_GET_ITEM(list values, Py_ssize_t i)      # borrowed
-
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
+from natfast.fastpath cimport tuple_words
+from natfast.siphash cimport siphash13
+from natfast.table cimport bucket_of, reference_in
 from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB, ICMP_REDIRECT,
                               ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
@@ -27,15 +28,16 @@ from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
-from simcore.engine.ahead cimport prefetch
+from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
+from simcore.net.device cimport Wire
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
 from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
-from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, WayCache
+from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find, ways_free, ways_init, ways_note, ways_place
 
 cdef enum:                          # neighbour states (RFC 4861 names)
     N_INCOMPLETE = 1
@@ -228,14 +230,12 @@ cdef class Namespace(Device):
         self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
         self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
         self.routes = RouteTable()
-        self.ways = WayCache()
         self.neighbours = U64Map()
         self.neighbour_objects = []
         self.fdb = U64Map()
         self.fdb_ageing = 300.0
         self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]), int(self.sysctl["net.ipv4.ipfrag_high_thresh"]),
                                    int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
-        self.port_interface = []
         self.endpoints = U64Map()
         self.endpoint_objects = set()
         self.waiting_sockets = set()
@@ -247,8 +247,17 @@ cdef class Namespace(Device):
         self.tracer = None
         self.add_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
 
+    def __cinit__(self, *args, **kwargs):
+        ways_init(&self.ways)
+
     def __dealloc__(self):
         fq_clear(&self.looped)
+        ways_free(&self.ways)
+        free(self.port_interface)
+
+    def attach(self, int port, Wire wire not None):
+        Device.attach(self, port, wire)
+        (<Interface>self.port_interface[port]).wire = wire
 
     # --- configuration -----------------------------------------------------------------------------
 
@@ -272,7 +281,10 @@ cdef class Namespace(Device):
         self.interfaces.append(dev)
         self.by_name[name] = dev
         if port >= 0:
-            self.port_interface.append(dev)
+            self.port_interface = <void**>realloc(self.port_interface, (port + 1) * sizeof(void*))
+            if self.port_interface == NULL:
+                raise MemoryError
+            self.port_interface[port] = <void*>dev
         return dev
 
     def enslave(self, str port, str bridge):
@@ -311,7 +323,7 @@ cdef class Namespace(Device):
             r.interface = dev.index
             r.source = int(a.ip)
             self.routes.add(r)
-        self.ways.clear()
+        ways_clear(&self.ways)
 
     def add_route(self, str to, str dev, via=None, int metric=0):
         """Add a route: `to` is `default` or a network; `via` the next hop, None if on link."""
@@ -324,7 +336,7 @@ cdef class Namespace(Device):
         r.interface = (<Interface>self.by_name[dev]).index
         r.source = (<Interface>self.by_name[dev]).address
         self.routes.add(r)
-        self.ways.clear()
+        ways_clear(&self.ways)
 
     def add_neighbour(self, str address, str mac, str dev):
         """A permanent neighbour entry."""
@@ -757,16 +769,17 @@ cdef class Namespace(Device):
     cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept:
         """ip_route_input: where a received packet goes."""
         cdef uint32_t src = ip_src(f.data + IP), dst = ip_dst(f.data + IP)
-        if not self.ways.find(<uint64_t>src << 32 | dst, dev.index + 1, w):
+        if not ways_find(&self.ways, <uint64_t>src << 32 | dst, dev.index + 1, w):
             self.decide_input(dev, src, dst, w)
             self.next_neighbour(w)
-            self.ways.note(<uint64_t>src << 32 | dst, dev.index + 1, w)
+            ways_note(&self.ways, <uint64_t>src << 32 | dst, dev.index + 1, w)
 
     cdef void next_neighbour(self, Way* w) noexcept:
         """Who a frame on this way has to be addressed to, if it is one host on a link."""
         cdef Neighbour n
         w.neighbour = NULL
-        if (w.oif >= 0 and (<Interface>self.interfaces[w.oif]).kind != LOOPBACK
+        w.out = NULL if w.oif < 0 else <void*>self.interfaces[w.oif]
+        if (w.out != NULL and (<Interface>w.out).kind != LOOPBACK
                 and not address_type(&self.host, w.nexthop) & (T_BROADCAST | T_MULTICAST)):
             n = self.neighbour(w.oif, w.nexthop, True)
             w.neighbour = <void*>n                  # the namespace keeps it
@@ -844,7 +857,7 @@ cdef class Namespace(Device):
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """ip_forward: TTL, MTU, FORWARD, then out."""
         cdef uint8_t* ip = f.data + IP
-        cdef Interface out = <Interface>self.interfaces[w.oif]
+        cdef Interface out = <Interface>w.out
         cdef uint32_t before
         cdef int v
         if f.packet_type != PACKET_HOST:
@@ -1015,10 +1028,10 @@ cdef class Namespace(Device):
 
     cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
         """ip_route_output: where a packet from here goes, and from which address if `src` is 0."""
-        if not self.ways.find(<uint64_t>src << 32 | dst, FROM_HERE, w):
+        if not ways_find(&self.ways, <uint64_t>src << 32 | dst, FROM_HERE, w):
             self.decide_output(dst, src, w)
             self.next_neighbour(w)
-            self.ways.note(<uint64_t>src << 32 | dst, FROM_HERE, w)
+            ways_note(&self.ways, <uint64_t>src << 32 | dst, FROM_HERE, w)
 
     cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
         cdef int i
@@ -1078,22 +1091,48 @@ cdef class Namespace(Device):
         f.born = self.calendar.now
         return f
 
-    cdef void prepare_output(self, uint32_t src, uint32_t dst) noexcept:
-        """Ask for what a packet between these addresses will touch on its way out of here."""
-        cdef KnownWay* k = self.ways.place(<uint64_t>src << 32 | dst, FROM_HERE)
-        cdef void* out
-        cdef int i
-        if k.where != FROM_HERE or k.way.oif < 0:
+    cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept:
+        """Add what a packet with these headers, sent from here, touches on its way to the next hop and through it."""
+        cdef uint8_t frame[FRAME_ROOM]
+        cdef KnownWay* k = ways_place(&self.ways, <uint64_t>ip_src(headers + IP) << 32 | ip_dst(headers + IP), FROM_HERE)
+        cdef Interface out
+        trail_add(t, <void*>self, 3 * LINE)
+        trail_add(t, k, sizeof(KnownWay))
+        if k.where != FROM_HERE or k.way.oif < 0 or length > FRAME_ROOM:
             return
-        prefetch(k.way.neighbour)
-        out = PyList_GET_ITEM(self.interfaces, k.way.oif)
-        prefetch(<char*>out + 64)
-        prefetch(<char*>out + 128)
-        i = (<Interface>out).port
-        if i >= 0:
-            out = PyList_GET_ITEM(self.ports, i)
-            for i in range(4):
-                prefetch(<char*>out + 64 * i)
+        out = <Interface>k.way.out
+        trail_add(t, <void*>out, 2 * LINE)
+        memcpy(frame, headers, length)
+        if k.way.neighbour != NULL:
+            trail_add(t, k.way.neighbour, LINE)
+            memcpy(frame, (<Neighbour>k.way.neighbour).mac, 6)
+        memcpy(frame + 6, out.mac, 6)
+        if out.wire is not None:
+            out.wire.trail(frame, length, t)
+
+    cdef void trail(self, const uint8_t* frame, uint32_t length, int port, Trail* t) noexcept:
+        cdef Interface dev = <Interface>self.port_interface[port]
+        cdef Netfilter nf = self.netfilter
+        cdef uint64_t m0, m1, h
+        cdef uint32_t ref
+        cdef uint64_t* cell
+        trail_add(t, <void*>dev, 2 * LINE)
+        if dev.master is not None:
+            dev = dev.master
+            cell = self.fdb.find(mac_key(frame + 6))
+            if cell != NULL:
+                trail_add(t, cell - 1, 2 * sizeof(uint64_t))
+        trail_add(t, ways_place(&self.ways, <uint64_t>ip_src(frame + IP) << 32 | ip_dst(frame + IP), dev.index + 1), sizeof(KnownWay))
+        if nf is None:
+            return
+        tuple_words(frame, length, &m0, &m1)
+        if m1 == 0:
+            return
+        h = siphash13(m0, m1, nf.c.table.k0, nf.c.table.k1)
+        trail_add(t, bucket_of(&nf.c.table, h), LINE)
+        ref = reference_in(bucket_of(&nf.c.table, h), h)
+        if ref != 0:
+            trail_add(t, &nf.c.table.entries[ref >> 1], 2 * LINE)
 
     cdef void local_out(self, Frame* f, const Packet* cause=NULL) noexcept:
         """A packet that this host sends: OUTPUT, routing, POSTROUTING. `cause`: what an ICMP error is about."""
@@ -1110,8 +1149,8 @@ cdef class Namespace(Device):
         if self.netfilter is not None:
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
-            p.oif = (<Interface>self.interfaces[w.oif]).number
-            p.mtu = (<Interface>self.interfaces[w.oif]).mtu
+            p.oif = (<Interface>w.out).number
+            p.mtu = (<Interface>w.out).mtu
             if cause != NULL:
                 conntrack_attach(&p, cause)
             before = ip_dst(p.data)
@@ -1128,7 +1167,7 @@ cdef class Namespace(Device):
                 if w.kind == W_UNREACHABLE:
                     self.drop(f, &p, "no route after OUTPUT")
                     return
-                p.oif = (<Interface>self.interfaces[w.oif]).number
+                p.oif = (<Interface>w.out).number
             if self.netfilter.run(POSTROUTING, &p) != NF_ACCEPT:
                 self.drop(f, &p, "POSTROUTING")
                 return
@@ -1138,7 +1177,7 @@ cdef class Namespace(Device):
 
     cdef void finish_output(self, const Way* w, Frame* f) noexcept:
         """ip_finish_output: fragment if needed, then the neighbour."""
-        cdef Interface out = <Interface>self.interfaces[w.oif]
+        cdef Interface out = <Interface>w.out
         cdef uint32_t size = out.mtu
         if f.frag_max or f.len - IP > out.mtu:
             if f.frag_max and f.frag_max < size:
@@ -1170,7 +1209,7 @@ cdef class Namespace(Device):
 
     cdef void neighbour_output(self, const Way* w, Frame* f) noexcept:
         """Address a frame to the next hop; as long as its MAC is not known it waits for ARP."""
-        cdef Interface out = <Interface>self.interfaces[w.oif]
+        cdef Interface out = <Interface>w.out
         cdef uint32_t nexthop = w.nexthop
         cdef Neighbour n
         if w.neighbour == NULL:
@@ -1243,7 +1282,10 @@ cdef class Namespace(Device):
         dev.tx_bytes += f.len
         if dev.tap is not None:
             dev.tap.frame(self.calendar.now, dev, f, True)
-        self.send(dev.port, f)
+        if dev.wire is None:
+            frame_free(f)
+        else:
+            dev.wire.send(f)
 
     # --- neighbours and ARP (RFC 826) --------------------------------------------------------------
 

@@ -6,37 +6,37 @@ cdef enum:
     LARGEST = 4096
 
 
-cdef class WayCache:
-    """One place for each hash: a newer decision displaces an older one, and where that happens often the cache grows.
+cdef int ways_init(Ways* w) except -1:
+    w.known = <KnownWay*>calloc(SMALLEST, sizeof(KnownWay))
+    if w.known == NULL:
+        raise MemoryError
+    w.mask = SMALLEST - 1
+    w.displaced = 0
+    return 0
 
-    Nothing in it may outlive a change of what decisions rest on: whoever changes addresses or routes clears it.
-    """
 
-    def __cinit__(self):
-        self.known = <KnownWay*>calloc(SMALLEST, sizeof(KnownWay))
-        if self.known == NULL:
-            raise MemoryError
-        self.mask = SMALLEST - 1
+cdef void ways_free(Ways* w) noexcept nogil:
+    free(w.known)
+    w.known = NULL
 
-    def __dealloc__(self):
-        free(self.known)
 
-    cdef void note(self, uint64_t addresses, uint32_t where, const Way* way) noexcept:
-        cdef KnownWay* k = self.place(addresses, where)
-        cdef uint32_t room = self.mask + 1
-        if k.where != 0:
-            self.displaced += 1
-            if self.displaced > room and room < LARGEST:
-                free(self.known)
-                self.known = <KnownWay*>calloc(2 * room, sizeof(KnownWay))
-                if self.known == NULL:
-                    abort()
-                self.mask = 2 * room - 1
-                self.displaced = 0
-                k = self.place(addresses, where)
-        k.addresses = addresses
-        k.where = where
-        k.way = way[0]
+cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way) noexcept nogil:
+    cdef KnownWay* k = ways_place(w, addresses, where)
+    cdef uint32_t room = w.mask + 1
+    if k.where != 0:
+        w.displaced += 1
+        if w.displaced > room and room < LARGEST:
+            free(w.known)
+            w.known = <KnownWay*>calloc(2 * room, sizeof(KnownWay))
+            if w.known == NULL:
+                abort()
+            w.mask = 2 * room - 1
+            w.displaced = 0
+            k = ways_place(w, addresses, where)
+    k.addresses = addresses
+    k.where = where
+    k.way = way[0]
 
-    cdef void clear(self) noexcept:
-        memset(self.known, 0, (<size_t>self.mask + 1) * sizeof(KnownWay))
+
+cdef void ways_clear(Ways* w) noexcept nogil:
+    memset(w.known, 0, (<size_t>w.mask + 1) * sizeof(KnownWay))

@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
-from simcore.engine.ahead cimport prefetch
+from simcore.engine.ahead cimport LINE, Trail, trail_add, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free
@@ -90,6 +90,7 @@ cdef class UdpSource(Datagrams):
     cdef Draws draws
     cdef object on, off, pauses
     cdef double until                       # the end of this period of sending
+    cdef Trail trail
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
                  double start=0.0, double stop=float("inf"), on=None, off=None, pauses=None):
@@ -121,9 +122,12 @@ cdef class UdpSource(Datagrams):
         return at
 
     cdef void prepare(self) noexcept:
-        if self.draws is not None:
-            prefetch(self.draws.e + self.draws.at_e)
-        self.ns.prepare_output(self.src, self.dst)
+        if trail_is_due(&self.trail):
+            self.ns.trail_output(self.header, L4 + 8, &self.trail)
+            if self.draws is not None:
+                trail_add(&self.trail, <void*>self.draws, LINE)
+                trail_add(&self.trail, self.draws.e + self.draws.at_e, LINE)
+        trail_follow(&self.trail)
 
     cdef void fire(self, uint64_t token) noexcept:
         if self.ns.calendar.now >= self.stop:
