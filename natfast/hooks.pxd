@@ -41,6 +41,7 @@ cdef class Netfilter:
     cdef list names
     cdef uint16_t* mtus         # by interface number
     cdef Path paths[PATHS]         # by interfaces, one per slot
+    cdef Packet* unconfirmed    # where the next new connection is left to be confirmed later; NULL: it is at once
     cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
@@ -49,6 +50,7 @@ cdef class Netfilter:
     cdef list whole
     cdef int run(self, int hook, Packet* p) noexcept nogil
     cdef bint translates(self, const Packet* p) noexcept nogil
+    cdef bint confirm(self, Packet* p) noexcept nogil
     cdef void put(self, Packet* p) noexcept nogil
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1

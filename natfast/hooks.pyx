@@ -472,7 +472,17 @@ cdef class Netfilter:
             return v
         if p.ct == 0 or p.borrowed or settled(&c.table.entries[p.ct]):
             return NF_ACCEPT
+        if self.unconfirmed != NULL and self.unconfirmed.ct == 0:
+            self.unconfirmed[0] = p[0]
+            p.borrowed = True
+            return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
+
+    cdef bint confirm(self, Packet* p) noexcept nogil:
+        """The last that `run` does, for a packet whose connection was left in `unconfirmed`; False if it is dropped."""
+        cdef bint passes = conntrack_confirm(&self.c, p) != CT_DROP
+        conntrack_put(&self.c, p)
+        return passes
 
     cdef bint translates(self, const Packet* p) noexcept nogil:
         """Has the packet's connection a mapping?"""

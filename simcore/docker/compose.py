@@ -253,7 +253,7 @@ class ServerSpec(Model):
 class Workload(Model):
     """Traffic from one place to another."""
 
-    kind: Literal["http", "ping", "udp", "bulk", "load", "trace"]
+    kind: Literal["http", "ping", "dns", "udp", "bulk", "load", "trace"]
     source: str = Field(alias="from")
     to: str
     port: Port | None = None
@@ -265,6 +265,11 @@ class Workload(Model):
     rate: Annotated[float, Field(gt=0)] | None = None
     size: Size | None = None
     stop: Seconds | None = None
+    # dns
+    name: str | None = None
+    timeout: Annotated[Seconds, Field(gt=0)] = 5.0
+    attempts: Annotated[int, Field(ge=1)] = 2
+    options: list[Literal["single-request", "single-request-reopen"]] = []
     # udp
     pattern: Literal["poisson", "constant"] = "poisson"
     on: Any = None

@@ -99,11 +99,18 @@ def _request(r: dict[str, Any]) -> str:
                           f"done in {r['total_time'] * 1e3:.3f} ms")
 
 
+def _lookup(r: dict[str, Any]) -> str:
+    waits = f", {r['timeouts']} timeouts" if r["timeouts"] else ""
+    return f"{r['error'] or r['name'] + ' is ' + r['address']} in {r['total_time'] * 1e3:.3f} ms{waits}"
+
+
 def _result(w: dict[str, Any]) -> str:
     if w["kind"] == "http":
         return "; ".join(map(_request, w.get("requests", []))) or "not started"
     if w["kind"] == "ping":
         return ", ".join("lost" if r is None else f"{r * 1e3:.4f} ms" for r in w.get("rtt_s", [])) or "not started"
+    if w["kind"] == "dns":
+        return "; ".join(map(_lookup, w.get("lookups", []))) or "not finished"
     if w["kind"] == "load":
         t = w["response_s"]
         times = f", {t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else ""

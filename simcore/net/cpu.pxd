@@ -2,13 +2,21 @@
 from libc.stdint cimport uint32_t, uint64_t
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame
+from natfast.packet cimport Packet
 from simcore.net.namespace cimport Namespace, Processor
+from simcore.net.ways cimport Way
+
+cdef enum:                          # Held.kind
+    TO_WIRE = 0
+    TO_NEIGHBOUR = 1
+    TO_SOCKET = 2
 
 ctypedef struct Held:               # what a packet's handling has put out
     Frame* frame
+    int kind
     void* to                        # Interface, or an owned Endpoint
     uint32_t l4                     # of the frame, if it goes to a socket
-    bint local
+    Way way                         # if it goes to a neighbour
 
 ctypedef struct Waiting:
     Frame* frame
@@ -22,6 +30,7 @@ ctypedef struct Core:
     Held* held
     uint32_t n_held
     uint32_t room
+    Packet unconfirmed              # of the packet at hand, if it opens a connection
     double busy_time                # s
     double until
     uint64_t packets
@@ -53,5 +62,5 @@ cdef class Cpu(Processor):
     cdef int at                     # the core that is handling a packet
     cdef void begin(self, int core) noexcept
     cdef double cost(self, uint32_t length, uint64_t rules, uint64_t created) noexcept
-    cdef Held* place(self, Core* c) noexcept
+    cdef Held* place(self, Frame* f, int kind) noexcept
     cdef void enter(self, Core* c, Frame* f, int port) noexcept

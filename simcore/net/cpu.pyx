@@ -10,6 +10,7 @@ from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.interface cimport Interface
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.net.qdisc.base cimport flow_hash
+from simcore.net.ways cimport Way
 
 cdef enum:
     STEERING = 0x5255               # key of the receive hash
@@ -60,7 +61,9 @@ class Costs:
 cdef class Cpu(Processor):
     """Cores that handle what a namespace receives, one packet at a time each.
 
-    A packet waits in its core's backlog, is handled, and what comes of it leaves when its time has passed.
+    A packet waits in its core's backlog, is handled, and what comes of it leaves when its time has passed. Until then a
+    connection that it opens is not in the conntrack table: another core may be opening the same one, or taking the same port,
+    and who comes to the table second has lost.
     What a host sends of its own accord (a socket's data, a timer) takes no time here.
 
     Parameters
@@ -124,7 +127,7 @@ cdef class Cpu(Processor):
                 k += 1
             for k in range(self.core[i].n_held):
                 frame_free(self.core[i].held[k].frame)
-                if self.core[i].held[k].local:
+                if self.core[i].held[k].kind == TO_SOCKET:
                     Py_DECREF(<object>self.core[i].held[k].to)
             free(self.core[i].ring)
             free(self.core[i].held)
@@ -192,11 +195,14 @@ cdef class Cpu(Processor):
         self.at = <int>(c - self.core)
         c.busy = True
         self.running = True
+        if nf is not None:
+            nf.unconfirmed = &c.unconfirmed
         self.namespace.process(f, port)
         self.running = False
         if nf is not None:
+            nf.unconfirmed = NULL
             rules = nf.program.walked - rules
-            created = nf.c.stats.insert - created
+            created = nf.c.stats.insert - created + (c.unconfirmed.ct != 0)
         cost = self.cost(length, rules, created)
         if self.variation is not None:
             cost *= self.variation.exponential()
@@ -217,27 +223,28 @@ cdef class Cpu(Processor):
                 s += self.price.cold * min(decades / COLD_DECADES, 1.0)
         return s
 
-    cdef Held* place(self, Core* c) noexcept:
+    cdef Held* place(self, Frame* f, int kind) noexcept:
+        cdef Core* c = &self.core[self.at]
         if c.n_held == c.room:
             c.room = c.room * 2 if c.room else 4
             c.held = <Held*>realloc(c.held, c.room * sizeof(Held))
             if c.held == NULL:
                 abort()
         c.n_held += 1
+        c.held[c.n_held - 1].frame = f
+        c.held[c.n_held - 1].kind = kind
         return &c.held[c.n_held - 1]
 
     cdef void hold(self, Interface dev, Frame* f) noexcept:
-        cdef Held* h = self.place(&self.core[self.at])
-        h.frame = f
-        h.to = <void*>dev
-        h.local = False
+        self.place(f, TO_WIRE).to = <void*>dev
+
+    cdef void hold_output(self, Frame* f, const Way* w) noexcept:
+        self.place(f, TO_NEIGHBOUR).way = w[0]
 
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept:
-        cdef Held* h = self.place(&self.core[self.at])
-        h.frame = f
+        cdef Held* h = self.place(f, TO_SOCKET)
         h.to = <void*>e
         h.l4 = l4
-        h.local = True
         Py_INCREF(e)
         self.delivered += 1
 
@@ -247,14 +254,20 @@ cdef class Cpu(Processor):
         cdef uint32_t k, n = c.n_held
         cdef Held* held = c.held
         cdef Endpoint e
+        cdef bint passes = c.unconfirmed.ct == 0 or self.namespace.netfilter.confirm(&c.unconfirmed)
         c.held = NULL                       # a socket may answer at once, and that is not this packet's time
         c.n_held = c.room = 0
         for k in range(n):
-            if held[k].local:
+            if not passes:
+                self.namespace.drop(held[k].frame, NULL, "conntrack: insert failed")
+            if held[k].kind == TO_SOCKET:
                 e = <Endpoint>held[k].to
-                e.packet(held[k].frame, held[k].l4)
+                if passes:
+                    e.packet(held[k].frame, held[k].l4)
                 Py_DECREF(e)
-            else:
+            elif passes and held[k].kind == TO_NEIGHBOUR:
+                self.namespace.neighbour_output(&held[k].way, held[k].frame)
+            elif passes:
                 self.namespace.leave(<Interface>held[k].to, held[k].frame)
         if c.held == NULL:
             c.held = held

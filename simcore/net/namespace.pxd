@@ -47,6 +47,7 @@ cdef class Processor(Handler):
     cdef uint32_t delivered
     cdef void offer(self, Frame* f, int port) noexcept
     cdef void hold(self, Interface dev, Frame* f) noexcept
+    cdef void hold_output(self, Frame* f, const Way* w) noexcept
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept
 
 cdef class Namespace(Device):

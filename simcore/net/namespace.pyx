@@ -123,6 +123,9 @@ cdef class Processor(Handler):
     cdef void hold(self, Interface dev, Frame* f) noexcept:
         frame_free(f)
 
+    cdef void hold_output(self, Frame* f, const Way* w) noexcept:
+        frame_free(f)
+
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept:
         frame_free(f)
 
@@ -611,6 +614,7 @@ cdef class Namespace(Device):
             if v == NF_ACCEPT:
                 q.iif = 0
                 v = self.netfilter.run(POSTROUTING, &q)
+            p.borrowed = q.borrowed
             settle(f, &q)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
@@ -1212,6 +1216,9 @@ cdef class Namespace(Device):
         cdef Interface out = <Interface>w.out
         cdef uint32_t nexthop = w.nexthop
         cdef Neighbour n
+        if self.cpu is not None and self.cpu.running:
+            self.cpu.hold_output(f, w)
+            return
         if w.neighbour == NULL:
             if out.kind == LOOPBACK:
                 fq_push(&self.looped, f)

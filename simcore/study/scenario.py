@@ -29,7 +29,7 @@ from simcore.net.link import Link
 from simcore.net.namespace import Namespace, known_sysctl
 from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
-from simcore.traffic import http, trace
+from simcore.traffic import dns, http, trace
 from simcore.traffic.distributions import Distribution
 from simcore.traffic.load import LoadClients, LoadServer
 from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
@@ -90,6 +90,7 @@ class World:
         self.sinks: list[tuple[Namespace, int, UdpSink]] = []
         self.bulk_sinks: list[tuple[Namespace, int]] = []
         self.load_servers: dict[tuple[Namespace, int], LoadServer] = {}
+        self.dns_servers: set[tuple[Namespace, int]] = set()
         self.outcomes: list[Outcome] = []
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
@@ -262,6 +263,8 @@ class World:
             self.env.process(self._http(w, ns, to, outcome))
         elif w.kind == "ping":
             self.env.process(self._ping(number, w, ns, to, outcome))
+        elif w.kind == "dns":
+            self._dns(number, w, ns, to, outcome)
         elif w.kind == "bulk":
             self._bulk(w, ns, to, outcome)
         elif w.kind == "load":
@@ -289,6 +292,26 @@ class World:
             rtts.append((yield ping.echo(to, w.size or 56)))
             if i + 1 < w.count:
                 yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
+
+    def _dns(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+        port = w.server_port or w.port or 53
+        for target in self.served_by(number, w, to):
+            if (target, port) not in self.dns_servers:
+                self.dns_servers.add((target, port))
+                dns.serve(target, {n.name.lower(): self.address_of(n.name) for n in self.namespaces()}, port, w.service)
+        lookups: list[dns.Lookup] = []
+        outcome.values["lookups"] = lookups
+
+        def ask() -> Process:
+            yield self.env.timeout(w.start)
+            for i in range(w.count):
+                began = self.env.now
+                lookups.append((yield from dns.resolve(
+                    ns, to, w.name or w.to, w.port or 53, w.timeout, w.attempts, bool(w.options), "single-request-reopen" in w.options,
+                    w.source_port or 0)))
+                if i + 1 < w.count:
+                    yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
+        self.env.process(ask())
 
     def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None
@@ -471,6 +494,8 @@ def _outcome(o: Outcome) -> dict[str, Any]:
     values = dict(o.values)
     if "requests" in values:
         values["requests"] = [{**asdict(r), "body": r.body.decode(errors="replace")} for r in values["requests"]]
+    if "lookups" in values:
+        values["lookups"] = [asdict(r) for r in values["lookups"]]
     return {"kind": o.kind, "from": o.source, "to": o.to, **values}
 
 

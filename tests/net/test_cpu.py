@@ -117,3 +117,21 @@ def test_presets_and_files(tmp_path: Path) -> None:
     assert load(str(good)).route == 70
     with pytest.raises(ValueError, match="is no cost"):
         Costs(route=-1)
+
+
+@pytest.mark.parametrize(("cores", "slowest"), [(1, 0.021), (2, 1.021)])
+def test_two_cores_can_take_one_port(cores: int, slowest: float) -> None:
+    """SYNs of two containers at one time: with two cores both take the host's same port, and one is sent again after a second."""
+    world = World(Compose.model_validate({"services": {"a": {}, "b": {}}, "x-simcore": {
+        "duration": "5s", "host": {"cpu": {"costs": {"receive": 500, "new_flow": 1000}, "cores": cores, "steering": "shared"}},
+        "servers": {"web": {"address": "93.184.216.34", "http": {"port": 80}}}, "links": {"server": {"rate": "1Gbit", "latency": "5ms"}},
+        "workloads": [{"kind": "ping", "from": "a", "to": "web"}, {"kind": "ping", "from": "b", "to": "web"},
+                      *({"kind": "http", "from": c, "to": "web", "source-port": 4000, "start": "1s"} for c in "ab")]}}))
+    world.run()
+    summary = world.summary()
+    times = sorted(w["requests"][0]["connect_time"] for w in summary["workloads"] if w["kind"] == "http")
+    assert times[0] < 0.021
+    assert slowest - 0.02 < times[1] < slowest
+    assert summary["conntrack_stats"]["insert_failed"] == cores - 1
+    assert summary["drops"].get("host", {}).get("conntrack: insert failed", 0) == cores - 1
+    assert all(not w["requests"][0]["error"] for w in summary["workloads"] if w["kind"] == "http")

@@ -119,6 +119,19 @@ def test_stale_udp_entry_after_a_move(root: Path) -> None:
     assert "src=172.17.0.3 " in well["conntrack"][0]
 
 
+def test_a_clash_of_ports_is_a_lookup_of_five_seconds(root: Path) -> None:
+    sick, well = run(root, "dns-clash", False), run(root, "dns-clash", True)
+    times = sorted(w["lookups"][0]["total_time"] for w in sick["workloads"])
+    assert times[0] < 0.03
+    assert 5.0 < times[-1] < 5.03
+    assert sick["conntrack_stats"]["insert_failed"] - sick["conntrack_stats"]["clash_resolve"] == sick["conntrack_stats"]["drop"] > 0
+    assert sick["drops"]["host"]["conntrack: insert failed"] == sick["conntrack_stats"]["drop"]
+    # A and AAAA of one socket clash, too, and this kernel resolves it
+    assert sick["conntrack_stats"]["clash_resolve"] > 0
+    assert all(w["lookups"][0]["total_time"] < 0.03 for w in well["workloads"])
+    assert well["conntrack_stats"]["drop"] == 0
+
+
 @pytest.mark.parametrize(("event", "message"), [
     ({"move": {"port": 5353, "protocol": "udp", "to": "nobody"}}, "events.0.move.to: 'nobody' is no service"),
     ({"move": {"port": 9, "protocol": "udp", "to": "new"}}, "events.0.move.port: no service publishes 9/udp"),
