@@ -6,6 +6,7 @@ class Device(Handler):
     name: str
     calendar: Calendar
     ports: list[Wire | None]
+    def attach(self, port: int, wire: Wire) -> None: ...
 
 class PythonDevice(Device):
     env: Environment

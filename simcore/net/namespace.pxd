@@ -29,6 +29,7 @@ cdef class Endpoint(Handler):
     cdef readonly uint16_t local_port
     cdef readonly uint32_t remote_ip    # 0: any
     cdef readonly uint16_t remote_port
+    cdef public uint32_t mark           # SO_MARK: of what it sends
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void error(self, int kind, int code, uint32_t info) noexcept
 

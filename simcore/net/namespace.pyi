@@ -13,6 +13,7 @@ class Endpoint(Handler):
     local_port: int
     remote_ip: int
     remote_port: int
+    mark: int
 
 def known_sysctl(key: str) -> bool: ...
 

@@ -43,6 +43,7 @@ cdef class PingSocket(Endpoint):
         put16(m + 6, self.seq)
         put16(m + 2, <uint16_t>~fold(sum_bytes(m, 8)))
         f.checksum_ok = 1
+        f.mark = self.mark
         event = simpy.Event(self.ns.env)
         self.waiting[self.seq] = (event, self.ns.calendar.now)
         timer = self.ns.env.timeout(timeout)

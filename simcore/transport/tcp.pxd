@@ -94,7 +94,6 @@ cdef class TcpSocket(Endpoint):
     cdef readonly uint64_t segments_in
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
-    cdef public uint32_t mark
     cdef bint driven                    # by an application
     cdef App app                        # told instead of events; None: SimPy processes use the socket
     cdef public int tag                 # the application's own

@@ -21,7 +21,6 @@ class TcpSocket(Endpoint):
     segments_in: int
     bytes_in: int
     bytes_out: int
-    mark: int
     state: str
     recovery: str
     congestion: str

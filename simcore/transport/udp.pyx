@@ -84,6 +84,7 @@ cdef class UdpSocket(Endpoint):
         check = <uint16_t>~fold(sum_bytes(u, have) + pseudo_sum(f.data + IP, IPPROTO_UDP, 8 + n))
         put16(u + 6, check if check != 0 else 0xFFFF)
         f.checksum_ok = 1
+        f.mark = self.mark
         self.ns.local_out(f)
 
     def recvfrom(self):

@@ -11,7 +11,7 @@ from simcore.engine import Environment
 from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
-from simcore.transport import PingSocket, UdpSocket
+from simcore.transport import PingSocket, TcpSocket, UdpSocket
 
 
 def pair(env: Environment, name: str, latency: float = 1e-3) -> tuple[Namespace, Namespace]:
@@ -239,3 +239,19 @@ def test_mistakes_are_named() -> None:
         ns.add_interface("eth0")
     with pytest.raises(ValueError, match="eth0 is not a bridge"):
         ns.enslave("eth0", "eth0")
+
+
+def test_every_socket_has_a_mark() -> None:
+    env = Environment()
+    ns = Namespace(env, "a", {}, Rules.from_iptables_save("*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m mark --mark 0x7\nCOMMIT\n"))
+    ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+    ns.add_address("eth0", "10.0.0.1/24")
+    for mark in (0, 7):
+        udp, ping, tcp = UdpSocket(ns), PingSocket(ns, 1 + mark), TcpSocket(ns)
+        for sock in (udp, ping, tcp):
+            sock.mark = mark
+        udp.sendto(b"x", "10.0.0.2", 9)
+        ping.echo("10.0.0.2")
+        tcp.connect("10.0.0.2", 80)
+        env.run(until=env.now + 0.5)
+        assert ns.netfilter.rule_counters()[0][3] == (3 if mark else 0)
