@@ -126,7 +126,7 @@ cdef enum:
 
 cdef inline void set_expiry(Table* t, Entry* e, uint32_t when) noexcept nogil:
     """When the entry expires, unless something refreshes it."""
-    cdef uint32_t* soonest = &t.soonest[(e - t.entries) >> BLOCK_BITS]
+    cdef uint32_t* soonest = &t.soonest[(<size_t>e - <size_t>t.entries) // (sizeof(Entry) * BLOCK)]
     e.expires = when
     if <int32_t>(when - soonest[0]) < 0:
         soonest[0] = when

@@ -6,12 +6,12 @@ from simcore.engine.ahead cimport LINE, prefetch
 from simcore.engine.calendar cimport Handler
 
 cdef enum:
-    PER_BUCKET = 4              # events that a bucket shall have when its turn comes
+    PER_BUCKET = 24              # events that a bucket shall have when its turn comes
     FEW = 12                    # pending events that the heap alone serves as well
     TUNE_EVERY = 4096           # events taken
     FEWEST_BUCKETS = 256
     MOST_BUCKETS = 1 << 17
-    INSERTION = 24              # longer buckets are left to qsort
+    INSERTION = 64              # longer buckets are left to qsort
     HANDLER_LINES = 6           # of memory that a handler takes up, of those that are hot
     CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
@@ -192,7 +192,7 @@ cdef void tune(EventQueue* q, double now) noexcept nogil:
     if pending >= FEW and now > q.tuned_at:
         per_second = TUNE_EVERY / (now - q.tuned_at) / PER_BUCKET
     q.tuned_at = now
-    while buckets < MOST_BUCKETS and buckets * PER_BUCKET < 4 * pending:
+    while buckets < MOST_BUCKETS and 2 * buckets * PER_BUCKET < 3 * pending:
         buckets *= 2
     if pending >= FEW and per_second == 0:
         return                                      # all at one time: that says nothing

@@ -1129,7 +1129,7 @@ cdef class Namespace(Device):
         trail_add(t, ways_place(&self.ways, <uint64_t>ip_src(frame + IP) << 32 | ip_dst(frame + IP), dev.index + 1), sizeof(KnownWay))
         if nf is None:
             return
-        tuple_words(frame, length, &m0, &m1)
+        tuple_words(frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1)     # of the whole packet only the headers are here
         if m1 == 0:
             return
         h = siphash13(m0, m1, nf.c.table.k0, nf.c.table.k1)

@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
-from simcore.engine.ahead cimport LINE, Trail, trail_add, trail_follow, trail_is_due
+from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free
@@ -90,6 +90,7 @@ cdef class UdpSource(Datagrams):
     cdef Draws draws
     cdef object on, off, pauses
     cdef double until                       # the end of this period of sending
+    cdef const void* upcoming               # where the next draw lies
     cdef Trail trail
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
@@ -113,7 +114,10 @@ cdef class UdpSource(Datagrams):
 
     cdef double next(self, double now) noexcept:
         """When the next datagram is due; a period of silence puts it off."""
-        cdef double at = now + (self.mean if self.draws is None else self.mean * self.draws.exponential()), over
+        cdef double at = now + self.mean, over
+        if self.draws is not None:
+            at = now + self.mean * self.draws.exponential()
+            self.upcoming = self.draws.e + self.draws.at_e
         while at > self.until:
             over = at - self.until
             at = self.until + <double>self.off.sample(self.pauses, 1)[0]
@@ -126,8 +130,8 @@ cdef class UdpSource(Datagrams):
             self.ns.trail_output(self.header, L4 + 8, &self.trail)
             if self.draws is not None:
                 trail_add(&self.trail, <void*>self.draws, LINE)
-                trail_add(&self.trail, self.draws.e + self.draws.at_e, LINE)
         trail_follow(&self.trail)
+        prefetch(self.upcoming)
 
     cdef void fire(self, uint64_t token) noexcept:
         if self.ns.calendar.now >= self.stop:
