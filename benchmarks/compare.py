@@ -78,7 +78,8 @@ def main() -> None:
         missing.append(f"ns-3: {reason}")
     udp: dict[str, Runner] = {
         "simcore, compiled, NAT on": lambda: float(simbench.wan_udp(8, 4.0)["ns_per_packet"]),
-        "simcore, 512 containers": lambda: float(simbench.wan_udp(512, 4.0)["ns_per_packet"]),
+        "simcore, 512 containers": lambda: float(simbench.wan_udp(512, 10.0)["ns_per_packet"]),
+        "simcore, 4 096 containers": lambda: float(simbench.wan_udp(4096, 10.0)["ns_per_packet"]),
         "simcore, engine=simpy, NAT on": lambda: float(simbench.wan_udp(8, 1.0, engine="simpy")["ns_per_packet"]),
         "plain SimPy, no NAT": lambda: plain_wan_udp(8, 2.0)["ns_per_packet"],
     }

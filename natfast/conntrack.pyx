@@ -4,22 +4,20 @@ A packet that holds an unconfirmed entry, or one that was killed while it held i
 `conntrack_put` at the end of its way gives it back.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
-                              IPPROTO_UDPLITE, ip_dst, ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
+from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, ip_dst,
+                              ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
+from natfast.log cimport LOG_TABLE_FULL, log_packet
+from natfast.memo cimport remember
 from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
-from natfast.state cimport (Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet,
-                            expired, random32)
-from natfast.log cimport LOG_TABLE_FULL, log_packet
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, source_of, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table,
-                            table_alloc, table_find, table_insert, table_release, table_unlink)
-from natfast.tcp cimport tcp_can_early_drop, tcp_packet
-from natfast.trackers cimport (generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet,
-                               udp_packet, udplite_packet)
-from natfast.memo cimport remember
 from natfast.siphash cimport siphash13_many
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, source_of, IPS_ASSURED,
+                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_alloc, table_find,
+                            table_insert, table_release, table_unlink)
+from natfast.tcp cimport tcp_can_early_drop, tcp_packet
+from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
 from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
-
 
 
 cdef enum:

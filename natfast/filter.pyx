@@ -2,17 +2,16 @@
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.string cimport memmove, memset
 from natfast.checksum cimport replace2, replace4_at
-from natfast.headers cimport (IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, TCP_SYN,
-                              be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET, IP_MF)
+from natfast.headers cimport IPPROTO_TCP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET
 from natfast.log cimport LOG_RULE, log_packet
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, NatRange, RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_RANDOM,
                           RANGE_PROTO_RANDOM_FULLY, RANGE_PROTO_SPECIFIED, nat_setup)
-from natfast.packet cimport (IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, Packet)
+from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, Packet
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
-from natfast.rules import (ADDRTYPES, BUILTIN, CTSTATES, CTSTATUS, HOOKS, PROTOCOLS, REJECT_WITH, TARGETS, address,
-                           icmp_type, multiports, names_mask, nat_target, port_range, rate, tcp_flags, value_mask)
+from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, PROTOCOLS, REJECT_WITH, address, icmp_type, multiports, names_mask, nat_target,
+                           port_range, rate, tcp_flags, value_mask)
 
 cdef enum:                      # Kind
     K_PORTS = 1                 # source and destination port ranges of tcp, udp, sctp, udplite

@@ -2,7 +2,7 @@
 
 Everything here is `inline` so that a caller in any module pays no call.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 cdef enum:

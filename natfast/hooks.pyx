@@ -11,23 +11,23 @@ import numpy
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
-from natfast.conntrack cimport CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there, sweep, sweep_all, track
+from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
+                                sweep, sweep_all, track)
 from natfast.fastpath cimport forward_established, tuple_words
 from natfast.filter cimport (CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
-                              IPPROTO_UDPLITE, be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
+from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
+                              be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.log cimport log_free, log_lines
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet)
-from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, LOCAL_IN, LOCAL_OUT, POSTROUTING,
-                             PREROUTING, Packet)
+from natfast.memo cimport remember
+from natfast.nat cimport MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet
+from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING,
+                             Packet)
+from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING,
-                            IPS_NAT_MASK, IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_release, table_free,
-                            table_init)
-from natfast.memo cimport remember
-from natfast.siphash cimport siphash13, siphash13_many
+from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_NAT_MASK,
+                            IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_release, table_free, table_init)
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError

@@ -1,7 +1,6 @@
 """What one network namespace's conntrack consists of: table, settings, counters, clock, randomness."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from natfast.log cimport Log
-from natfast.packet cimport Packet
 from natfast.sysctl cimport Sysctl
 from natfast.table cimport Entry, Table
 

@@ -5,7 +5,7 @@ The tracker sits in the middle of a connection. It sees what each side sends, no
 it follows the *possible* states of both ends and lets through what may be legal: a packet that is
 INVALID for the table is not dropped here, it only goes on without a connection, and NAT leaves it alone.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, after, be16,
                               be32, before)
 from natfast.packet cimport Packet

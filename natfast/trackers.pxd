@@ -1,5 +1,5 @@
 """Connection tracking of the protocols that are not TCP."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from natfast.checksum cimport fold, sum_native, transport_ok
 from natfast.headers cimport IPPROTO_TCP, IPPROTO_UDP
 from natfast.packet cimport Packet

@@ -1,10 +1,10 @@
 """UDP, UDP-Lite, ICMP, GRE, SCTP and everything else, as Linux 6.18 tracks them."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport ICMP_ADDRESS, ICMP_ECHO, ICMP_INFO_REQUEST, ICMP_TIMESTAMP, IPPROTO_TCP, IPPROTO_UDP, be16, be32
+from natfast.headers cimport ICMP_ADDRESS, ICMP_ECHO, ICMP_INFO_REQUEST, ICMP_TIMESTAMP, IPPROTO_UDP, be16, be32
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID
-from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, SctpTrack
+from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, SctpTrack
 from libc.string cimport memset
 
 

@@ -4,10 +4,9 @@ A tuple is what conntrack finds a flow by: addresses, protocol, and two 16-bit k
 protocol gives (ports; for ICMP the identifier and type<<8|code; for GRE the call keys; else 0).
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.headers cimport (
-    ICMP_ADDRESS, ICMP_ADDRESSREPLY, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_INFO_REPLY, ICMP_INFO_REQUEST,
-    ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP,
-    IPPROTO_UDP, IPPROTO_UDPLITE, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, IP_OFFSET)
+from natfast.headers cimport (ICMP_ADDRESS, ICMP_ADDRESSREPLY, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_INFO_REPLY, ICMP_INFO_REQUEST,
+                              ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+                              IPPROTO_UDPLITE, be16, ip_dst, ip_frag, ip_ihl, ip_src, IP_OFFSET)
 from natfast.wide cimport pair16, pair32
 
 ctypedef struct Half:

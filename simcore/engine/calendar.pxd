@@ -3,9 +3,8 @@
 Order: earlier time first; at equal times SimPy's events first, then packet events as they were scheduled.
 """
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from simcore.engine.events cimport Event, EventQueue, queue_push
-from simcore.engine.frame cimport Frame
 
 cdef class Handler:
     """What a packet event calls."""

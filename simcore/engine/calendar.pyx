@@ -1,7 +1,7 @@
 from heapq import heappush
 
 import simpy
-from simpy.core import EmptySchedule, Environment as _SimpyEnvironment
+from simpy.core import Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
 from simcore.engine.events cimport Event, queue_first, queue_free, queue_init, queue_pop, queue_size

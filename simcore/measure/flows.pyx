@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, free, realloc
 from libc.string cimport memcmp, memset
 
-from natfast.headers cimport IPPROTO_DCCP, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src
+from natfast.headers cimport IPPROTO_DCCP, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_dst, ip_frag, ip_ihl, ip_src
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport Frame
 from simcore.net.namespace cimport FlowProbe

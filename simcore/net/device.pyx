@@ -11,7 +11,7 @@ from simpy.events import URGENT
 
 from libc.stdint cimport uint8_t, uint32_t
 from simcore.engine.ahead cimport Trail
-from simcore.engine.calendar cimport Calendar, Handler
+from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
 
 

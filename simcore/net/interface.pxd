@@ -1,5 +1,5 @@
 """Network interfaces of a namespace, and the taps that watch them."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from simcore.engine.frame cimport Frame
 from simcore.net.device cimport Wire
 

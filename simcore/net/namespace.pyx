@@ -7,7 +7,6 @@ FORWARD, POSTROUTING, fragmentation, neighbour, wire. Nothing here waits: timers
 import errno
 import ipaddress
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 
 from libc.stdlib cimport free, realloc
@@ -15,18 +14,19 @@ from libc.string cimport memcmp, memcpy, memset
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
-from natfast.filter cimport Address, Host, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.fastpath cimport tuple_words
+from natfast.filter cimport Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
+from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
+                              ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE,
+                              IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IP_DF,
+                              IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
+                              ip_is_fragment, ip_src, ip_total, put16, put32)
+from natfast.hooks cimport Netfilter
+from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.siphash cimport siphash13
 from natfast.table cimport bucket_of, reference_in
-from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB, ICMP_REDIRECT,
-                              ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
-                              IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
-                              ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
-from natfast.hooks cimport Netfilter
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
-from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
@@ -34,10 +34,11 @@ from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCA
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
 from simcore.net.device cimport Wire
-from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, Tap
-from simcore.net.options cimport Echo, Options, options_echo, options_forward, options_parse
+from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface
+from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
-from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find, ways_free, ways_init, ways_note, ways_place
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
+                               ways_free, ways_init, ways_note, ways_place)
 
 cdef enum:                          # neighbour states (RFC 4861 names)
     N_INCOMPLETE = 1

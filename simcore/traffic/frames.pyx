@@ -6,7 +6,6 @@ from libc.string cimport memcpy, memset
 
 from natfast.checksum cimport ip_checksum
 from natfast.headers cimport put16, put32
-from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free, frame_new
 from simcore.engine.histogram cimport Histogram

@@ -1,6 +1,5 @@
 """Requests and responses over TCP without Python per request."""
 from libc.stdint cimport uint32_t, uint64_t
-from simcore.engine.calendar cimport Calendar
 from simcore.engine.histogram cimport Histogram
 from simcore.net.namespace cimport Namespace
 from simcore.transport.tcp cimport App, TcpListener, TcpSocket

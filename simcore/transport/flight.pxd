@@ -1,5 +1,5 @@
 """What a TCP sender knows of the segments it has in flight: SACK scoreboard, RACK, delivery rate."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:                          # Sent.state
     SACKED = 1

@@ -3,10 +3,10 @@ import ipaddress
 
 import simpy
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from natfast.checksum cimport fold, sum_bytes
-from natfast.headers cimport IPPROTO_ICMP, be16, put16, put32
+from natfast.headers cimport IPPROTO_ICMP, be16, put16
 from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.errors cimport os_error

@@ -13,20 +13,20 @@ from collections import deque
 
 import simpy
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst, ip_src,
                               put16, put32)
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free
-from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, Timer, timer_arm, timer_cancel, timer_fire, timer_init
+from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_arm, timer_cancel, timer_fire, timer_init
 from simcore.net.namespace cimport Endpoint, Namespace
-from simcore.transport.congestion cimport CongestionControl, Window, make
+from simcore.transport.congestion cimport make
 from simcore.transport.errors cimport errno_of_icmp, os_error
-from simcore.transport.flight cimport (EVER_RETRANS, HAS_FIN, LOST, SACKED, Flight, Sample, Sent, flight_ack, flight_detect,
-                                       flight_find_all, flight_free, flight_init, flight_lose, flight_lose_all, flight_next_lost,
-                                       flight_pipe, flight_rate, flight_resend, flight_sack, flight_send, flight_split)
+from simcore.transport.flight cimport (HAS_FIN, SACKED, Sample, Sent, flight_ack, flight_detect, flight_find_all, flight_free, flight_init,
+                                       flight_lose, flight_lose_all, flight_next_lost, flight_pipe, flight_rate, flight_resend,
+                                       flight_sack, flight_send, flight_split)
 from simcore.transport.reassembly cimport Range, Reassembly
 
 cdef enum:

@@ -7,7 +7,7 @@ import simpy
 
 from libc.string cimport memcpy
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport IPPROTO_UDP, be16, ip_dst, ip_src, put16
+from natfast.headers cimport IPPROTO_UDP, be16, ip_src, put16
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.errors cimport errno_of_icmp, os_error

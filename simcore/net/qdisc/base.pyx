@@ -2,7 +2,8 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t, uint16_t
 
 from natfast.checksum cimport replace2
-from natfast.headers cimport ETH_P_IP, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IP_OFFSET, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16
+from natfast.headers cimport (ETH_P_IP, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src,
+                              put16)
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport frame_free
 

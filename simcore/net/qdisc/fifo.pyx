@@ -1,6 +1,6 @@
 """pfifo and bfifo: drop-tail by packets and by bytes."""
 from simcore.engine.frame cimport Frame
-from simcore.net.qdisc.base cimport FrameQueue, Qdisc, fq_clear, fq_pop, fq_push
+from simcore.net.qdisc.base cimport Qdisc, fq_clear, fq_pop, fq_push
 
 
 cdef class Fifo(Qdisc):
