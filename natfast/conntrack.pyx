@@ -7,14 +7,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, ip_dst,
                               ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
-from natfast.memo cimport remember
 from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
 from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, source_of, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_alloc, table_find,
-                            table_insert, table_release, table_unlink)
+                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_alloc, table_delete,
+                            table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
 from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
@@ -66,7 +65,7 @@ cdef void change_halves(Conntrack* c, Doomed* d) noexcept nogil:
     """Hash what one half has gathered and ask for all that it hangs in; the other half has arrived, and goes."""
     cdef Condemned* now = &d.half[d.filling]
     cdef Table* t = &c.table
-    cdef uint32_t i, k
+    cdef uint32_t i
     siphash13_many(now.m0, now.m1, now.hash, TUPLES * now.n, t.k0, t.k1)
     for i in range(now.n):
         prefetch(bucket_of(t, now.hash[TUPLES * i]))
@@ -75,9 +74,7 @@ cdef void change_halves(Conntrack* c, Doomed* d) noexcept nogil:
     d.filling ^= 1
     now = &d.half[d.filling]
     for i in range(now.n):
-        for k in range(TUPLES * i, TUPLES * i + TUPLES):
-            remember(&t.memo, now.m0[k], now.m1[k], now.hash[k])
-        kill(c, now.entry[i])
+        table_delete(t, now.entry[i], &now.hash[TUPLES * i])
     now.n = 0
 
 

@@ -41,7 +41,7 @@ cdef class Netfilter:
     cdef list names
     cdef uint16_t* mtus         # by interface number
     cdef Path paths[PATHS]         # by interfaces, one per slot
-    cdef Packet* unconfirmed    # where the next new connection is left to be confirmed later; NULL: it is at once
+    cdef Packet* unconfirmed    # where the next connection that leaves is left to be confirmed later; NULL: it is at once
     cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil

@@ -472,7 +472,7 @@ cdef class Netfilter:
             return v
         if p.ct == 0 or p.borrowed or settled(&c.table.entries[p.ct]):
             return NF_ACCEPT
-        if self.unconfirmed != NULL and self.unconfirmed.ct == 0:
+        if hook == POSTROUTING and self.unconfirmed != NULL and self.unconfirmed.ct == 0:
             self.unconfirmed[0] = p[0]
             p.borrowed = True
             return NF_ACCEPT

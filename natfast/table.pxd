@@ -170,8 +170,8 @@ cdef void table_release(Table* t, uint32_t e) noexcept nogil
 cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil
 cdef void table_insert(Table* t, uint32_t e) noexcept nogil
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil
+cdef void table_delete(Table* t, uint32_t e, const uint64_t* hash) noexcept nogil
 cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil
 cdef void source_link(Table* t, uint32_t e) noexcept nogil
-cdef void source_unlink(Table* t, uint32_t e) noexcept nogil
 cdef size_t table_bytes(Table* t) noexcept nogil
 cdef void table_clear(Table* t) noexcept nogil

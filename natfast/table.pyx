@@ -128,10 +128,22 @@ cdef uint32_t table_alloc(Table* t) noexcept nogil:
 
 cdef void table_release(Table* t, uint32_t e) noexcept nogil:
     """Give an entry back that is in no index (any more)."""
-    if t.entries[e].status & IPS_SRC_NAT_DONE:
-        source_unlink(t, e)
-    t.entries[e].status = 0
-    t.entries[e].src_next = t.free
+    cdef Entry* x = &t.entries[e]
+    release(t, e, hash_source(t, &x.tuple[0], x.proto) if x.status & IPS_SRC_NAT_DONE and x.src_prev == 0 else 0)
+
+
+cdef inline void release(Table* t, uint32_t e, uint64_t source) noexcept nogil:
+    """`source`: the hash of its source, which is needed only if its chain begins with it."""
+    cdef Entry* x = &t.entries[e]
+    if x.status & IPS_SRC_NAT_DONE:
+        if x.src_prev != 0:
+            t.entries[x.src_prev].src_next = x.src_next
+        else:
+            source_of(t, source)[0] = x.src_next
+        if x.src_next != 0:
+            t.entries[x.src_next].src_prev = x.src_prev
+    x.status = 0
+    x.src_next = t.free
     t.free = e
 
 
@@ -230,9 +242,7 @@ cdef void index_put(Table* t, uint32_t ref) noexcept nogil:
     put(t, bucket_of(t, hash), tag_of(hash), ref)
 
 
-cdef void index_drop(Table* t, uint32_t ref) noexcept nogil:
-    cdef Entry* e = &t.entries[ref >> 1]
-    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto)
+cdef void index_drop(Table* t, uint32_t ref, uint64_t hash) noexcept nogil:
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef uint32_t hits
@@ -289,11 +299,22 @@ cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
 
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
     """Take a confirmed entry out of the index. Whoever still holds it releases it."""
+    cdef Entry* x = &t.entries[e]
+    unlink(t, e, hash_half(t, &x.tuple[0], x.proto), hash_half(t, &x.tuple[1], x.proto))
+
+
+cdef inline void unlink(Table* t, uint32_t e, uint64_t original, uint64_t reply) noexcept nogil:
     if not t.entries[e].status & IPS_NAT_CLASH:
-        index_drop(t, e << 1)
-    index_drop(t, e << 1 | 1)
+        index_drop(t, e << 1, original)
+    index_drop(t, e << 1 | 1, reply)
     t.count -= 1
     t.entries[e].status |= IPS_DYING
+
+
+cdef void table_delete(Table* t, uint32_t e, const uint64_t* hash) noexcept nogil:
+    """`table_unlink` and `table_release` of an entry whose original, reply and source have these hashes."""
+    unlink(t, e, hash[0], hash[1])
+    release(t, e, hash[2])
 
 
 cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
@@ -309,16 +330,6 @@ cdef void source_link(Table* t, uint32_t e) noexcept nogil:
     if x.src_next != 0:
         t.entries[x.src_next].src_prev = e
     head[0] = e
-
-
-cdef void source_unlink(Table* t, uint32_t e) noexcept nogil:
-    cdef Entry* x = &t.entries[e]
-    if x.src_prev != 0:
-        t.entries[x.src_prev].src_next = x.src_next
-    else:
-        source_of(t, hash_source(t, &x.tuple[0], x.proto))[0] = x.src_next
-    if x.src_next != 0:
-        t.entries[x.src_next].src_prev = x.src_prev
 
 
 cdef size_t table_bytes(Table* t) noexcept nogil:

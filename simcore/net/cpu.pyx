@@ -62,8 +62,8 @@ cdef class Cpu(Processor):
     """Cores that handle what a namespace receives, one packet at a time each.
 
     A packet waits in its core's backlog, is handled, and what comes of it leaves when its time has passed. Until then a
-    connection that it opens is not in the conntrack table: another core may be opening the same one, or taking the same port,
-    and who comes to the table second has lost.
+    connection that it opens through the host is not in the conntrack table: another core may be opening the same one, or
+    taking the same port, and who comes to the table second has lost.
     What a host sends of its own accord (a socket's data, a timer) takes no time here.
 
     Parameters

@@ -135,3 +135,15 @@ def test_two_cores_can_take_one_port(cores: int, slowest: float) -> None:
     assert summary["conntrack_stats"]["insert_failed"] == cores - 1
     assert summary["drops"].get("host", {}).get("conntrack: insert failed", 0) == cores - 1
     assert all(not w["requests"][0]["error"] for w in summary["workloads"] if w["kind"] == "http")
+
+
+def test_the_host_answers_on_the_connection_that_asks() -> None:
+    """What is for the host itself is confirmed before it is answered, in the same time."""
+    world = World(Compose.model_validate({"services": {"a": {}}, "x-simcore": {
+        "duration": "5s", "host": {"cpu": {"preset": "linux-6.18"}}, "workloads": [{"kind": "ping", "from": "a", "to": "host", "count": 2}]}}))
+    world.run()
+    summary = world.summary()
+    assert all(rtt is not None for rtt in summary["workloads"][0]["rtt_s"])
+    assert summary["conntrack_stats"]["invalid"] == 0
+    assert len(summary["conntrack"]) == 1
+    assert "[UNREPLIED]" not in summary["conntrack"][0]
