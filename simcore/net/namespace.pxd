@@ -79,6 +79,8 @@ cdef class Namespace(Device):
     cdef object defrag
     cdef set endpoint_objects   # keeps alive what `endpoints` points to
     cdef readonly set waiting_sockets   # sockets with an event in the calendar
+    cdef dict exhausted         # what no ephemeral port was free for -> `unregistered` at that time
+    cdef uint64_t unregistered  # sockets that have given their ports back
     cdef double icmp_ratelimit
     cdef dict icmp_tokens
     cdef dict redirects         # source -> (how often it was told, when)

@@ -243,6 +243,7 @@ cdef class Namespace(Device):
         self.endpoints = U64Map()
         self.endpoint_objects = set()
         self.waiting_sockets = set()
+        self.exhausted = {}
         self.icmp_tokens = {}
         self.redirects = {}
         self.drops = {}
@@ -1661,6 +1662,7 @@ cdef class Namespace(Device):
         if e not in self.endpoint_objects:
             return
         self.endpoint_objects.remove(e)
+        self.unregistered += 1
         self.bound[binding(e)] -= 1
         # keys that collided are found by counting up: put back those behind the gap
         cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
@@ -1684,12 +1686,16 @@ cdef class Namespace(Device):
         """A free port of ip_local_port_range; OSError EADDRNOTAVAIL if there is none."""
         cdef int low, high, i, port
         low, high = (int(x) for x in str(self.sysctl["net.ipv4.ip_local_port_range"]).split())
+        wanted = (protocol, local, remote, rport, low, high)
+        if self.exhausted.get(wanted) == self.unregistered:     # none was free, and none has become free since
+            raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
         for i in range(high - low + 1):
             port = low + (self.next_port + i) % (high - low + 1)
             if (self.lookup_endpoint(protocol, local, port, remote, rport) is None
                     and self.lookup_endpoint(protocol, 0, port, 0, 0) is None):
                 self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
                 return port
+        self.exhausted[wanted] = self.unregistered
         raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
 
 

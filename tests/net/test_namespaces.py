@@ -255,3 +255,17 @@ def test_every_socket_has_a_mark() -> None:
         tcp.connect("10.0.0.2", 80)
         env.run(until=env.now + 0.5)
         assert ns.netfilter.rule_counters()[0][3] == (3 if mark else 0)
+
+
+def test_ephemeral_ports_run_out_and_come_back() -> None:
+    ns = Namespace(Environment(), "a", {"net.ipv4.ip_local_port_range": "40000 40002"})
+    socks = [UdpSocket(ns) for _ in range(3)]
+    assert sorted(s.local_port for s in socks) == [40000, 40001, 40002]
+    for _ in range(2):
+        with pytest.raises(OSError, match="EADDRNOTAVAIL"):
+            UdpSocket(ns)
+    assert ns.ephemeral_port(6, 0, 1, 80) == 40000          # another protocol's are free
+    socks[1].close()
+    assert UdpSocket(ns).local_port == socks[1].local_port
+    with pytest.raises(OSError, match="EADDRNOTAVAIL"):
+        UdpSocket(ns)
