@@ -140,7 +140,8 @@ def test_two_cores_can_take_one_port(cores: int, slowest: float) -> None:
 def test_the_host_answers_on_the_connection_that_asks() -> None:
     """What is for the host itself is confirmed before it is answered, in the same time."""
     world = World(Compose.model_validate({"services": {"a": {}}, "x-simcore": {
-        "duration": "5s", "host": {"cpu": {"preset": "linux-6.18"}}, "workloads": [{"kind": "ping", "from": "a", "to": "host", "count": 2}]}}))
+        "duration": "5s", "host": {"cpu": {"preset": "linux-6.18"}},
+        "workloads": [{"kind": "ping", "from": "a", "to": "host", "count": 2}]}}))
     world.run()
     summary = world.summary()
     assert all(rtt is not None for rtt in summary["workloads"][0]["rtt_s"])
