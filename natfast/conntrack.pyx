@@ -1,6 +1,6 @@
 """nf_conntrack_in and nf_conntrack_confirm, and what may happen to an entry in between.
 
-A packet that holds an unconfirmed entry, or one that was killed while it held it, owns it:
+A packet owns an entry that it has made, until that is confirmed, and one that it has taken out of the table:
 `conntrack_put` at the end of its way gives it back.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -314,6 +314,7 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             e.tuple[0] = t.h
             e.tuple[1] = reply.h
             e.proto = t.proto
+            p.owned = True
             dir = 0
         else:
             ei = ref >> 1
@@ -367,6 +368,7 @@ cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil
     mine.status |= IPS_FIXED_TIMEOUT | IPS_NAT_CLASH
     set_expiry(&c.table, mine, c.now + 1000)
     table_insert(&c.table, p.ct)
+    p.owned = False
     return True
 
 
@@ -391,6 +393,7 @@ cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
         c.stats.drop += 1
         return CT_DROP
     table_insert(&c.table, p.ct)
+    p.owned = False
     c.stats.insert += 1
     return CT_ACCEPT
 
@@ -403,15 +406,15 @@ cdef void conntrack_attach(Packet* p, const Packet* cause) noexcept nogil:
     if cause.ct != 0:
         p.ct = cause.ct
         p.ctinfo = IP_CT_RELATED if cause.ctinfo >= IP_CT_IS_REPLY else IP_CT_RELATED_REPLY
-        p.borrowed = True
 
 
 cdef void conntrack_put(Conntrack* c, Packet* p) noexcept nogil:
     """The packet lets go of its connection."""
     cdef uint32_t status
-    if p.ct != 0 and not p.borrowed:
+    if p.owned:
         status = c.table.entries[p.ct].status
         if not status & IPS_CONFIRMED or status & IPS_DYING:
             table_release(&c.table, p.ct)
+    p.owned = False
     p.ct = 0
     p.ctinfo = 0

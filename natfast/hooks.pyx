@@ -26,8 +26,8 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_NAT_MASK,
-                            IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_release, table_free, table_init)
+from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK,
+                            IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_free, table_init)
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
@@ -123,11 +123,6 @@ cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nog
     remember(&t.memo, a.m0[k], a.m1[k], a.hash[k])
     for k in range(EXPECTED * i, EXPECTED * i + EXPECTED):
         remember(&t.memo, a.new0[k], a.new1[k], a.new_hash[k])
-
-
-cdef inline bint settled(const Entry* e) noexcept nogil:
-    """In the table and staying there: nothing to confirm, nothing to give back."""
-    return e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED
 
 
 cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
@@ -470,11 +465,11 @@ cdef class Netfilter:
         v = nat_hook(self, hook, MANIP_SRC, p)
         if v != NF_ACCEPT:
             return v
-        if p.ct == 0 or p.borrowed or settled(&c.table.entries[p.ct]):
+        if not p.owned:
             return NF_ACCEPT
         if hook == POSTROUTING and self.unconfirmed != NULL and self.unconfirmed.ct == 0:
             self.unconfirmed[0] = p[0]
-            p.borrowed = True
+            p.owned = False
             return NF_ACCEPT
         return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
 
@@ -528,7 +523,8 @@ cdef class Netfilter:
         c.stats.found += 1
         v = track(c, ei, p, 20, dir, True)
         if v == TRACK_REPEAT:
-            table_release(&c.table, ei)         # the tuple is free for a new connection
+            p.ct = ei
+            conntrack_put(c, p)                 # the tuple is free for a new connection
             p.hint = 0
             return -1
         if v == TRACK_ACCEPT:
@@ -547,7 +543,7 @@ cdef class Netfilter:
         v = self.filter_forward(p)
         if v == NF_ACCEPT and p.ct != 0 and e.status & status_bit(MANIP_SRC, dir) and not nat_packet(c, p, MANIP_SRC):
             v = NF_DROP
-        if p.ct != 0 and not settled(e):
+        if p.owned:
             conntrack_put(c, p)
         return v
 
@@ -601,7 +597,7 @@ cdef class Netfilter:
                 if v == NF_ACCEPT:
                     v = self.run(POSTROUTING, &p)
         out_length[0] = ETH_HLEN + p.len            # TCPMSS may have added an option
-        if p.ct != 0 and not settled(&self.c.table.entries[p.ct]):
+        if p.owned:
             conntrack_put(&self.c, &p)
         return v
 

@@ -36,4 +36,4 @@ ctypedef struct Packet:
     uint8_t ctinfo
     uint8_t checksum_ok     # transport checksum known to be right: the sender is simulated
     uint8_t reject          # REJECT's answer code + 1 when a rule asked for one
-    uint8_t borrowed        # the connection is another packet's: not to be confirmed or given back here
+    uint8_t owned           # the connection is in no table: whoever holds the packet has it confirmed, or gives it back

@@ -359,6 +359,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     if new == TCP_SYN_SENT and old >= TCP_TIME_WAIT:
         if ((t.flags[0] | t.flags[1]) & CLOSE_INIT) or (t.last_dir == dir and t.last_index == EV_RST):
             table_unlink(&c.table, ei)          # the old connection is over: a fresh entry takes its tuple
+            p.owned = True
             return TRACK_REPEAT
         new = TCP_IGNORE
     if new == TCP_IGNORE:
@@ -426,6 +427,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
             # the only answer is a reset: no connection came to be
             if e.status & IPS_CONFIRMED:
                 table_unlink(&c.table, ei)      # the packet keeps it until NAT has translated it
+                p.owned = True
             return TRACK_ACCEPT
         if event == EV_SYN and old == TCP_SYN_SENT:
             return TRACK_ACCEPT                 # a repeated SYN does not keep the entry alive

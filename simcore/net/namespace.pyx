@@ -616,7 +616,7 @@ cdef class Namespace(Device):
             if v == NF_ACCEPT:
                 q.iif = 0
                 v = self.netfilter.run(POSTROUTING, &q)
-            p.borrowed = q.borrowed
+            p.owned = q.owned
             settle(f, &q)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:

@@ -69,3 +69,16 @@ def test_new_connections_alone_keep_the_table_small() -> None:
             nat.occupancy(i / 100.0)                                # sets the clock
         assert nat.packet(row, a, b) == natfast.ACCEPT
     assert len(nat) < 2 * 3000 + 2000
+
+
+def test_a_packet_that_outlives_its_connection_gives_nothing_back() -> None:
+    nat = Netfilter(Rules.from_iptables_save(RULES), INTERFACES)
+    forward(nat, range(4, 5), "syn", 0.0)                           # UDP
+    waits = natfast.Skb(_frames(np.array([4]), "syn", 64).frames[0].tobytes())
+    assert nat.prerouting(waits, "docker0", 1.0) == natfast.ACCEPT
+    assert waits.tracked
+    assert nat.expire(100.0) == 1
+    del waits
+    forward(nat, range(8, 88, 4), "syn", 100.0)
+    assert len(nat) == len(set(nat.conntrack(100.0))) == 20
+    assert len(nat.conntrack(100.0)) == 20
