@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import ns3, scapy_nat
+from benchmarks.many_connections import many_tcp
 from benchmarks.plain_nat import PlainNat
 from benchmarks.plain_simpy import wan_udp as plain_wan_udp
 from natfast import bench as natbench
@@ -94,6 +95,8 @@ def main() -> None:
         tcp["ns-3, 8 CUBIC flows, no NAT"] = lambda: ns3.run(program, 8, 5.0, True)
     measure("A (wan-udp)", "packet", udp)
     measure("B (wan-tcp)", "segment", tcp)
+    measure("10 Gbit/s (tcp)", "segment", {f"simcore, {n} connections, NAT on": lambda n=n: float(  # type: ignore[misc]
+        many_tcp(n, min(n, 100))["ns_per_segment"]) for n in (8, 1000, 10_000)})
     measure("calendar", "event", {f"simcore, {n} busy links": lambda n=n: float(simbench.calendar(n)["ns_per_event"])  # type: ignore[misc]
                                   for n in (1000, 100_000)})
     nats: dict[str, Runner] = {
@@ -113,7 +116,7 @@ def main() -> None:
         if args.json:
             print(json.dumps(row))
         else:
-            print(f"{row['workload']:<12} {row['what']:<48} {row['ns']:>10.0f} ns/{row['unit']:<8} {row['ratio']:>8.1f}x")
+            print(f"{row['workload']:<15} {row['what']:<48} {row['ns']:>10.0f} ns/{row['unit']:<8} {row['ratio']:>8.1f}x")
 
 
 if __name__ == "__main__":
