@@ -1,8 +1,8 @@
 """The time that a host's cores spend on packets."""
 from libc.stdint cimport uint32_t, uint64_t
+from natfast.packet cimport Packet
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame
-from natfast.packet cimport Packet
 from simcore.net.namespace cimport Namespace, Processor
 from simcore.net.ways cimport Way
 

@@ -1,5 +1,5 @@
 """What is wired together: devices with ports, and what a port sends into."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Calendar, Handler
 from simcore.engine.frame cimport Frame
@@ -12,7 +12,7 @@ cdef FrameRef ref_of(Frame* f, uint64_t token)
 
 cdef class Wire(Handler):
     cdef void send(self, Frame* f) noexcept
-    cdef void trail(self, const uint8_t* frame, uint32_t length, Trail* t) noexcept
+    cdef void trail(self, const uint8_t* frame, Trail* t) noexcept
 
 cdef class Device(Handler):
     cdef readonly str name
@@ -23,4 +23,4 @@ cdef class Device(Handler):
     cdef void receive(self, Frame* f, int port) noexcept
     cdef void deliver(self, Frame* f, int port) noexcept
     cdef void send(self, int port, Frame* f) noexcept
-    cdef void trail(self, const uint8_t* frame, uint32_t length, int port, Trail* t) noexcept
+    cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept

@@ -9,7 +9,8 @@ from collections import deque
 import simpy
 from simpy.events import URGENT
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
+
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
@@ -75,7 +76,7 @@ cdef class Wire(Handler):
     cdef void send(self, Frame* f) noexcept:
         frame_free(f)
 
-    cdef void trail(self, const uint8_t* frame, uint32_t length, Trail* t) noexcept:
+    cdef void trail(self, const uint8_t* frame, Trail* t) noexcept:
         """Add what a frame with this beginning touches when it is sent."""
 
 
@@ -104,7 +105,7 @@ cdef class Device(Handler):
         """Take ownership of a frame that came in by `port`."""
         frame_free(f)
 
-    cdef void trail(self, const uint8_t* frame, uint32_t length, int port, Trail* t) noexcept:
+    cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept:
         """Add what a frame with this beginning touches when it is received."""
 
     cdef void deliver(self, Frame* f, int port) noexcept:

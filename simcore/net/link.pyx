@@ -1,7 +1,7 @@
-from libc.stdlib cimport abort, calloc, free, realloc
 from libc.math cimport INFINITY
-
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport abort, calloc, free, realloc
+
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.net.device cimport Device, FrameRef, ref_of
@@ -356,11 +356,11 @@ cdef class Link(Wire):
         self.ring = ring
         self.mask = 2 * old - 1
 
-    cdef void trail(self, const uint8_t* frame, uint32_t length, Trail* t) noexcept:
+    cdef void trail(self, const uint8_t* frame, Trail* t) noexcept:
         trail_add(t, <void*>self, 4 * LINE)
         if self.ring != self.few:
             trail_add(t, &self.ring[self.tail & self.mask], sizeof(Slot))
-        self.sink.trail(frame, length, self.sink_port, t)
+        self.sink.trail(frame, self.sink_port, t)
 
     cdef void prepare(self) noexcept:
         if self.head != self.tail:

@@ -1114,9 +1114,9 @@ cdef class Namespace(Device):
             memcpy(frame, (<Neighbour>k.way.neighbour).mac, 6)
         memcpy(frame + 6, out.mac, 6)
         if out.wire is not None:
-            out.wire.trail(frame, length, t)
+            out.wire.trail(frame, t)
 
-    cdef void trail(self, const uint8_t* frame, uint32_t length, int port, Trail* t) noexcept:
+    cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept:
         cdef Interface dev = <Interface>self.port_interface[port]
         cdef Netfilter nf = self.netfilter
         cdef uint64_t m0, m1, h
