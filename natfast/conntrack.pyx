@@ -21,7 +21,7 @@ from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_t
 
 cdef enum:
     FAR = 1 << 30               # ms after which a block of no entries is looked at again
-    SWEEP = 4                   # entries looked at for expiry with each new one
+    SWEEP = 2                   # entries looked at for expiry with each new one
 
 
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:

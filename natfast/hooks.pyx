@@ -3,7 +3,7 @@ import ipaddress
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 cimport numpy as np
@@ -14,7 +14,7 @@ from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
                                 sweep, sweep_all, track)
 from natfast.fastpath cimport forward_established, tuple_words
-from natfast.filter cimport (CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
+from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
@@ -126,8 +126,15 @@ cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nog
 
 
 cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
-    if nf.program.base[table][hook] < 0:
+    cdef int32_t number = nf.program.base[table][hook]
+    cdef CChain* chain
+    if number < 0:
         return NF_ACCEPT
+    chain = &nf.program.chains[number]
+    if chain.n == 0:                                # most of those that iptables-save prints
+        chain.packets += 1
+        chain.bytes += p.len
+        return chain.policy
     return walk(nf.program, table, hook, &nf.c, p, &nf.host)
 
 
