@@ -357,9 +357,7 @@ def _bench(flows: int, frames: int, batch: int, size: int, seed: int, threads: i
     insert = lab.stage("syn", 1000.0)
     setup = insert + lab.open(1000.0)
     used = nat.stats["bytes"]
-    began = time.perf_counter()
-    nat.expire(1000.0)
-    swept = time.perf_counter() - began
+    swept = _timed(lambda: nat.expire(1000.0))
     per_packet = lab.packets(frames, pattern, mix, 1000.0)
     queues = lab.queues(frames, pattern, 1000.5)
     full_ratio = None

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack, expired
-from natfast.table cimport Entry, IPS_CONFIRMED, IPS_DYING
+from natfast.table cimport Entry, settled
 from natfast.tuples cimport Half, Tuple, half_equal
 
 cdef enum:                      # CtVerdict
@@ -55,5 +55,5 @@ cdef uint32_t delete_matching(Conntrack* c, const Wanted* w) noexcept nogil
 cdef inline bint still_there(Conntrack* c, uint32_t ref, const Tuple* t) noexcept nogil:
     """Is this the live entry of the tuple? A hint may be of another tuple, or out of date."""
     cdef Entry* e = &c.table.entries[ref >> 1]
-    return (e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED and e.proto == t.proto
+    return (settled(e) and e.proto == t.proto
             and half_equal(&e.tuple[ref & 1], &t.h) and not expired(e, c.now))

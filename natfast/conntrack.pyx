@@ -11,7 +11,7 @@ from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_I
                              IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, source_of, IPS_ASSURED,
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, settled, source_of, IPS_ASSURED,
                             IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_alloc, table_delete,
                             table_find, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
@@ -88,22 +88,25 @@ cdef uint32_t execute(Conntrack* c, Doomed* d) noexcept nogil:
     return n
 
 
-cdef void sweep_block(Conntrack* c, Doomed* doomed, uint32_t block) noexcept nogil:
-    """Condemn what has expired of a block, and find out when to look at it again."""
+cdef bint sweep_block(Conntrack* c, Doomed* doomed, uint32_t block) noexcept nogil:
+    """Condemn what has expired of a block, and find out when to look at it again; False if it is not due yet."""
     cdef Table* t = &c.table
     cdef uint32_t first = block << BLOCK_BITS, last = min(first + BLOCK, t.fresh), i
     cdef uint32_t soonest = c.now + FAR
     cdef Entry* e
+    if <int>(t.soonest[block] - c.now) > 0:
+        return False
     for i in range(first if first else 1, last):
         e = &t.entries[i]
         prefetch(e + 24)
-        if (e.status & (IPS_CONFIRMED | IPS_DYING)) != IPS_CONFIRMED:
+        if not settled(e):
             continue
         if expired(e, c.now):
             condemn(c, doomed, i)
         elif <int>(e.expires - soonest) < 0:
             soonest = e.expires
     t.soonest[block] = soonest
+    return True
 
 
 cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
@@ -119,10 +122,7 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
         if t.sweep << BLOCK_BITS >= t.fresh:
             n += execute(c, &doomed)                # none is condemned twice
             t.sweep = 0
-        t.credit -= 1
-        if <int>(t.soonest[t.sweep] - c.now) <= 0:
-            sweep_block(c, &doomed, t.sweep)
-            t.credit -= BLOCK - 1
+        t.credit -= BLOCK if sweep_block(c, &doomed, t.sweep) else 1
         t.sweep += 1
     n += execute(c, &doomed)
     c.stats.expired += n
@@ -131,13 +131,11 @@ cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
 
 cdef uint32_t sweep_all(Conntrack* c) noexcept nogil:
     """Delete all that has expired; returns how many."""
-    cdef Table* t = &c.table
     cdef Doomed doomed
     cdef uint32_t n, block
     doomed_init(&doomed)
-    for block in range((t.fresh + BLOCK - 1) >> BLOCK_BITS):
-        if <int>(t.soonest[block] - c.now) <= 0:
-            sweep_block(c, &doomed, block)
+    for block in range((c.table.fresh + BLOCK - 1) >> BLOCK_BITS):
+        sweep_block(c, &doomed, block)
     n = execute(c, &doomed)
     c.stats.expired += n
     c.swept = c.now
@@ -154,7 +152,7 @@ cdef uint32_t delete_matching(Conntrack* c, const Wanted* w) noexcept nogil:
     for i in range(1, t.fresh):
         e = &t.entries[i]
         prefetch(e + 24)
-        if ((e.status & (IPS_CONFIRMED | IPS_DYING)) == IPS_CONFIRMED and (w.protocol < 0 or e.proto == w.protocol)
+        if (settled(e) and (w.protocol < 0 or e.proto == w.protocol)
                 and (w.src < 0 or e.tuple[0].src == w.src) and (w.dst < 0 or e.tuple[0].dst == w.dst)
                 and (w.sport < 0 or e.tuple[0].sport == w.sport) and (w.dport < 0 or e.tuple[0].dport == w.dport)):
             condemn(c, &doomed, i)

@@ -513,7 +513,6 @@ cdef class Netfilter:
         for i in range(GROUP):
             ahead.ref[i] = 0
         ahead.count = n
-        ahead.n_new = 0
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.

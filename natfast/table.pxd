@@ -80,6 +80,10 @@ ctypedef struct Entry:
     uint16_t masq_oif           # interface whose address was taken, 0 if none
     uint16_t pad
 
+cdef inline bint settled(const Entry* e) noexcept nogil:
+    """In the table and staying there."""
+    return e.status & (IPS_CONFIRMED | IPS_DYING) == IPS_CONFIRMED
+
 ctypedef struct Bucket:
     uint16_t tag[10]            # 0: free
     uint32_t ref[10]            # entry << 1 | direction

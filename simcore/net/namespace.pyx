@@ -24,7 +24,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, 
 from natfast.hooks cimport Netfilter
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.siphash cimport siphash13
-from natfast.table cimport bucket_of, reference_in
+from natfast.table cimport Bucket, bucket_of, reference_in
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.defrag import Defragmenter, fragment
@@ -1119,6 +1119,7 @@ cdef class Namespace(Device):
     cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept:
         cdef Interface dev = <Interface>self.port_interface[port]
         cdef Netfilter nf = self.netfilter
+        cdef Bucket* bucket
         cdef uint64_t m0, m1, h
         cdef uint32_t ref
         cdef uint64_t* cell
@@ -1135,8 +1136,9 @@ cdef class Namespace(Device):
         if m1 == 0:
             return
         h = siphash13(m0, m1, nf.c.table.k0, nf.c.table.k1)
-        trail_add(t, bucket_of(&nf.c.table, h), LINE)
-        ref = reference_in(bucket_of(&nf.c.table, h), h)
+        bucket = bucket_of(&nf.c.table, h)
+        trail_add(t, bucket, LINE)
+        ref = reference_in(bucket, h)
         if ref != 0:
             trail_add(t, &nf.c.table.entries[ref >> 1], 2 * LINE)
 

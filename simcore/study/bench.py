@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from simcore.docker.host import DockerHost, Internet, LinkParameters
@@ -23,8 +24,9 @@ SEGMENT = 1448
 SERVER = "93.184.216.34"
 
 
-def _topology(containers: int, seed: int, engine: str,
-              sysctl: dict[str, float | str] | None = None) -> tuple[Environment, DockerHost, Internet, Any, Streams]:
+def _topology(containers: int, seed: int, engine: str, sysctl: dict[str, float | str] | None = None,
+              links: tuple[LinkParameters, LinkParameters, LinkParameters] = (CONTAINER, HOST, WAN),
+              ) -> tuple[Environment, DockerHost, Internet, Any, Streams]:
     env = Environment(engine=engine)
     streams = Streams(seed)
     host = DockerHost(env, streams)
@@ -36,7 +38,7 @@ def _topology(containers: int, seed: int, engine: str,
     names = list(host.networks)
     for i in range(containers):
         host.add_container(f"c{i}", {names[i % bridges]: None}, sysctl)
-    host.start(CONTAINER)
+    host.start(links[0])
     # everybody knows everybody, as on a host that has been up for a while: thousands of first ARP requests, each flooded to
     # a thousand ports, would be most of a short run
     for container in host.containers.values():
@@ -46,9 +48,34 @@ def _topology(containers: int, seed: int, engine: str,
         host.namespace.add_neighbour(address, mac_of(address), network.interface)
         host.namespace.add_fdb(mac_of(address), f"veth-{container.name}")
     internet = Internet(env, streams)
-    internet.connect(host, HOST)
-    server = internet.add_server("web", SERVER, 24, WAN)
+    internet.connect(host, links[1])
+    server = internet.add_server("web", SERVER, 24, links[2])
     return env, host, internet, server, streams
+
+
+def _uploads(env: Environment, server: Any, starts: Iterable[tuple[Any, float]], congestion: str | None = None,
+             **listener: Any) -> tuple[list[TcpSocket], list[TcpSocket]]:
+    """Uploads without end to the server's port 80, from a namespace at a time each; senders and receivers as they come."""
+    senders: list[TcpSocket] = []
+    received: list[TcpSocket] = []
+
+    def serve() -> Any:
+        accepting = TcpListener(server, 80, discard=True, **listener)
+        while True:
+            received.append((yield accepting.accept()))
+
+    def upload(ns: Any, start: float) -> Any:
+        yield env.timeout(start)
+        sock = TcpSocket(ns, congestion=congestion)
+        senders.append(sock)
+        yield sock.connect(SERVER, 80)
+        while True:
+            yield sock.send(1 << 20)
+
+    env.process(serve())
+    for ns, start in starts:
+        env.process(upload(ns, start))
+    return senders, received
 
 
 def _memory() -> int:
@@ -117,25 +144,8 @@ def wan_tcp(containers: int = 8, duration: float = 20.0, seed: int = 1, engine: 
     """
     env, host, internet, server, streams = _topology(containers, seed, engine, sysctl)
     starts = streams["starts"].uniform(0, spread, containers) if spread else [i * 1e-3 for i in range(containers)]
-    received: list[TcpSocket] = []
-    senders: list[TcpSocket] = []
-
-    def serve() -> Any:
-        listener = TcpListener(server, 80, discard=True)
-        while True:
-            received.append((yield listener.accept()))
-
-    def upload(ns: Any, start: float) -> Any:
-        yield env.timeout(start)
-        sock = TcpSocket(ns, congestion=congestion)
-        senders.append(sock)
-        yield sock.connect(SERVER, 80)
-        while True:
-            yield sock.send(1 << 20)
-
-    env.process(serve())
-    for i, c in enumerate(host.containers.values()):
-        env.process(upload(c.namespace, float(starts[i])))
+    senders, received = _uploads(env, server, [(c.namespace, float(at)) for c, at in zip(host.containers.values(), starts, strict=True)],
+                                 congestion)
     wan = internet.links["router/eth1"]
     with frozen():
         began = time.perf_counter()
