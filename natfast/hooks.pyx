@@ -694,15 +694,15 @@ cdef class Netfilter:
         cdef Table* t = &self.c.table
         cdef Path* path = self.path(iif, oif, CTSTATE_ESTABLISHED)
         cdef bint short = self.program.early == 0 and path.accepts
-        cdef bint scattered = rows != NULL or stride > 256      # frames side by side the machine fetches by itself
         cdef uint64_t passed = 0, octets = 0
         if times == NULL:
             self.clock(now)
         for k in range(AHEAD):
             ahead[k].count = 0
             ahead[k].n_new = 0
-        # Four groups are under way. While the frames of one are translated one by one, the entries of the next but one
-        # are asked for, and the buckets of the one after it: memory always has something to do, and never too much.
+        # Four groups are under way: before the frames of one are translated, the entries of the next but one are asked for,
+        # the buckets of the one after it, and frames that come later. A group's requests are made together, so that whatever
+        # one of them waits for (a free line buffer, a page's address) delays all at once and not each frame anew.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
             fetch.count = 0
@@ -713,15 +713,11 @@ cdef class Netfilter:
             wait = &ahead[(g + 2) % AHEAD]
             group = &ahead[(g + 1) % AHEAD]
             n = group.count
-            later = (g + 3) * GROUP
-            opened = 0
-            for k in range(max(max(n, wait.n_new), max(match.count, fetch.count))):
-                if scattered and later + k < count:
-                    prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
-                if k < fetch.count:
-                    fetch.bucket[k] = bucket_of(t, fetch.hash[k])
-                    prefetch(fetch.bucket[k])
-                if k < match.count and match.m1[k]:
+            later = (g + 2) * GROUP
+            for k in range(GROUP if later < count and count - later >= GROUP else 0):
+                prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
+            for k in range(match.count):
+                if match.m1[k]:
                     ref = reference_in(match.bucket[k], match.hash[k])
                     match.ref[k] = ref
                     if ref == 0:
@@ -730,6 +726,11 @@ cdef class Netfilter:
                     e = &t.entries[ref >> 1]
                     prefetch(e)
                     prefetch(<char*>e + 64)
+            for k in range(fetch.count):
+                fetch.bucket[k] = bucket_of(t, fetch.hash[k])
+                prefetch(fetch.bucket[k])
+            opened = 0
+            for k in range(max(n, wait.n_new)):
                 if k < wait.n_new:
                     fetch_new(t, wait, k)
                 if k >= n:
