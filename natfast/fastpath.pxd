@@ -11,12 +11,51 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, ip_checksum_ok, sum_span
 from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total, ntohl, ntohs, put32
 from natfast.state cimport Conntrack, count_packet
+from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
-from natfast.wide cimport (add1, join8, join16, load16, load32, load64, put64, rotate16, rotate32, store16, sub1, sums_to_ffff,
+from natfast.wide cimport (add1, join8, join16, last_bytes, load16, load32, load64, put64, rotate16, rotate32, store16, sub1, sums_to_ffff,
                            swap64)
+
+cdef extern from "forward_many.h" nogil:
+    enum:
+        NATFAST_MANY
+        NATFAST_BYTES
+        NATFAST_NONE
+        NATFAST_AVX2
+        NATFAST_AVX512
+    ctypedef struct Ordinary "natfast_ordinary":
+        uint8_t* nobody
+        uint32_t headers_ok
+        uint32_t transports_ok
+        uint32_t tcp_kind
+        uint32_t tcp_kind_mask
+        uint32_t udp_kind
+        uint32_t udp_kind_mask
+        uint32_t live_kind_mask
+        uint32_t assured
+        uint32_t nat_mask
+        uint32_t tcp
+        uint32_t tcp_retrans
+        uint32_t tcp_unack
+        uint32_t tcp_shut
+        uint32_t udp
+        uint32_t udp_stream
+        uint32_t tcp_max_retrans
+    ctypedef struct Packets "natfast_packets":
+        uint8_t* ip[8]
+        uint8_t* entry[8]
+        uint32_t none[8]
+        uint32_t ref[8]
+        uint32_t now[8]
+        uint32_t beyond[8]
+        uint32_t length[8]
+        uint32_t sooner
+    uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t wanted, uint8_t** later, int unit)
+    void tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, int unit)
+    int unit_here "natfast_unit_here"()
 
 cdef enum:
     ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
@@ -97,3 +136,37 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     put64(ip + 12, addresses)
     put32(l4, ports)
     return total
+
+
+cdef inline uint32_t kind_of(uint32_t protocol, uint32_t state, uint32_t status) noexcept nogil:
+    """An entry's protocol, state and status as one number."""
+    return protocol | state << 8 | status << 16
+
+
+cdef inline void ordinary(Conntrack* c, bint bare, Ordinary* o) noexcept nogil:
+    """What `forward_established` goes by, for many packets of one batch."""
+    cdef uint32_t* tcp = c.sysctl.tcp
+    o.nobody = <uint8_t*>c.table.entries
+    o.headers_ok = bare
+    o.transports_ok = bare or not c.sysctl.checksum
+    o.tcp_kind = kind_of(IPPROTO_TCP, TCP_ESTABLISHED, ORDINARY | IPS_ASSURED)
+    o.tcp_kind_mask = kind_of(0xFF, 0xFF, ORDINARY_MASK | IPS_ASSURED)
+    o.udp_kind = kind_of(IPPROTO_UDP, 0, ORDINARY)
+    o.udp_kind_mask = kind_of(0xFF, 0, ORDINARY_MASK)
+    o.live_kind_mask = kind_of(0xFF, 0, IPS_CONFIRMED | IPS_DYING)
+    o.assured = kind_of(0, 0, IPS_ASSURED)
+    o.nat_mask = kind_of(0, 0, IPS_NAT_MASK)
+    o.tcp = tcp[TCP_ESTABLISHED]
+    o.tcp_retrans = tcp[TIMEOUT_RETRANS]
+    o.tcp_unack = tcp[TIMEOUT_UNACK]
+    o.tcp_shut = min(o.tcp, o.tcp_retrans)
+    o.udp = c.sysctl.udp
+    o.udp_stream = c.sysctl.udp_stream
+    o.tcp_max_retrans = c.sysctl.tcp_max_retrans
+
+
+cdef inline uint32_t sum_beyond(const uint8_t* ip) noexcept nogil:
+    """One's complement sum of what follows a packet's first NATFAST_BYTES."""
+    cdef uint32_t total = ip_total(ip), n = total - NATFAST_BYTES if total > NATFAST_BYTES else 0
+    cdef uint64_t s = last_bytes(ip + total, n) if n < 8 else sum_span(ip + NATFAST_BYTES, n)
+    return <uint32_t>((s + rotate32(s)) >> 32)

@@ -1,5 +1,7 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.fastpath cimport Ordinary, Packets
 from natfast.filter cimport Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
@@ -7,7 +9,8 @@ from natfast.table cimport Bucket
 
 cdef enum:
     GROUP = 8                   # frames of a batch that go through each stage together
-    AHEAD = 4                   # groups under way
+    AHEAD = 3                   # groups under way
+    REST = 7                    # groups whose packets go one by one after one in which few were of different connections
     EXPECTED = 2                # hashes that a new connection will need besides its first packet's: its answer's, its source's
     PATHS = 64
 
@@ -16,7 +19,7 @@ ctypedef struct Ahead:
     uint64_t m0[GROUP]             # the tuple's words; m1 is 0 where there is none to look for
     uint64_t m1[GROUP]
     uint64_t hash[GROUP]
-    uint32_t ref[GROUP]            # the entry it probably is, 0 if none
+    Packets packets                # ref: the entry it probably is, 0 if none
     Bucket* bucket[GROUP]
     size_t row[GROUP]              # of the batch
     uint32_t count
@@ -26,12 +29,34 @@ ctypedef struct Ahead:
     uint64_t new1[EXPECTED * GROUP]
     uint64_t new_hash[EXPECTED * GROUP]
 
+# A batch under way.
+ctypedef struct Batch:
+    uint8_t* frames
+    size_t stride
+    uint32_t* lengths
+    const uint32_t* rows        # of the frames, those that are meant; NULL: all
+    size_t count
+    int iif
+    int oif
+    const double* times         # of each frame; NULL: all at the clock's
+    const uint8_t* macs         # destination and source to write; NULL: none
+    uint8_t* verdicts
+    bint bare
+    int unit                    # vector unit that groups are read and forwarded with
+    bint short_way              # established packets may take it
+    Ordinary usual
+    uint32_t rest               # groups whose packets go one by one
+    uint64_t passed             # packets that took the short way, and their bytes
+    uint64_t octets
+    bint held                   # a fragment among them was
+
 cdef class Skb:
     cdef bytearray data
     cdef Packet p
     cdef Netfilter netfilter
     cdef void release(self) noexcept
 
+@cython.final
 cdef class Netfilter:
     cdef Conntrack c
     cdef Host host
@@ -41,6 +66,7 @@ cdef class Netfilter:
     cdef list names
     cdef uint16_t* mtus         # by interface number
     cdef Path paths[PATHS]         # by interfaces, one per slot
+    cdef int unit               # vector unit that groups of packets are forwarded with
     cdef Packet* unconfirmed    # where the next connection that leaves is left to be confirmed later; NULL: it is at once
     cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
@@ -56,5 +82,8 @@ cdef class Netfilter:
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
-    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, const uint32_t* rows, size_t at, size_t count, Ahead* ahead) noexcept nogil
+    cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
+    cdef void match_ahead(self, Ahead* ahead) noexcept nogil
+    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
+    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* wait) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil

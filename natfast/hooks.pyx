@@ -6,6 +6,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+cimport cython
 cimport numpy as np
 import numpy
 
@@ -13,7 +14,8 @@ from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
                                 sweep, sweep_all, track)
-from natfast.fastpath cimport forward_established, tuple_words
+from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_NONE, Ordinary, established_many, forward_established, ordinary, sum_beyond,
+                               tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
@@ -26,8 +28,8 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK,
-                            IPS_SEEN_REPLY, source_of, table_bytes, table_clear, table_free, table_init)
+from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK,
+                            IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
@@ -47,6 +49,10 @@ cdef enum:
 
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
+
+
+cdef inline uint32_t milliseconds(double now) noexcept nogil:
+    return <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
 
 
 cdef str dotted(uint32_t a):
@@ -332,6 +338,7 @@ cdef class Skb:
         return self.p.ct != 0
 
 
+@cython.final
 cdef class Netfilter:
     """Rules, connection tracking and NAT of one network namespace.
 
@@ -367,6 +374,7 @@ cdef class Netfilter:
         self.names = [""]
         self.whole = []
         self.defrag = Defragmenter()
+        self.unit = unit_here()
         sysctl_defaults(&self.c.sysctl)
         for name, value in (sysctl or {}).items():
             if name.startswith("net.netfilter."):
@@ -428,7 +436,7 @@ cdef class Netfilter:
     # --- the hooks ---------------------------------------------------------------------------------
 
     cdef void clock(self, double now) noexcept nogil:
-        self.c.now = <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
+        self.c.now = milliseconds(now)
 
     cdef void put(self, Packet* p) noexcept nogil:
         conntrack_put(&self.c, p)
@@ -500,19 +508,37 @@ cdef class Netfilter:
                 return NF_ACCEPT
         return filter_hook(self, TABLE_FILTER, FORWARD, p)
 
-    cdef void read_ahead(self, const uint8_t* frames, size_t stride, const uint32_t* lengths, const uint32_t* rows, size_t at,
-                         size_t count, Ahead* ahead) noexcept nogil:
+    cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i, n = <uint32_t>(count - at if count - at < GROUP else GROUP)
+        cdef uint32_t i, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
         cdef size_t row
         for i in range(n):
-            row = rows[at + i] if rows != NULL else at + i
+            row = b.rows[at + i] if b.rows != NULL else at + i
             ahead.row[i] = row
-            tuple_words(frames + row * stride, lengths[row], &ahead.m0[i], &ahead.m1[i])
+            ahead.packets.ip[i] = b.frames + row * b.stride + ETH_HLEN
+            ahead.packets.length[i] = b.lengths[row]
+        if b.unit != NATFAST_NONE and n == GROUP:
+            tuples_many(ahead.packets.ip, ahead.packets.length, ahead.m0, ahead.m1, b.unit)
+        else:
+            for i in range(n):
+                tuple_words(ahead.packets.ip[i] - ETH_HLEN, ahead.packets.length[i], &ahead.m0[i], &ahead.m1[i])
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         for i in range(GROUP):
-            ahead.ref[i] = 0
+            ahead.packets.ref[i] = 0
+            ahead.packets.entry[i] = <uint8_t*>self.c.table.entries
         ahead.count = n
+
+    cdef void match_ahead(self, Ahead* ahead) noexcept nogil:
+        """Find which entries a group's packets probably are of; what is of none will be new."""
+        cdef uint32_t k, ref
+        for k in range(ahead.count):
+            if ahead.m1[k]:
+                ref = reference_in(ahead.bucket[k], ahead.hash[k])
+                ahead.packets.ref[k] = ref
+                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
+                if ref == 0:
+                    ahead.is_new[ahead.n_new] = <uint8_t>k
+                    ahead.n_new += 1
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -678,94 +704,144 @@ cdef class Netfilter:
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 
-    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
-                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
-        """`forward` over plain memory: of `rows`, or of the first `count` rows; True if a fragment was held."""
-        cdef Ahead ahead[AHEAD]
-        cdef Ahead* fetch
-        cdef Ahead* match
-        cdef Ahead* wait
-        cdef Ahead* group
-        cdef bint held = False
-        cdef size_t groups = (count + GROUP - 1) // GROUP, g, row, later
-        cdef uint32_t k, n, ref, length, changed, opened
-        cdef uint8_t* frame
+    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil:
+        """Forward the ordinary packets of a whole group at once, and ask for the entries of the next; bits of those that are done.
+
+        What of them comes late in the group is done before what is not ordinary and comes early. That is the same as one by one
+        as long as no two are of one connection, and none can end another's: so nothing behind a packet whose connection is
+        not looked for by its tuple, nor behind a new one if the table may be full.
+        """
+        cdef uint32_t k, wanted = 0, done, left
+        cdef bint full = self.c.sysctl.max != 0 and self.c.table.count + 2 * GROUP > self.c.sysctl.max
         cdef Entry* e
+        for k in range(GROUP):
+            if group.packets.ref[k]:
+                wanted |= 1U << k
+            elif group.m1[k] == 0 or full:
+                break
+        for k in range(GROUP):
+            group.packets.now[k] = self.c.now if b.times == NULL else milliseconds(b.times[group.row[k]])
+        if not b.usual.transports_ok:
+            for k in range(GROUP):
+                group.packets.beyond[k] = sum_beyond(group.packets.ip[k]) if wanted >> k & 1 else 0
+        done = established_many(&b.usual, &group.packets, wanted, next.packets.entry, b.unit)
+        self.c.stats.found += <uint32_t>__builtin_popcount(done)
+        left = group.packets.sooner
+        while left:
+            e = <Entry*>group.packets.entry[__builtin_ctz(left)]
+            set_expiry(&self.c.table, e, e.expires)
+            left &= left - 1
+        return done
+
+    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* wait) noexcept nogil:
+        """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what the new flows of `wait` will need."""
+        cdef uint32_t k, n = group.count, ref, length, changed, opened = 0, done = 0
+        cdef size_t row
+        cdef uint8_t* frame
         cdef Table* t = &self.c.table
-        cdef Path* path = self.path(iif, oif, CTSTATE_ESTABLISHED)
-        cdef bint short = self.program.early == 0 and path.accepts
-        cdef uint64_t passed = 0, octets = 0
-        if times == NULL:
-            self.clock(now)
-        for k in range(AHEAD):
-            ahead[k].count = 0
-            ahead[k].n_new = 0
-        # Four groups are under way: before the frames of one are translated, the entries of the next but one are asked for,
-        # the buckets of the one after it, and frames that come later. A group's requests are made together, so that whatever
-        # one of them waits for (a free line buffer, a page's address) delays all at once and not each frame anew.
-        for g in range(groups + AHEAD - 1):
-            fetch = &ahead[g % AHEAD]
-            fetch.count = 0
-            fetch.n_new = 0
-            if g < groups:
-                self.read_ahead(frames, stride, lengths, rows, g * GROUP, count, fetch)
-            match = &ahead[(g + AHEAD - 1) % AHEAD]
-            wait = &ahead[(g + 2) % AHEAD]
-            group = &ahead[(g + 1) % AHEAD]
-            n = group.count
-            later = (g + 2) * GROUP
-            for k in range(GROUP if later < count and count - later >= GROUP else 0):
-                prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
-            for k in range(match.count):
-                if match.m1[k]:
-                    ref = reference_in(match.bucket[k], match.hash[k])
-                    match.ref[k] = ref
-                    if ref == 0:
-                        match.is_new[match.n_new] = <uint8_t>k
-                        match.n_new += 1
-                    e = &t.entries[ref >> 1]
-                    prefetch(e)
-                    prefetch(<char*>e + 64)
-            for k in range(fetch.count):
-                fetch.bucket[k] = bucket_of(t, fetch.hash[k])
-                prefetch(fetch.bucket[k])
-            opened = 0
-            for k in range(max(n, wait.n_new)):
-                if k < wait.n_new:
-                    fetch_new(t, wait, k)
-                if k >= n:
-                    continue
+        if b.unit != NATFAST_NONE and b.short_way and n == GROUP and b.rest == 0:
+            done = self.forward_together(b, group, next)
+            b.rest = 0 if done else REST
+        elif b.rest:
+            b.rest -= 1
+        if done == 0:
+            for k in range(next.count):
+                prefetch(next.packets.entry[k])
+                prefetch(next.packets.entry[k] + 64)
+        for k in range(wait.n_new):
+            fetch_new(t, wait, k)
+        if done == (1 << GROUP) - 1:
+            for k in range(GROUP):
                 row = group.row[k]
-                frame = frames + row * stride
-                if times != NULL:
-                    self.clock(times[row])
+                b.verdicts[row] = NF_ACCEPT
+                b.lengths[row] = ETH_HLEN + group.packets.length[k]
+                b.octets += group.packets.length[k]
+                if b.macs != NULL:
+                    memcpy(group.packets.ip[k] - ETH_HLEN, b.macs, 12)
+            b.passed += GROUP
+            return
+        for k in range(n):
+            row = group.row[k]
+            length = group.packets.length[k] if done >> k & 1 else 0
+            if length == 0:
+                if b.times != NULL:
+                    self.clock(b.times[row])
                 if opened < group.n_new and group.is_new[opened] == k:
                     remember_new(t, group, opened)
                     opened += 1
                     if opened + 2 < group.n_new:
                         fetch_neighbour(t, group, opened + 2)
-                length = 0
-                ref = group.ref[k] if short else 0
+                ref = group.packets.ref[k] if b.short_way else 0
                 if ref:
-                    length = forward_established(&self.c, frame + ETH_HLEN, group.m0[k], group.m1[k], ref, bare)
-                if length:
-                    verdicts[row] = NF_ACCEPT
-                    lengths[row] = ETH_HLEN + length
-                    passed += 1
-                    octets += length
-                    if macs != NULL:
-                        memcpy(frame, macs, 12)
-                else:
-                    verdicts[row] = self.one(frame, lengths[row], <uint32_t>stride - ETH_HLEN, &changed, iif, oif, group.ref[k], bare)
-                    lengths[row] = changed
-                    held = held or verdicts[row] == NF_STOLEN
-                    if macs != NULL and verdicts[row] == NF_ACCEPT:
-                        memcpy(frame, macs, 12)
-            if match.n_new:
-                expect_new(&self.c, match)
-        count_path(self.program, path, passed, octets)
+                    length = forward_established(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, b.bare)
+            frame = group.packets.ip[k] - ETH_HLEN
+            if length:
+                b.verdicts[row] = NF_ACCEPT
+                b.lengths[row] = ETH_HLEN + length
+                b.passed += 1
+                b.octets += length
+            else:
+                b.verdicts[row] = self.one(frame, b.lengths[row], <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
+                                           group.packets.ref[k], b.bare)
+                b.lengths[row] = changed
+                b.held = b.held or b.verdicts[row] == NF_STOLEN
+            if b.macs != NULL and b.verdicts[row] == NF_ACCEPT:
+                memcpy(frame, b.macs, 12)
+
+    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
+                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
+        """`forward` over plain memory: of `rows`, or of the first `count` rows; True if a fragment was held."""
+        cdef Batch b
+        cdef Ahead ahead[AHEAD]
+        cdef Ahead* fetch
+        cdef size_t groups = (count + GROUP - 1) // GROUP, g, later
+        cdef uint32_t k
+        cdef Path* path = self.path(iif, oif, CTSTATE_ESTABLISHED)
+        b.frames = frames
+        b.stride = stride
+        b.lengths = lengths
+        b.rows = rows
+        b.count = count
+        b.iif = iif
+        b.oif = oif
+        b.times = times
+        b.macs = macs
+        b.verdicts = verdicts
+        b.bare = bare
+        b.unit = self.unit if count >= GROUP and stride >= ETH_HLEN + NATFAST_BYTES else NATFAST_NONE
+        b.short_way = self.program.early == 0 and path.accepts
+        b.rest = 0
+        b.passed = b.octets = 0
+        b.held = False
+        if times == NULL:
+            self.clock(now)
+        if b.unit != NATFAST_NONE and b.short_way:
+            ordinary(&self.c, bare, &b.usual)
+        for k in range(AHEAD):
+            ahead[k].count = 0
+            ahead[k].n_new = 0
+            memset(ahead[k].packets.none, 0, sizeof(ahead[k].packets.none))
+        # Three groups are under way: buckets are asked for before one is forwarded, and looked into afterwards; the entries that
+        # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
+        for g in range(groups + AHEAD - 1):
+            fetch = &ahead[g % AHEAD]
+            fetch.count = 0
+            fetch.n_new = 0
+            if g < groups:
+                self.read_ahead(&b, g * GROUP, fetch)
+            for k in range(fetch.count):
+                fetch.bucket[k] = bucket_of(&self.c.table, fetch.hash[k])
+                prefetch(fetch.bucket[k])
+            later = (g + 2) * GROUP
+            for k in range(GROUP if later + GROUP <= count else 0):
+                prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
+            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], &ahead[(g + 2) % AHEAD])
+            self.match_ahead(fetch)
+            if fetch.n_new:
+                expect_new(&self.c, fetch)
+        count_path(self.program, path, b.passed, b.octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
-        return held
+        return b.held
 
     def forward_columns(self, columns, str iif, str oif, now=0.0):
         """Forward packets that are given as columns of numbers: flow records, a plan for capacity, a trace without payload.

@@ -116,6 +116,7 @@ ctypedef struct Table:
 cdef extern from "simd.h" nogil:
     uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
     int __builtin_ctz(unsigned int x)
+    int __builtin_popcount(unsigned int x)
     void prefetch "natfast_prefetch"(const void* p)
 
 

@@ -1,0 +1,114 @@
+/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once, as lanes of vectors: with AVX2, better with AVX-512's masks and
+ * registers. On other machines, and of other compilers, packets go one by one. All give the same results.
+ *
+ * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `check_layout` (hooks.pyx) sees
+ * to it that both agree.
+ */
+#ifndef NATFAST_FORWARD_MANY_H
+#define NATFAST_FORWARD_MANY_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "simd.h"
+#include "wide.h"
+
+enum {
+    NATFAST_MANY = 8,                   /* packets given at once */
+    NATFAST_BYTES = 48,                 /* of each packet, that must be readable */
+    NATFAST_IPPROTO_TCP = 6,
+    NATFAST_IPPROTO_UDP = 17,
+    NATFAST_TCP_PSH = 0x08,             /* the rest is tcp.pxd's */
+    NATFAST_TCP_ACK = 0x10,
+    NATFAST_SACK_PERM = 0x02,
+    NATFAST_UNACKED = 0x10,
+    NATFAST_MAXACK_SET = 0x20,
+    NATFAST_EV_ACK = 3,
+};
+
+enum { NATFAST_NONE, NATFAST_AVX2, NATFAST_AVX512 };    /* natfast_unit: vector units that packets are forwarded with */
+
+/* What holds for all packets of a batch. A kind is protocol | state << 8 | status << 16, as in an entry. */
+typedef struct {
+    uint8_t *nobody;                    /* entry 0, which is nobody's and may be written to */
+    uint32_t headers_ok, transports_ok; /* 1: there are no such checksums to verify */
+    uint32_t tcp_kind, tcp_kind_mask;   /* an entry's kind where the mask has bits, for the short way */
+    uint32_t udp_kind, udp_kind_mask;
+    uint32_t live_kind_mask;            /* ... and to be there at all */
+    uint32_t assured, nat_mask;         /* of a kind */
+    uint32_t tcp, tcp_retrans, tcp_unack, tcp_shut, udp, udp_stream;    /* timeouts, ms; tcp_shut: after a window of 0 */
+    uint32_t tcp_max_retrans;
+} natfast_ordinary;
+
+typedef struct {
+    uint8_t *ip[NATFAST_MANY];          /* where the packets begin */
+    uint8_t *entry[NATFAST_MANY];       /* the entries that they probably are of; entry 0 of none */
+    uint32_t none[NATFAST_MANY];        /* 0 */
+    uint32_t ref[NATFAST_MANY];         /* the entry's number << 1 | direction */
+    uint32_t now[NATFAST_MANY];         /* ms */
+    uint32_t beyond[NATFAST_MANY];      /* one's complement sum of what follows the first 48 bytes */
+    uint32_t length[NATFAST_MANY];      /* given back: bytes of those that are done */
+    uint32_t sooner;                    /* bits of those whose entries now expire earlier than before */
+} natfast_packets;
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(NATFAST_PLAIN)
+#include <immintrin.h>
+#ifndef __clang__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"        /* vectors are passed to inlined functions only */
+#endif
+
+#define NATFAST_UNIT avx2
+#define NATFAST_TARGET "avx2"
+#include "forward_lanes.h"
+#undef NATFAST_UNIT
+#undef NATFAST_TARGET
+#define NATFAST_UNIT avx512
+#define NATFAST_TARGET "avx512vl,avx512bw,avx512dq"
+#include "forward_lanes.h"
+#undef NATFAST_UNIT
+#undef NATFAST_TARGET
+#ifndef __clang__
+#pragma GCC diagnostic pop
+#endif
+
+/* The best vector unit of this machine, a natfast_unit. */
+static int natfast_unit_here(void)
+{
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+        return NATFAST_AVX512;
+    return __builtin_cpu_supports("avx2") ? NATFAST_AVX2 : NATFAST_NONE;
+}
+
+/* The words of eight packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
+ * 48 bytes of each packet, and 2 before it, are readable. */
+static inline void natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+{
+    if (unit == NATFAST_AVX512)
+        natfast_tuples_avx512(ip, length, m0, m1);
+    else
+        natfast_tuples_avx2(ip, length, m0, m1);
+}
+
+/* Forward those of the packets in `wanted` (bits) that are ordinary ones, in order where one may depend on the other.
+ *
+ * Eight entries that will be needed `later` are asked for here and there, as many requests at once would wait for each other.
+ * Returns the bits of those that are done; the others are as they were.
+ */
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
+{
+    g->sooner = 0;
+    return unit == NATFAST_AVX512 ? natfast_established_avx512(o, g, wanted, later) : natfast_established_avx2(o, g, wanted, later);
+}
+#else
+static int natfast_unit_here(void) { return NATFAST_NONE; }
+static inline void natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+{
+    (void)ip, (void)length, (void)m0, (void)m1, (void)unit;
+}
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
+{
+    (void)o, (void)g, (void)wanted, (void)later, (void)unit;
+    return 0;
+}
+#endif
+#endif
