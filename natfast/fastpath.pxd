@@ -24,8 +24,10 @@ cdef extern from "forward_many.h" nogil:
         NATFAST_MANY
         NATFAST_BYTES
         NATFAST_NONE
-        NATFAST_AVX2
-        NATFAST_AVX512
+        NATFAST_EV_ACK
+        NATFAST_SACK_PERM
+        NATFAST_UNACKED
+        NATFAST_MAXACK_SET
     ctypedef struct Ordinary "natfast_ordinary":
         uint8_t* nobody
         uint32_t headers_ok

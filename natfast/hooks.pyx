@@ -14,7 +14,8 @@ from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
 from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
                                 sweep, sweep_all, track)
-from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_NONE, Ordinary, established_many, forward_established, ordinary, sum_beyond,
+from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET, NATFAST_NONE, NATFAST_SACK_PERM,
+                               NATFAST_UNACKED, Ordinary, established_many, forward_established, ordinary, sum_beyond,
                                tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -30,6 +31,7 @@ from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, 
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK,
                             IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
+from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
@@ -47,6 +49,23 @@ REJECT = NF_REJECT
 cdef enum:
     OWNERS = 64                 # frames whose owners are found together
 
+
+cdef tuple VECTOR_UNITS = ("none", "avx2", "avx512")        # by number, NATFAST_NONE first
+
+
+cdef bint layouts_agree() noexcept nogil:
+    """Is what forward_many.h says of entries, and of TCP's flags in them, what table.pxd and tcp.pxd say?"""
+    cdef Entry* e = NULL
+    return (sizeof(Entry) == 128 and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
+            and <size_t>&e.status == 26 and <size_t>&e.expires == 28 and <size_t>&e.packets[0] == 40 and <size_t>&e.bytes[0] == 48
+            and <size_t>&e.track.tcp.seen[0] == 64 and <size_t>&e.track.tcp.scale[0] == 96 and <size_t>&e.track.tcp.last_seq == 100
+            and <size_t>&e.track.tcp.last_win == 112 and <size_t>&e.track.tcp.retrans == 118 and <size_t>&e.mark == 120
+            and <size_t>&e.track.udp.stream_after == 64 and GROUP == NATFAST_MANY and EV_ACK == NATFAST_EV_ACK
+            and SACK_PERM == NATFAST_SACK_PERM and UNACKED == NATFAST_UNACKED and MAXACK_SET == NATFAST_MAXACK_SET)
+
+
+if not layouts_agree():
+    raise ImportError("natfast: forward_many.h and the tables it works on were built from different sources")
 
 cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
 
@@ -437,6 +456,26 @@ cdef class Netfilter:
 
     cdef void clock(self, double now) noexcept nogil:
         self.c.now = milliseconds(now)
+
+    @property
+    def vectors(self):
+        """The vector unit that batches are forwarded with: "avx512", "avx2" or "none"; the machine's best unless another is set.
+
+        Results do not depend on it.
+
+        Raises
+        ------
+        ValueError
+            If it is set to one that this machine does not have, or that is none of these.
+        """
+        return VECTOR_UNITS[self.unit]
+
+    @vectors.setter
+    def vectors(self, unit):
+        here = VECTOR_UNITS[:unit_here() + 1]
+        if unit not in here:
+            raise ValueError(f"vectors: {unit!r} is not one of {', '.join(here)}, which this machine has")
+        self.unit = VECTOR_UNITS.index(unit)
 
     cdef void put(self, Packet* p) noexcept nogil:
         conntrack_put(&self.c, p)
