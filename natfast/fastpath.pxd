@@ -56,7 +56,7 @@ cdef extern from "forward_many.h" nogil:
         uint32_t length[8]
         uint32_t sooner
     uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t wanted, uint8_t** later, int unit)
-    void tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, int unit)
+    uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, int unit)
     int unit_here "natfast_unit_here"()
 
 cdef enum:

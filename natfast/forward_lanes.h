@@ -3,7 +3,7 @@
 
 /* See natfast_tuples_many. */
 __attribute__((target(NATFAST_TARGET)))
-static void NATFAST_W(tuples)(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1)
+static uint32_t NATFAST_W(tuples)(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1)
 {
     u32v w[4], v[4];            /* from the Ethernet type on, and from the addresses on */
     NATFAST_W(load_columns)(ip, -(size_t)2, w);
@@ -15,6 +15,7 @@ static void NATFAST_W(tuples)(uint8_t *const *ip, const uint32_t *length, uint64
     u32v ports = NATFAST_W(be32)(v[2]);
     NATFAST_W(store_pairs)(m0, NATFAST_W(be32)(v[0]), NATFAST_W(be32)(v[1]));
     NATFAST_W(store_pairs)(m1, (ports << 16 | ports >> 16) & (u32v)plain, (protocol | 13U << 24) & (u32v)plain);
+    return NATFAST_W(bits)(plain);
 }
 
 /* Is sequence number `a` after `b`? */
@@ -87,7 +88,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
 {
     uint8_t *const *ip = g->ip;
     uint8_t *entry[NATFAST_MANY];
-    uint32_t total[NATFAST_MANY], check[NATFAST_MANY], k, done;
+    uint32_t check[NATFAST_MANY], k, done;
     u32v ref = NATFAST_W(load)(g->ref), now = NATFAST_W(load)(g->now), w[12];
 
     /* of packets of one connection the first must be done before the others are looked at */
@@ -107,7 +108,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     NATFAST_W(load_columns)(ip, 16, w + 4);
     NATFAST_W(load_columns)(ip, 32, w + 8);
     u32v octets = (w[0] >> 24) | (w[0] >> 8 & 0xFF00), n = octets - 20;
-    NATFAST_W(store)(total, octets);
+    NATFAST_W(store)(g->length, octets);
     for (k = 7; k < 12; k++)
         w[k] &= NATFAST_W(first_bytes)((i32v)octets - (int32_t)(4 * k));
     NATFAST_W(ask)(later, 0);
@@ -210,9 +211,8 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
         k = (uint32_t)__builtin_ctz(left);
         uint32_t dir = g->ref[k] & 1;
         ((uint32_t *)entry[k])[10 + dir] += 1;
-        ((uint64_t *)entry[k])[6 + dir] += total[k];
+        ((uint64_t *)entry[k])[6 + dir] += g->length[k];
         natfast_store16(ip[k] + (segments >> k & 1 ? 36 : 26), (uint16_t)check[k]);
-        g->length[k] = total[k];
     }
     return done;
 }

@@ -46,9 +46,9 @@ typedef struct {
     uint32_t ref[NATFAST_MANY];         /* the entry's number << 1 | direction */
     uint32_t now[NATFAST_MANY];         /* ms */
     uint32_t beyond[NATFAST_MANY];      /* one's complement sum of what follows the first 48 bytes */
-    uint32_t length[NATFAST_MANY];      /* given back: bytes of those that are done */
+    uint32_t length[NATFAST_MANY];      /* given back: bytes of each, as it says */
     uint32_t sooner;                    /* bits of those whose entries now expire earlier than before */
-} natfast_packets;
+} __attribute__((aligned(64))) natfast_packets;
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(NATFAST_PLAIN)
 #include <immintrin.h>
@@ -64,6 +64,7 @@ typedef struct {
 #undef NATFAST_TARGET
 #define NATFAST_UNIT avx512
 #define NATFAST_TARGET "avx512vl,avx512bw,avx512dq"
+#define NATFAST_WHOLE_STORES
 #include "forward_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
@@ -80,13 +81,10 @@ static int natfast_unit_here(void)
 }
 
 /* The words of eight packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
- * 48 bytes of each packet, and 2 before it, are readable. */
-static inline void natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+ * 48 bytes of each packet, and 2 before it, are readable. Returns the bits of the plain ones. */
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
 {
-    if (unit == NATFAST_AVX512)
-        natfast_tuples_avx512(ip, length, m0, m1);
-    else
-        natfast_tuples_avx2(ip, length, m0, m1);
+    return unit == NATFAST_AVX512 ? natfast_tuples_avx512(ip, length, m0, m1) : natfast_tuples_avx2(ip, length, m0, m1);
 }
 
 /* Forward those of the packets in `wanted` (bits) that are ordinary ones, in order where one may depend on the other.
@@ -101,9 +99,10 @@ static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfa
 }
 #else
 static int natfast_unit_here(void) { return NATFAST_NONE; }
-static inline void natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
 {
     (void)ip, (void)length, (void)m0, (void)m1, (void)unit;
+    return 0;
 }
 static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
 {

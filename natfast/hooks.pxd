@@ -23,6 +23,8 @@ ctypedef struct Ahead:
     Bucket* bucket[GROUP]
     size_t row[GROUP]              # of the batch
     uint32_t count
+    uint32_t plain                 # bits: those whose words were read together
+    uint32_t known                 # bits: those that probably are of an entry
     uint32_t n_new
     uint8_t is_new[GROUP]          # those of the group whose tuple nothing is known of
     uint64_t new0[EXPECTED * GROUP]

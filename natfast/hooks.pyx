@@ -550,17 +550,25 @@ cdef class Netfilter:
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
         cdef uint32_t i, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
+        cdef const uint32_t* lengths = b.lengths + at
         cdef size_t row
         for i in range(n):
             row = b.rows[at + i] if b.rows != NULL else at + i
             ahead.row[i] = row
             ahead.packets.ip[i] = b.frames + row * b.stride + ETH_HLEN
-            ahead.packets.length[i] = b.lengths[row]
+            if b.times != NULL:
+                ahead.packets.now[i] = milliseconds(b.times[row])
+            if b.rows != NULL:
+                ahead.packets.length[i] = b.lengths[row]
+                lengths = ahead.packets.length
         if b.unit != NATFAST_NONE and n == GROUP:
-            tuples_many(ahead.packets.ip, ahead.packets.length, ahead.m0, ahead.m1, b.unit)
+            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1, b.unit)
+            if not b.usual.transports_ok:
+                for i in range(GROUP):
+                    ahead.packets.beyond[i] = sum_beyond(ahead.packets.ip[i]) if ahead.plain >> i & 1 else 0
         else:
             for i in range(n):
-                tuple_words(ahead.packets.ip[i] - ETH_HLEN, ahead.packets.length[i], &ahead.m0[i], &ahead.m1[i])
+                tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         for i in range(GROUP):
             ahead.packets.ref[i] = 0
@@ -569,15 +577,17 @@ cdef class Netfilter:
 
     cdef void match_ahead(self, Ahead* ahead) noexcept nogil:
         """Find which entries a group's packets probably are of; what is of none will be new."""
-        cdef uint32_t k, ref
+        cdef uint32_t k, ref, known = 0
         for k in range(ahead.count):
             if ahead.m1[k]:
                 ref = reference_in(ahead.bucket[k], ahead.hash[k])
                 ahead.packets.ref[k] = ref
                 ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
+                known |= <uint32_t>(ref != 0) << k
                 if ref == 0:
                     ahead.is_new[ahead.n_new] = <uint8_t>k
                     ahead.n_new += 1
+        ahead.known = known
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -750,19 +760,11 @@ cdef class Netfilter:
         as long as no two are of one connection, and none can end another's: so nothing behind a packet whose connection is
         not looked for by its tuple, nor behind a new one if the table may be full.
         """
-        cdef uint32_t k, wanted = 0, done, left
+        cdef uint32_t unknown, wanted, done, left
         cdef bint full = self.c.sysctl.max != 0 and self.c.table.count + 2 * GROUP > self.c.sysctl.max
         cdef Entry* e
-        for k in range(GROUP):
-            if group.packets.ref[k]:
-                wanted |= 1U << k
-            elif group.m1[k] == 0 or full:
-                break
-        for k in range(GROUP):
-            group.packets.now[k] = self.c.now if b.times == NULL else milliseconds(b.times[group.row[k]])
-        if not b.usual.transports_ok:
-            for k in range(GROUP):
-                group.packets.beyond[k] = sum_beyond(group.packets.ip[k]) if wanted >> k & 1 else 0
+        unknown = ~group.known & (~<uint32_t>0 if full else ~group.plain)
+        wanted = group.known & ((unknown & (0 - unknown)) - 1)
         done = established_many(&b.usual, &group.packets, wanted, next.packets.entry, b.unit)
         self.c.stats.found += <uint32_t>__builtin_popcount(done)
         left = group.packets.sooner
@@ -774,7 +776,7 @@ cdef class Netfilter:
 
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* wait) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what the new flows of `wait` will need."""
-        cdef uint32_t k, n = group.count, ref, length, changed, opened = 0, done = 0
+        cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0
         cdef size_t row
         cdef uint8_t* frame
         cdef Table* t = &self.c.table
@@ -789,14 +791,13 @@ cdef class Netfilter:
                 prefetch(next.packets.entry[k] + 64)
         for k in range(wait.n_new):
             fetch_new(t, wait, k)
-        if done == (1 << GROUP) - 1:
+        if done == (1 << GROUP) - 1 and b.rows == NULL and b.macs == NULL:
+            row = group.row[0]
+            memset(b.verdicts + row, NF_ACCEPT, GROUP)
             for k in range(GROUP):
-                row = group.row[k]
-                b.verdicts[row] = NF_ACCEPT
-                b.lengths[row] = ETH_HLEN + group.packets.length[k]
-                b.octets += group.packets.length[k]
-                if b.macs != NULL:
-                    memcpy(group.packets.ip[k] - ETH_HLEN, b.macs, 12)
+                b.lengths[row + k] = ETH_HLEN + group.packets.length[k]
+                changed += group.packets.length[k]
+            b.octets += changed
             b.passed += GROUP
             return
         for k in range(n):
@@ -854,12 +855,14 @@ cdef class Netfilter:
         b.held = False
         if times == NULL:
             self.clock(now)
-        if b.unit != NATFAST_NONE and b.short_way:
+        if b.unit != NATFAST_NONE:
             ordinary(&self.c, bare, &b.usual)
-        for k in range(AHEAD):
-            ahead[k].count = 0
-            ahead[k].n_new = 0
-            memset(ahead[k].packets.none, 0, sizeof(ahead[k].packets.none))
+        for g in range(AHEAD):
+            ahead[g].count = 0
+            ahead[g].n_new = 0
+            for k in range(GROUP):
+                ahead[g].packets.none[k] = 0
+                ahead[g].packets.now[k] = self.c.now
         # Three groups are under way: buckets are asked for before one is forwarded, and looked into afterwards; the entries that
         # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
         for g in range(groups + AHEAD - 1):

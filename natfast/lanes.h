@@ -70,8 +70,14 @@ NATFAST_INLINE void NATFAST_W(store_columns)(uint8_t *const *p, size_t at, const
 NATFAST_INLINE void NATFAST_W(store_pairs)(uint64_t *p, u32v low, u32v high)
 {
     __m256i even = _mm256_unpacklo_epi32((__m256i)low, (__m256i)high), odd = _mm256_unpackhi_epi32((__m256i)low, (__m256i)high);
-    _mm256_storeu_si256((__m256i *)p, _mm256_permute2x128_si256(even, odd, 0x20));
-    _mm256_storeu_si256((__m256i *)(p + 4), _mm256_permute2x128_si256(even, odd, 0x31));
+    __m256i first = _mm256_permute2x128_si256(even, odd, 0x20), second = _mm256_permute2x128_si256(even, odd, 0x31);
+#ifdef NATFAST_WHOLE_STORES
+    /* in one: the hash that reads them soon reads them in one, and would wait for two stores to reach the cache */
+    _mm512_storeu_si512(p, _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1));
+#else
+    _mm256_storeu_si256((__m256i *)p, first);
+    _mm256_storeu_si256((__m256i *)(p + 4), second);
+#endif
 }
 
 /* Bit k: does the mask's lane k hold? */
