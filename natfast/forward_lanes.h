@@ -1,4 +1,4 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once. Included by forward_many.h for each vector unit. */
+/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once; included for each vector unit. */
 #include "lanes.h"
 
 /* See natfast_tuples_many. */
@@ -173,7 +173,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
 
     /* what the entries keep of it */
     u32v when = now + NATFAST_W(select)(tcp, s.timeout, NATFAST_W(select)(streaming, o->udp_stream - (u32v){0}, o->udp - (u32v){0}));
-    g->sooner |= (NATFAST_W(bits)((i32v)(when - expires) < 0) & done);
+    g->sooner = NATFAST_W(bits)((i32v)(when - expires) < 0) & done;
     e[6] |= (u32v)(streaming & ok) & o->assured;
     e[7] = NATFAST_W(select)(ok, when, expires);
     NATFAST_W(store_columns)(entry, 16, e + 4);
@@ -216,3 +216,5 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     }
     return done;
 }
+#undef u32v
+#undef i32v

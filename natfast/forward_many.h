@@ -1,7 +1,7 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once, as lanes of vectors: with AVX2, better with AVX-512's masks and
- * registers. On other machines, and of other compilers, packets go one by one. All give the same results.
+/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once, as lanes of vectors: with AVX2, better with
+ * AVX-512's masks and registers. On other machines, and of other compilers, packets go one by one. All give the same results.
  *
- * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `check_layout` (hooks.pyx) sees
+ * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (hooks.pyx) sees
  * to it that both agree.
  */
 #ifndef NATFAST_FORWARD_MANY_H
@@ -50,12 +50,10 @@ typedef struct {
     uint32_t sooner;                    /* bits of those whose entries now expire earlier than before */
 } __attribute__((aligned(64))) natfast_packets;
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(NATFAST_PLAIN)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(NATFAST_PLAIN)
 #include <immintrin.h>
-#ifndef __clang__
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"        /* vectors are passed to inlined functions only */
-#endif
 
 #define NATFAST_UNIT avx2
 #define NATFAST_TARGET "avx2"
@@ -68,9 +66,8 @@ typedef struct {
 #include "forward_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
-#ifndef __clang__
+#undef NATFAST_WHOLE_STORES
 #pragma GCC diagnostic pop
-#endif
 
 /* The best vector unit of this machine, a natfast_unit. */
 static int natfast_unit_here(void)

@@ -21,6 +21,7 @@ ctypedef struct Ahead:
     uint64_t hash[GROUP]
     Packets packets                # ref: the entry it probably is, 0 if none
     Bucket* bucket[GROUP]
+    uint32_t n_buckets             # of the table, when they were asked for
     size_t row[GROUP]              # of the batch
     uint32_t count
     uint32_t plain                 # bits: those whose words were read together

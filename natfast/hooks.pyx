@@ -29,8 +29,8 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK,
-                            IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
+from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED,
+                            IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
@@ -578,6 +578,9 @@ cdef class Netfilter:
     cdef void match_ahead(self, Ahead* ahead) noexcept nogil:
         """Find which entries a group's packets probably are of; what is of none will be new."""
         cdef uint32_t k, ref, known = 0
+        if ahead.n_buckets != self.c.table.n_buckets:       # the table has grown since
+            for k in range(ahead.count):
+                ahead.bucket[k] = bucket_of(&self.c.table, ahead.hash[k])
         for k in range(ahead.count):
             if ahead.m1[k]:
                 ref = reference_in(ahead.bucket[k], ahead.hash[k])
@@ -871,6 +874,7 @@ cdef class Netfilter:
             fetch.n_new = 0
             if g < groups:
                 self.read_ahead(&b, g * GROUP, fetch)
+            fetch.n_buckets = self.c.table.n_buckets
             for k in range(fetch.count):
                 fetch.bucket[k] = bucket_of(&self.c.table, fetch.hash[k])
                 prefetch(fetch.bucket[k])
@@ -881,6 +885,8 @@ cdef class Netfilter:
             self.match_ahead(fetch)
             if fetch.n_new:
                 expect_new(&self.c, fetch)
+        if times != NULL:
+            self.clock(times[rows[count - 1] if rows != NULL else count - 1])
         count_path(self.program, path, b.passed, b.octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return b.held
