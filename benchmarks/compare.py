@@ -65,11 +65,14 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--json", action="store_true")
+    p.add_argument("--only", nargs="+", choices=("wan-udp", "wan-tcp", "tcp", "calendar", "nat"), help="these workloads alone")
     args = p.parse_args()
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
 
-    def measure(workload: str, unit: str, runners: dict[str, Runner]) -> None:
+    def measure(name: str, workload: str, unit: str, runners: dict[str, Runner]) -> None:
+        if args.only and name not in args.only:
+            return
         result = median_interleaved(runners, args.repeats)
         base = next(iter(result.values()))
         rows.extend({"workload": workload, "what": k, "unit": unit, "ns": v, "ratio": v / base} for k, v in result.items())
@@ -93,11 +96,11 @@ def main() -> None:
     if program is not None:
         udp["ns-3, no NAT"] = lambda: ns3.run(program, 8, 2.0, False)
         tcp["ns-3, 8 CUBIC flows, no NAT"] = lambda: ns3.run(program, 8, 5.0, True)
-    measure("A (wan-udp)", "packet", udp)
-    measure("B (wan-tcp)", "segment", tcp)
-    measure("10 Gbit/s (tcp)", "segment", {f"simcore, {n} connections, NAT on": lambda n=n: float(  # type: ignore[misc]
+    measure("wan-udp", "A (wan-udp)", "packet", udp)
+    measure("wan-tcp", "B (wan-tcp)", "segment", tcp)
+    measure("tcp", "10 Gbit/s (tcp)", "segment", {f"simcore, {n} connections, NAT on": lambda n=n: float(  # type: ignore[misc]
         many_tcp(n, min(n, 100))["ns_per_segment"]) for n in (8, 1000, 10_000)})
-    measure("calendar", "event", {f"simcore, {n} busy links": lambda n=n: float(simbench.calendar(n)["ns_per_event"])  # type: ignore[misc]
+    measure("calendar", "calendar", "event", {f"simcore, {n} busy links": lambda n=n: float(simbench.calendar(n)["ns_per_event"])  # type: ignore[misc]
                                   for n in (1000, 100_000)})
     nats: dict[str, Runner] = {
         "natfast, 1 000 flows": lambda: float(natbench.bench(1000, 1 << 17)["ns_per_packet"]),
@@ -109,7 +112,7 @@ def main() -> None:
         missing.append(f"the kernel: {reason}")
     else:
         nats["Linux, conntrack + masquerade, 1 flow"] = kernel_nat
-    measure("NAT", "packet", nats)
+    measure("nat", "NAT", "packet", nats)
     for line in missing:
         print(f"left out: {line}", file=sys.stderr)
     for row in rows:

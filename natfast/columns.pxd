@@ -10,18 +10,21 @@ cdef enum:
     BARE = 64                   # bytes of a bare frame's row: the longest header is 54
     BARE_ROWS = 256             # made at a time, so that they stay in the first-level cache
 
-# What stands for a packet; a column that is not given is NULL.
-ctypedef struct Columns:
-    const uint32_t* src
-    const uint32_t* dst
-    const uint16_t* sport       # ICMP: the identifier
-    const uint16_t* dport       # ICMP: type << 8 | code
-    const uint8_t* proto
-    const uint16_t* length      # of the IP packet
-    const uint8_t* flags        # the rest is TCP's
-    const uint32_t* seq
-    const uint32_t* ack
-    const uint16_t* window
+cdef extern from "forward_many.h" nogil:
+    ctypedef struct Columns "natfast_columns":
+        const uint32_t* src
+        const uint32_t* dst
+        const uint16_t* sport
+        const uint16_t* dport
+        const uint8_t* proto
+        const uint16_t* length
+        const uint8_t* flags
+        const uint32_t* seq
+        const uint32_t* ack
+        const uint16_t* window
+    uint32_t compose_eight "natfast_compose_many"(const Columns* c, size_t i, uint8_t* row, uint32_t* length, int unit)
+    uint32_t decompose_eight "natfast_decompose_many"(uint8_t* row, const uint8_t* proto, uint32_t* src, uint32_t* dst, uint16_t* sport,
+                                                      uint16_t* dport, int unit)
 
 
 cdef inline uint32_t compose(const Columns* c, size_t i, uint8_t* frame) noexcept nogil:
@@ -66,3 +69,31 @@ cdef inline void decompose(const uint8_t* frame, size_t i, uint32_t* src, uint32
     else:
         sport[i] = be16(l4)
         dport[i] = be16(l4 + 2)
+
+
+cdef inline void compose_rows(const Columns* c, size_t first, size_t n, uint8_t* frames, uint32_t* lengths, int unit) noexcept nogil:
+    """Make bare frames of `n` rows."""
+    cdef size_t i = 0, end
+    while i < n:
+        if i + 8 <= n and compose_eight(c, first + i, frames + i * BARE, lengths + i, unit):
+            i += 8
+            continue
+        end = i + 8 if i + 8 < n else n
+        while i < end:
+            lengths[i] = compose(c, first + i, frames + i * BARE)
+            i += 1
+
+
+cdef inline void decompose_rows(uint8_t* frames, const uint8_t* proto, size_t first, size_t n, uint32_t* src, uint32_t* dst,
+                                uint16_t* sport, uint16_t* dport, int unit) noexcept nogil:
+    """Read what became of `n` rows."""
+    cdef size_t i = 0, end
+    while i < n:
+        if i + 8 <= n and decompose_eight(frames + i * BARE, proto + first + i, src + first + i, dst + first + i, sport + first + i,
+                                          dport + first + i, unit):
+            i += 8
+            continue
+        end = i + 8 if i + 8 < n else n
+        while i < end:
+            decompose(frames + i * BARE, first + i, src, dst, sport, dport)
+            i += 1

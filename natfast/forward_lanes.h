@@ -1,4 +1,5 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once; included for each vector unit. */
+/* `tuple_words` and `forward_established` (fastpath.pxd), `compose` and `decompose` (columns.pxd) for eight packets at once;
+ * included for each vector unit. */
 #include "lanes.h"
 
 /* See natfast_tuples_many. */
@@ -8,7 +9,7 @@ static uint32_t NATFAST_W(tuples)(uint8_t *const *ip, const uint32_t *length, ui
     u32v w[4], v[4];            /* from the Ethernet type on, and from the addresses on */
     NATFAST_W(load_columns)(ip, -(size_t)2, w);
     NATFAST_W(load_columns)(ip, 12, v);
-    u32v total = (w[1] >> 8 & 0xFF) | (w[1] & 0xFF) << 8, protocol = w[2] >> 24;
+    u32v total = NATFAST_W(be16)(w[1]), protocol = w[2] >> 24;
     i32v room = (i32v)NATFAST_W(load)(length) - 14;
     i32v plain = ((w[0] & 0xFFFFFF) == 0x450008) & ((w[2] & 0xFF3F) == 0) & ((i32v)total >= 28) & ((i32v)total <= room)
                & ((protocol == NATFAST_IPPROTO_TCP) | (protocol == NATFAST_IPPROTO_UDP));
@@ -36,7 +37,7 @@ NATFAST_INLINE i32v NATFAST_W(plain_ack)(NATFAST_W(segment) *s, const u32v th[6]
     u32v *sent = s->sent, *heard = s->heard;
     u32v seq = NATFAST_W(be32)(th[1]), ack = NATFAST_W(be32)(th[2]);
     u32v header = (th[3] & 0xF0) >> 2, end = seq + length - header;
-    u32v raw = (th[3] >> 24) | (th[3] >> 8 & 0xFF00), win = raw << s->scale;
+    u32v raw = NATFAST_W(be16)(th[3] >> 16), win = raw << s->scale;
     u32v ackwin = NATFAST_W(select)(sent[2] > 66000, sent[2], 66000 - (u32v){0});
     /* SACK blocks can be only where there are options other than a timestamp alone */
     i32v plain = (header == 20) | ((header > 20) & (header <= length)
@@ -107,7 +108,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     NATFAST_W(load_columns)(ip, 0, w);
     NATFAST_W(load_columns)(ip, 16, w + 4);
     NATFAST_W(load_columns)(ip, 32, w + 8);
-    u32v octets = (w[0] >> 24) | (w[0] >> 8 & 0xFF00), n = octets - 20;
+    u32v octets = NATFAST_W(be16)(w[0] >> 16), n = octets - 20;
     NATFAST_W(store)(g->length, octets);
     for (k = 7; k < 12; k++)
         w[k] &= NATFAST_W(first_bytes)((i32v)octets - (int32_t)(4 * k));
@@ -119,7 +120,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     i32v whole = (i32v){0} - (int32_t)o->headers_ok, sound = (i32v){0} - (int32_t)o->transports_ok;
     whole |= NATFAST_W(fold)(addresses + NATFAST_W(halves)(w[0]) + NATFAST_W(halves)(w[1]) + NATFAST_W(halves)(w[2])) == 0xFFFF;
     if (!o->transports_ok) {
-        u32v sum = addresses + NATFAST_W(halves)(NATFAST_W(load)(g->beyond)) + (w[2] & 0xFF00) + (n >> 8 | (n & 0xFF) << 8);
+        u32v sum = addresses + NATFAST_W(halves)(NATFAST_W(load)(g->beyond)) + (w[2] & 0xFF00) + NATFAST_W(be16)(n);
         for (k = 5; k < 12; k++)
             sum += NATFAST_W(halves)(w[k]);
         sound |= NATFAST_W(fold)(sum) == 0xFFFF;
@@ -161,7 +162,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     s.others = NATFAST_W(select)(reply, flags[0], flags[1]);
     s.retrans = last[5] >> 16 & 0xFF;
     i32v segment_ok = NATFAST_W(plain_ack)(&s, w + 5, n, ref & 1, o);
-    u32v datagram = (w[6] >> 8 & 0xFF) | (w[6] & 0xFF) << 8, udp_check = w[6] >> 16;
+    u32v datagram = NATFAST_W(be16)(w[6]), udp_check = w[6] >> 16;
     i32v datagram_ok = (datagram >= 8) & (datagram <= n), streaming = ~tcp & ((i32v)(now - seen[0]) > 0);
 
     i32v ok = live & (((kind ^ must) & matters) == 0) & ((w[2] & 0xFF) > 1) & whole & NATFAST_W(mask_of)(wanted)
@@ -215,6 +216,59 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
         natfast_store16(ip[k] + (segments >> k & 1 ? 36 : 26), (uint16_t)check[k]);
     }
     return done;
+}
+
+/* See natfast_compose_many. */
+__attribute__((target(NATFAST_TARGET)))
+static uint32_t NATFAST_W(compose)(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length)
+{
+    const u32v zero = {0};
+    u32v protocol = NATFAST_W(load8)(c->proto + i);
+    i32v tcp = protocol == NATFAST_IPPROTO_TCP;
+    if (NATFAST_W(bits)(tcp | (protocol == NATFAST_IPPROTO_UDP)) != 0xFF)
+        return 0;
+    u32v least = NATFAST_W(select)(tcp, 40 - zero, 28 - zero), total = c->length ? NATFAST_W(load16)(c->length + i) : zero;
+    total = NATFAST_W(select)(total < least, least, total);
+    u32v sport = c->sport ? NATFAST_W(load16)(c->sport + i) : zero, dport = c->dport ? NATFAST_W(load16)(c->dport + i) : zero;
+    u32v seq = c->seq ? NATFAST_W(load)(c->seq + i) : zero, ack = c->ack ? NATFAST_W(load)(c->ack + i) : zero;
+    u32v flags = c->flags ? NATFAST_W(load8)(c->flags + i) : NATFAST_TCP_ACK - zero;
+    u32v window = c->window ? NATFAST_W(load16)(c->window + i) : 0xFFFF - zero;
+    u32v w[12] = {
+        0x45 | NATFAST_W(be16)(total) << 16, zero, 64 | protocol << 8, NATFAST_W(be32)(NATFAST_W(load)(c->src + i)),
+        NATFAST_W(be32)(NATFAST_W(load)(c->dst + i)), NATFAST_W(be32)(sport << 16 | dport),
+        NATFAST_W(select)(tcp, NATFAST_W(be32)(seq), NATFAST_W(be16)(total - 20)), NATFAST_W(be32)(ack) & (u32v)tcp,
+        (0x50 | flags << 8 | NATFAST_W(be16)(window) << 16) & (u32v)tcp, zero, zero, zero,
+    };
+    uint8_t *ip[NATFAST_MANY];
+    for (int k = 0; k < NATFAST_MANY; k++) {
+        ip[k] = row + 64 * k + 14;
+        natfast_store16(ip[k] - 2, 0x0008);
+        natfast_store16(ip[k] + NATFAST_BYTES, 0);
+    }
+    NATFAST_W(store_columns)(ip, 0, w);
+    NATFAST_W(store_columns)(ip, 16, w + 4);
+    NATFAST_W(store_columns)(ip, 32, w + 8);
+    NATFAST_W(store)(length, total + 14);
+    return 1;
+}
+
+/* See natfast_decompose_many. */
+__attribute__((target(NATFAST_TARGET)))
+static uint32_t NATFAST_W(decompose)(uint8_t *row, const uint8_t *proto, uint32_t *src, uint32_t *dst, uint16_t *sport, uint16_t *dport)
+{
+    u32v protocol = NATFAST_W(load8)(proto), w[4];
+    if (NATFAST_W(bits)((protocol == NATFAST_IPPROTO_TCP) | (protocol == NATFAST_IPPROTO_UDP)) != 0xFF)
+        return 0;
+    uint8_t *ip[NATFAST_MANY];
+    for (int k = 0; k < NATFAST_MANY; k++)
+        ip[k] = row + 64 * k + 14;
+    NATFAST_W(load_columns)(ip, 12, w);
+    NATFAST_W(store)(src, NATFAST_W(be32)(w[0]));
+    NATFAST_W(store)(dst, NATFAST_W(be32)(w[1]));
+    u32v ports = NATFAST_W(be32)(w[2]);
+    __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32((__m256i)(ports >> 16), (__m256i)(ports & 0xFFFF)), 0xD8);
+    _mm256_storeu2_m128i((__m128i *)dport, (__m128i *)sport, both);
+    return 1;
 }
 #undef u32v
 #undef i32v

@@ -1,4 +1,4 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd) for eight packets at once, as lanes of vectors: with AVX2, better with
+/* `tuple_words` and `forward_established` (fastpath.pxd), and packets that are columns, eight at once, as lanes of vectors: with AVX2, better with
  * AVX-512's masks and registers. On other machines, and of other compilers, packets go one by one. All give the same results.
  *
  * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (hooks.pyx) sees
@@ -38,6 +38,17 @@ typedef struct {
     uint32_t tcp, tcp_retrans, tcp_unack, tcp_shut, udp, udp_stream;    /* timeouts, ms; tcp_shut: after a window of 0 */
     uint32_t tcp_max_retrans;
 } natfast_ordinary;
+
+/* What stands for packets; a column that is not given is NULL. */
+typedef struct {
+    const uint32_t *src, *dst;
+    const uint16_t *sport, *dport;      /* ICMP: the identifier, and type << 8 | code */
+    const uint8_t *proto;
+    const uint16_t *length;             /* of the IP packet */
+    const uint8_t *flags;               /* the rest is TCP's */
+    const uint32_t *seq, *ack;
+    const uint16_t *window;
+} natfast_columns;
 
 typedef struct {
     uint8_t *ip[NATFAST_MANY];          /* where the packets begin */
@@ -94,6 +105,21 @@ static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfa
     g->sooner = 0;
     return unit == NATFAST_AVX512 ? natfast_established_avx512(o, g, wanted, later) : natfast_established_avx2(o, g, wanted, later);
 }
+
+/* Make eight bare frames of rows `i` to `i` + 7, 64 bytes each, and their lengths; 0 if they are not all TCP or UDP. */
+static inline uint32_t natfast_compose_many(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length, int unit)
+{
+    return unit == NATFAST_AVX512 ? natfast_compose_avx512(c, i, row, length)
+         : unit == NATFAST_AVX2 ? natfast_compose_avx2(c, i, row, length) : 0;
+}
+
+/* Read eight such frames' addresses and ports; 0 if they are not all TCP or UDP. */
+static inline uint32_t natfast_decompose_many(uint8_t *row, const uint8_t *proto, uint32_t *src, uint32_t *dst, uint16_t *sport,
+                                              uint16_t *dport, int unit)
+{
+    return unit == NATFAST_AVX512 ? natfast_decompose_avx512(row, proto, src, dst, sport, dport)
+         : unit == NATFAST_AVX2 ? natfast_decompose_avx2(row, proto, src, dst, sport, dport) : 0;
+}
 #else
 static int natfast_unit_here(void) { return NATFAST_NONE; }
 static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
@@ -104,6 +130,17 @@ static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *l
 static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
 {
     (void)o, (void)g, (void)wanted, (void)later, (void)unit;
+    return 0;
+}
+static inline uint32_t natfast_compose_many(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length, int unit)
+{
+    (void)c, (void)i, (void)row, (void)length, (void)unit;
+    return 0;
+}
+static inline uint32_t natfast_decompose_many(uint8_t *row, const uint8_t *proto, uint32_t *src, uint32_t *dst, uint16_t *sport,
+                                              uint16_t *dport, int unit)
+{
+    (void)row, (void)proto, (void)src, (void)dst, (void)sport, (void)dport, (void)unit;
     return 0;
 }
 #endif

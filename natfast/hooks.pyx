@@ -11,7 +11,7 @@ cimport numpy as np
 import numpy
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
-from natfast.columns cimport BARE, BARE_ROWS, Columns, compose, decompose
+from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
                                 sweep, sweep_all, track)
 from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET, NATFAST_NONE, NATFAST_SACK_PERM,
@@ -951,16 +951,14 @@ cdef class Netfilter:
         cdef uint16_t* dport = <uint16_t*>pointer(out, "dport")
         cdef uint8_t frames[BARE_ROWS * BARE]
         cdef uint32_t lengths[BARE_ROWS]
-        cdef size_t first = 0, rows, i, count = n
+        cdef size_t first = 0, rows, count = n
         with nogil:
             while first < count:
                 rows = count - first if count - first < BARE_ROWS else BARE_ROWS
-                for i in range(rows):
-                    lengths[i] = compose(&c, first + i, frames + i * BARE)
+                compose_rows(&c, first, rows, frames, lengths, self.unit)
                 self.forward_all(frames, BARE, lengths, NULL, rows, a, b, at, NULL if times is None else &times[first], NULL,
                                  verdict + first, True)
-                for i in range(rows):
-                    decompose(frames + i * BARE, first + i, src, dst, sport, dport)
+                decompose_rows(frames, c.proto, first, rows, src, dst, sport, dport, self.unit)
                 first += rows
         return out
 

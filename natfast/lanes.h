@@ -123,3 +123,10 @@ NATFAST_INLINE u32v NATFAST_W(residue)(u32v s)
     s = NATFAST_W(fold)(s);
     return s & (u32v)(s != 0xFFFF);
 }
+
+/* Numbers of 16 and of 8 bits as lanes. */
+NATFAST_INLINE u32v NATFAST_W(load16)(const uint16_t *p) { return (u32v)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)); }
+NATFAST_INLINE u32v NATFAST_W(load8)(const uint8_t *p) { return (u32v)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+
+/* The low 16 bits from network order, or to it. */
+NATFAST_INLINE u32v NATFAST_W(be16)(u32v v) { return (v >> 8 & 0xFF) | (v & 0xFF) << 8; }

@@ -147,6 +147,16 @@ def rows_of(frames: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]
     return rows, np.array([len(f) for f in frames], np.uint32)
 
 
+def with_each_unit(settings: dict[str, float], seed: int) -> dict[str, Netfilter]:
+    """A `Netfilter` for each vector unit of this machine, "none" first."""
+    all_units = ("none", "avx2", "avx512")
+    nats = {}
+    for unit in all_units[:all_units.index(Netfilter().vectors) + 1]:
+        nats[unit] = Netfilter(Rules.from_iptables_save(RULES), INTERFACES, settings, seed=seed)
+        nats[unit].vectors = unit
+    return nats
+
+
 @pytest.mark.parametrize("seed", range(16))
 def test_all_vector_units_do_the_same(seed: int) -> None:
     settings: dict[str, float] = {"net.netfilter.nf_conntrack_max": (1 << 16, 170, 40)[seed % 3],
@@ -155,14 +165,8 @@ def test_all_vector_units_do_the_same(seed: int) -> None:
     for name in ("tcp_timeout_established", "tcp_timeout_unacknowledged", "tcp_timeout_max_retrans", "udp_timeout", "udp_timeout_stream"):
         settings[f"net.netfilter.nf_conntrack_{name}"] = r.choice((6, 20, 60, 1000))
     settings["net.netfilter.nf_conntrack_tcp_max_retrans"] = r.choice((1, 2, 3))
-    units = ["none"]
-    nats = {"none": Netfilter(Rules.from_iptables_save(RULES), INTERFACES, settings, seed=seed)}
-    best = Netfilter().vectors
-    for unit in {"none": (), "avx2": ("avx2",), "avx512": ("avx2", "avx512")}[best]:
-        nats[unit] = Netfilter(Rules.from_iptables_save(RULES), INTERFACES, settings, seed=seed)
-        units.append(unit)
-    for unit, nat in nats.items():
-        nat.vectors = unit
+    nats = with_each_unit(settings, seed)
+    units = list(nats)
     passed = 0
     for number, (now, inward, frames) in enumerate(batches(seed)):
         rows, lengths = rows_of(frames)
@@ -184,6 +188,28 @@ def test_all_vector_units_do_the_same(seed: int) -> None:
     for later in (1, 10, 30, 100):
         assert len({nat.expire(now + later) for nat in nats.values()}) == 1
     assert passed > 500
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_columns_become_the_same_packets(seed: int) -> None:
+    """Any of the optional columns, groups with and without protocols that lanes leave alone, any number of rows."""
+    rng = np.random.default_rng(seed)
+    nats = with_each_unit({}, seed)
+    for round_ in range(30):
+        n = int(rng.integers(1, 600))
+        columns = {"src": 0xAC110002 + rng.integers(0, 4, n), "dst": 0x5DB80000 + rng.integers(0, 3, n),
+                   "proto": rng.choice((6, 17, 1, 132), n, p=(0.6, 0.35, 0.03, 0.02) if round_ % 2 else (0.6, 0.4, 0, 0))}
+        optional = {"sport": rng.integers(1, 1 << 16, n) if round_ % 3 else 2000 + rng.integers(0, 40, n), "dport": rng.integers(1, 9, n),
+                    "length": rng.integers(0, 1 << 16, n), "flags": rng.choice((2, 16, 18, 17, 4), n), "seq": rng.integers(0, 1 << 32, n),
+                    "ack": rng.integers(0, 1 << 32, n), "window": rng.integers(0, 1 << 16, n)}
+        columns |= {name: values for name, values in optional.items() if rng.random() < 0.6}
+        way = ("docker0", "eth0") if rng.random() < 0.7 else ("eth0", "docker0")
+        outs = [nat.forward_columns(columns, *way, float(round_)) for nat in nats.values()]
+        for out in outs[1:]:
+            for name, values in outs[0].items():
+                assert (out[name] == values).all(), (round_, name)
+    tables = [nat.conntrack() for nat in nats.values()]
+    assert tables.count(tables[0]) == len(tables)
 
 
 def test_an_entry_that_expires_sooner_than_before_is_found() -> None:
