@@ -1,8 +1,8 @@
 """The whole way of an ordinary packet of an established connection, in as few instructions as it takes.
 
 What the hooks do one by one - the header's checks, tracking, translation of both ends, TTL - done at once, for TCP and UDP
-packets without surprises. Anything else is left alone, and goes the long way. That both ways do the same is tested
-(tests/natfast/test_netfilter.py).
+packets without surprises. Anything else is left alone, and goes the long way. Batches take eight such packets at once
+(forward_many.h). That all ways do the same is tested (tests/natfast/test_netfilter.py, test_vectors.py).
 
 Sums are of the machine's own words here, and the checksum fields are read and written as they lie: one's complement
 arithmetic does not mind the byte order (RFC 1071 section 2 B), nor in which order what changes is added (RFC 1624).
