@@ -329,10 +329,11 @@ cdef int sctp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, int di
         if w.kind == C_INIT:
             if not w.has_tag:
                 return TRACK_INVALID
-            if t.init[dir] and t.init[1 - dir]:
-                t.init[1 - dir] = 0
-            t.init[dir] = 1
-            t.vtag[1 - dir] = w.tag
+            if not confirmed or w.tag != t.vtag[1 - dir]:   # with the tag that is known it begins nothing anew
+                if t.init[dir] and t.init[1 - dir]:
+                    t.init[1 - dir] = 0
+                t.init[dir] = 1
+                t.vtag[1 - dir] = w.tag
             if new == S_CL and old == S_CL and confirmed:
                 ignore = True                           # a repeated INIT does not keep the entry alive
         elif w.kind == C_INIT_ACK:
