@@ -14,6 +14,10 @@ cdef enum:                      # packet type, as Linux's PACKET_*
     PACKET_MULTICAST = 2
     PACKET_OTHERHOST = 3
 
+cdef enum:                      # Frame.checksum_ok
+    CHECKSUM_RIGHT = 1          # made by a simulated sender and untouched since
+    CHECKSUM_PARTIAL = 2        # the same, but for the device to fill in: before, Linux's field holds the pseudo header's sum alone
+
 ctypedef struct Frame:
     uint8_t* data
     uint32_t len
@@ -28,7 +32,7 @@ ctypedef struct Frame:
     uint32_t mark               # skb->mark: a socket's SO_MARK or a rule's MARK; never on the wire
     uint16_t frag_max           # largest fragment it came in, 0 if whole
     uint8_t packet_type
-    uint8_t checksum_ok         # made by a simulated sender and untouched since: sums are right
+    uint8_t checksum_ok         # 0: the sums may be wrong
     uint8_t room[128]
 
 ctypedef struct FrameQueue:

@@ -30,7 +30,7 @@ from natfast.trackers cimport l4_checksum_ok
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport (FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
+from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
 from simcore.net.device cimport Wire
@@ -194,6 +194,13 @@ cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
     if protocol != IPPROTO_ICMP:
         s += pseudo_sum(ip, protocol, n)
     put16(f.data + l4 + at, <uint16_t>~fold(s))
+
+
+cdef void show_partial_sum(Frame* f) noexcept:
+    """Let a TCP segment look as it does where nothing but its pseudo header is summed yet, to be quoted in an error."""
+    cdef uint8_t* ip = f.data + IP
+    cdef uint32_t l4 = ip_ihl(ip)
+    put16(ip + l4 + 16, fold(pseudo_sum(ip, IPPROTO_TCP, ip_total(ip) - l4)))
 
 
 cdef class Namespace(Device):
@@ -500,6 +507,7 @@ cdef class Namespace(Device):
             if self.netfilter.run(PREROUTING, &p) != NF_ACCEPT:
                 self.drop(f, &p, "PREROUTING")
                 return
+            settle(f, &p)
             if self.tracer is not None:
                 self.note(bridge.name, f, prerouting_note(&p, ip_dst(p.data) != before))
             if ip_dst(p.data) != before:
@@ -754,6 +762,7 @@ cdef class Namespace(Device):
             if self.netfilter.run(PREROUTING, p) != NF_ACCEPT:
                 self.drop(f, p, "PREROUTING")
                 return
+            settle(f, p)
             if self.tracer is not None:
                 self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
         self.route_input(dev, f, &w)
@@ -1167,6 +1176,8 @@ cdef class Namespace(Device):
             v = self.netfilter.run(LOCAL_OUT, &p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
+                    if f.checksum_ok == CHECKSUM_PARTIAL:
+                        show_partial_sum(f)
                     self.reject(f, &p)              # its own sender is told, over the loopback
                 self.drop(f, &p, "OUTPUT")
                 return
@@ -1615,6 +1626,7 @@ cdef class Namespace(Device):
         if p.ct != 0:
             tcp_set_closing(&self.netfilter.c, p.ct)
         if not p.physin:
+            r.checksum_ok = CHECKSUM_PARTIAL
             self.local_out(r, p)
             return
         memcpy(r.data, f.data + 6, 6)
