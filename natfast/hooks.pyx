@@ -24,7 +24,7 @@ from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP,
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport remember
 from natfast.nat cimport MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet
-from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING,
+from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING,
                              Packet)
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
@@ -519,9 +519,9 @@ cdef class Netfilter:
         v = nat_hook(self, hook, MANIP_SRC, p)
         if v != NF_ACCEPT:
             return v
-        if not p.owned:
-            return NF_ACCEPT
-        if hook == POSTROUTING and self.unconfirmed != NULL and self.unconfirmed.ct == 0:
+        if not p.owned and (p.ct == 0 or p.ctinfo != IP_CT_RELATED):
+            return NF_ACCEPT                        # an error made here may be about a packet whose connection is not known yet
+        if p.owned and hook == POSTROUTING and self.unconfirmed != NULL and self.unconfirmed.ct == 0:
             self.unconfirmed[0] = p[0]
             p.owned = False
             return NF_ACCEPT

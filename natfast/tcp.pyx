@@ -444,6 +444,8 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
 cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil:
     """The host itself reset the connection (REJECT --reject-with tcp-reset)."""
     cdef Entry* e = &c.table.entries[ei]
+    if not e.status & IPS_CONFIRMED:
+        return
     e.state = TCP_CLOSE
     if not e.status & IPS_FIXED_TIMEOUT:
         set_expiry(&c.table, e, c.now + c.sysctl.tcp[TCP_CLOSE])

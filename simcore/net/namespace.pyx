@@ -10,13 +10,13 @@ import ipaddress
 from cpython.ref cimport Py_INCREF
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.fastpath cimport tuple_words
 from natfast.filter cimport Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
-from natfast.headers cimport (ETH_HLEN, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
+from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
                               ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE,
                               IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IP_DF,
                               IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
@@ -194,6 +194,20 @@ cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
     if protocol != IPPROTO_ICMP:
         s += pseudo_sum(ip, protocol, n)
     put16(f.data + l4 + at, <uint16_t>~fold(s))
+
+
+cdef uint32_t untagged_type(Frame* f) noexcept:
+    """The frame's EtherType; tags of VLAN 0, which only carry a priority (IEEE 802.1Q 6.9), are taken off before.
+
+    No interface here is of another VLAN: the type of such a tag is nobody's protocol.
+    """
+    cdef uint32_t kind = be16(f.data + 12)
+    while (kind == ETH_P_8021Q or kind == ETH_P_8021AD) and f.have >= ETH_HLEN + 4 and be16(f.data + 14) & 0x0FFF == 0:
+        memmove(f.data + 12, f.data + 16, f.have - 16)
+        f.have -= 4
+        f.len -= 4
+        kind = be16(f.data + 12)
+    return kind
 
 
 cdef void show_partial_sum(Frame* f) noexcept:
@@ -444,7 +458,7 @@ cdef class Namespace(Device):
 
     cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept:
         """eth_type_trans, then by protocol."""
-        cdef uint32_t kind = be16(f.data + 12)
+        cdef uint32_t kind = untagged_type(f)
         cdef Packet p
         if f.data[0] & 1:
             f.packet_type = PACKET_BROADCAST if mac_key(f.data) == <uint64_t>0xFFFFFFFFFFFFULL else PACKET_MULTICAST
@@ -592,19 +606,21 @@ cdef class Namespace(Device):
 
     cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """br_pass_frame_up: the frame is for the host."""
+        cdef uint32_t kind
         if self.tracer is not None and not f.data[0] & 1:
             self.note(bridge.name, f, "bridge: its own MAC, up to the host")
         bridge.rx_packets += 1
         bridge.rx_bytes += f.len
         if bridge.tap is not None:
             bridge.tap.frame(self.calendar.now, bridge, f, False)
-        if be16(f.data + 12) == ETH_P_IP:
+        kind = untagged_type(f)
+        if kind == ETH_P_IP:
             if hooked and f.packet_type != PACKET_HOST and p.ct != 0:
                 if not conntrack_confirm(&self.netfilter.c, p):
                     self.drop(f, p, "conntrack: insert failed")
                     return
             self.ip_receive(bridge, f, p, hooked)
-        elif be16(f.data + 12) == ETH_P_ARP:
+        elif kind == ETH_P_ARP:
             self.arp_receive(bridge, f)
         else:
             self.drop(f, NULL, "unknown protocol")
