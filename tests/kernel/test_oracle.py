@@ -8,7 +8,8 @@ import pytest
 from simcore.replay import Box, replay_case
 
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
-SETS = {"named": "box.json", "named-brnf0": "box-brnf0.json", "random": "box.json", "added": "box.json"}
+SETS = {"named": "box.json", "named-brnf0": "box-brnf0.json", "random": "box.json", "added": "box.json",
+        "with-rules": "box.json", "with-rules-brnf0": "box-brnf0.json"}          # these two: a ruleset beside each case
 CASES = [(group, case.stem) for group in SETS for case in sorted((ORACLE / group).glob("*.jsonl"))]
 
 # The rig empties conntrack between cases, not the fragment queues: the last fragment that "fragment-missing"
@@ -22,6 +23,9 @@ OWN_REPORT = {("named-brnf0", "tcp-rst-out-of-window")}
 @pytest.mark.parametrize(("group", "case"), CASES)
 def test_case(group: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     box = Box.load(ORACLE / SETS[group])
+    rules = ORACLE / group / f"{case}.v4"
+    if rules.exists():
+        box = Box({**box.description, "rules": rules.read_text()})
     if case in LEFT_BEHIND:
         replay_case(box, ORACLE / group / f"{LEFT_BEHIND[case]}.jsonl")
         box.host.netfilter.flush_conntrack()
