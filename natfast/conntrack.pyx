@@ -7,21 +7,22 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, ip_dst,
                               ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
+from natfast.memo cimport ORIGINAL, REPLY
 from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
 from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, settled, source_of, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_alloc, table_delete,
-                            table_find, table_insert, table_release, table_unlink)
+                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_delete,
+                            table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
 from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
 
 
 cdef enum:
+    UNDUE = 4                   # credit that it costs to see that nothing of a block is due
     FAR = 1 << 30               # ms after which a block of no entries is looked at again
-    SWEEP = 2                   # entries looked at for expiry with each new one
 
 
 cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
@@ -30,14 +31,10 @@ cdef void kill(Conntrack* c, uint32_t ei) noexcept nogil:
     table_release(&c.table, ei)
 
 
-cdef uint32_t find_live(Conntrack* c, const Half* h, uint32_t proto) noexcept nogil:
-    """Reference of the entry with this tuple; an expired one is deleted on sight."""
-    cdef uint32_t ref = table_find(&c.table, h, proto)
-    if ref != 0 and expired(&c.table.entries[ref >> 1], c.now):
-        kill(c, ref >> 1)
-        c.stats.expired += 1
-        return 0
-    return ref
+cdef void buried(Conntrack* c, uint32_t ei) noexcept nogil:
+    """`kill` an entry that has expired."""
+    kill(c, ei)
+    c.stats.expired += 1
 
 
 cdef inline void condemn(Conntrack* c, Doomed* d, uint32_t ei) noexcept nogil:
@@ -109,24 +106,19 @@ cdef bint sweep_block(Conntrack* c, Doomed* doomed, uint32_t block) noexcept nog
     return True
 
 
-cdef uint32_t sweep(Conntrack* c, uint32_t budget) noexcept nogil:
-    """Look at the next `budget` entries, or so, and delete those that have expired; returns how many."""
+cdef void sweep_blocks(Conntrack* c) noexcept nogil:
+    """Spend the credit on looking at blocks of entries, and delete those that have expired."""
     cdef Table* t = &c.table
     cdef Doomed doomed
     cdef uint32_t n = 0
-    t.credit += budget
-    if t.credit < BLOCK:
-        return 0
     doomed_init(&doomed)
     while t.credit > 0:
         if t.sweep << BLOCK_BITS >= t.fresh:
             n += execute(c, &doomed)                # none is condemned twice
             t.sweep = 0
-        t.credit -= BLOCK if sweep_block(c, &doomed, t.sweep) else 1
+        t.credit -= BLOCK if sweep_block(c, &doomed, t.sweep) else UNDUE
         t.sweep += 1
-    n += execute(c, &doomed)
-    c.stats.expired += n
-    return n
+    c.stats.expired += n + execute(c, &doomed)
 
 
 cdef uint32_t sweep_all(Conntrack* c) noexcept nogil:
@@ -192,10 +184,8 @@ cdef bint early_drop(Conntrack* c) noexcept nogil:
     return False
 
 
-cdef bint has_room(Conntrack* c) noexcept nogil:
-    """May a connection be added? A full table is rid of what has expired, then of one unassured entry."""
-    if c.sysctl.max == 0 or c.table.count < c.sysctl.max:
-        return True
+cdef bint make_room(Conntrack* c) noexcept nogil:
+    """Rid a full table of what has expired, or of one unassured entry; False if it stays full."""
     if c.swept != c.now and sweep_all(c) != 0:
         return True
     return early_drop(c)
@@ -253,7 +243,7 @@ cdef int icmp_error(Conntrack* c, Packet* p, uint32_t off, bint at_prerouting) n
         return TRACK_INVALID
     if not invert(&quoted, &sent):
         return TRACK_INVALID
-    ref = find_live(c, &sent.h, sent.proto)
+    ref = find_live(c, &sent.h, sent.proto, ORIGINAL)
     if ref == 0:
         return TRACK_INVALID
     e = &c.table.entries[ref >> 1]
@@ -296,15 +286,12 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         ref = p.hint
         p.hint = 0
         if ref == 0 or not still_there(c, ref, &t):
-            ref = find_live(c, &t.h, t.proto)
+            ref = find_live(c, &t.h, t.proto, ORIGINAL)
         if ref == 0:
             if not invert(&t, &reply):
                 c.stats.invalid += 1
                 return CT_ACCEPT
-            sweep(c, SWEEP)
-            ei = 0
-            if has_room(c):
-                ei = table_alloc(&c.table)
+            ei = entry_for_new(c)
             if ei == 0:
                 table_full(c, p)
                 return CT_DROP
@@ -361,7 +348,7 @@ cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil
         p.ct = winner
         p.ctinfo = IP_CT_ESTABLISHED if other.status & IPS_SEEN_REPLY else IP_CT_NEW
         return True
-    if find_live(c, &mine.tuple[1], mine.proto) != 0:
+    if find_live(c, &mine.tuple[1], mine.proto, REPLY) != 0:
         return False
     mine.status |= IPS_FIXED_TIMEOUT | IPS_NAT_CLASH
     set_expiry(&c.table, mine, c.now + 1000)
@@ -379,9 +366,9 @@ cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
     e = &c.table.entries[p.ct]
     if e.status & (IPS_CONFIRMED | IPS_DYING):
         return CT_ACCEPT
-    ref = find_live(c, &e.tuple[0], e.proto)
+    ref = find_live(c, &e.tuple[0], e.proto, ORIGINAL)
     if ref == 0:
-        ref = find_live(c, &e.tuple[1], e.proto)
+        ref = find_live(c, &e.tuple[1], e.proto, REPLY)
     if ref != 0:
         # another packet was faster, or NAT found no free port
         c.stats.insert_failed += 1

@@ -9,7 +9,7 @@ arithmetic does not mind the byte order (RFC 1071 section 2 B), nor in which ord
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, ip_checksum_ok, sum_span
-from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, ip_total, ntohl, ntohs, put32
+from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, TCP_SYN, ip_total, ntohl, ntohs, put32
 from natfast.state cimport Conntrack, count_packet
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY
@@ -80,6 +80,35 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
         m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(ntohl(load32(ip + 20)))
 
 
+cdef inline bint transport_sound(const Conntrack* c, const uint8_t* ip, uint32_t total, uint32_t protocol, bint bare) noexcept nogil:
+    """Does the transport's checksum hold, or does nobody look at it?"""
+    # the addresses of the pseudo header stand right before the transport's, whose length is the total that stands at ip + 2, less 20
+    return bare or not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
+                                                       <uint64_t>load16(ip + 2) + ntohs(<uint16_t>protocol) + ntohs(0xFFFF - 20)))
+
+
+cdef inline void translate(uint8_t* ip, const Half* answer, uint32_t protocol, uint8_t* check_at, bint mapped, uint32_t hops) noexcept nogil:
+    """Let a packet of TCP or UDP without options go where its answer comes from, as who that is for, with `hops` fewer to go.
+
+    `mapped`: not, and there is nothing to mend but for the hops; then Linux leaves a checksum as it is, of the two zeros either.
+    """
+    # as it leaves, its source is the answer's destination: read from the high end, that tuple's words are its fields
+    cdef uint8_t* l4 = ip + 20
+    cdef uint64_t addresses = first_word(answer), change = sub1(load64(ip + 12), swap64(addresses))
+    cdef uint32_t ports = ports_word(answer)
+    cdef uint32_t check = fold(add1(change, <uint64_t>load16(ip + 10) + ntohs(<uint16_t>(hops << 8))))
+    store16(ip + 10, <uint16_t>(check if check != 0xFFFF else 0))
+    ip[8] -= <uint8_t>hops
+    check = load16(check_at)
+    if mapped & ((check != 0) | (protocol == IPPROTO_TCP)):
+        check = fold(add1(add1(change, sub1(load32(l4), ntohl(ports))), check))
+        # of the two zeros UDP takes one, all else the other
+        check = check if check != 0xFFFF else 0
+        store16(check_at, <uint16_t>(check if (check != 0) | (protocol != IPPROTO_UDP) else 0xFFFF))
+    put64(ip + 12, addresses)
+    put32(l4, ports)
+
+
 cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, bint bare) noexcept nogil:
     """Forward the packet whose tuple's words these are if it is an ordinary one of entry `ref` >> 1: its length, else 0.
 
@@ -88,11 +117,9 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     cdef Entry* e = &c.table.entries[ref >> 1]
     cdef int dir = ref & 1
     cdef const Half* there = &e.tuple[dir]
-    cdef const Half* back = &e.tuple[1 - dir]
     cdef uint8_t* l4 = ip + 20
     cdef uint8_t* check_at
-    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), ports, check, must, may
-    cdef uint64_t addresses, change
+    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), check, must, may
     cdef bint sound
     # of the entry's protocol, state and status what must be so for the short way
     must = join16(join8(<uint8_t>protocol, TCP_ESTABLISHED), ORDINARY | IPS_ASSURED)
@@ -106,9 +133,7 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
         return 0
     if not bare and not ip_checksum_ok(ip, 20):
         return 0
-    # the addresses of the pseudo header stand right before the transport's; `n` is the total that stands at ip + 2, less 20
-    sound = bare or not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
-                                                       <uint64_t>load16(ip + 2) + ntohs(<uint16_t>protocol) + ntohs(0xFFFF - 20)))
+    sound = transport_sound(c, ip, total, protocol, bare)
     if protocol == IPPROTO_TCP:
         check_at = l4 + 16
         if (not sound or n < 20 or load16(l4 + 12) & ntohs(0xFF & ~TCP_PSH) != ntohs(TCP_ACK)
@@ -122,22 +147,23 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
         udp_refresh(c, e)
     c.stats.found += 1
     count_packet(e, dir, total)
-    # as it leaves, its source is the other tuple's destination: read from the high end, that tuple's words are its fields
-    addresses = first_word(back)
-    ports = ports_word(back)
-    change = sub1(load64(ip + 12), swap64(addresses))
-    check = fold(add1(change, <uint64_t>load16(ip + 10) + ntohs(0x0100)))
-    store16(ip + 10, <uint16_t>(check if check != 0xFFFF else 0))
-    ip[8] -= 1
-    check = load16(check_at)
-    if (e.status & IPS_NAT_MASK != 0) & ((check != 0) | (protocol == IPPROTO_TCP)):
-        check = fold(add1(add1(change, sub1(load32(l4), ntohl(ports))), check))
-        # of the two zeros UDP takes one, all else the other
-        check = check if check != 0xFFFF else 0
-        store16(check_at, <uint16_t>(check if (check != 0) | (protocol != IPPROTO_UDP) else 0xFFFF))
-    put64(ip + 12, addresses)
-    put32(l4, ports)
+    translate(ip, &e.tuple[1 - dir], protocol, check_at, e.status & IPS_NAT_MASK != 0, 1)
     return total
+
+
+cdef inline bint opens(const Conntrack* c, const uint8_t* ip, uint64_t m1, bint bare) noexcept nogil:
+    """Is this a packet that opens a connection, in order and with hops to go? `m1`: its tuple's second word."""
+    cdef const uint8_t* l4 = ip + 20
+    cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), size
+    cdef bint sound
+    if ip[8] <= 1 or not bare and not ip_checksum_ok(ip, 20):
+        return False
+    sound = transport_sound(c, ip, total, protocol, bare)
+    if protocol == IPPROTO_TCP:
+        size = (l4[12] >> 4) * 4
+        return sound and n >= 20 and l4[13] & 0x3F == TCP_SYN and 20 <= size <= n
+    size = ntohs(load16(l4 + 4))
+    return (sound or load16(l4 + 6) == 0) and 8 <= size <= n
 
 
 cdef inline uint32_t kind_of(uint32_t protocol, uint32_t state, uint32_t status) noexcept nogil:

@@ -47,10 +47,14 @@ ctypedef struct Batch:
     bint bare
     int unit                    # vector unit that groups are read and forwarded with
     bint short_way              # established packets may take it
+    bint short_opening          # and connections' first packets theirs
     Ordinary usual
     uint32_t rest               # groups whose packets go one by one
     uint64_t passed             # packets that took the short way, and their bytes
     uint64_t octets
+    Path* opening               # what FORWARD does with first packets
+    uint64_t opened             # how many it let pass without a walk, and their bytes
+    uint64_t opened_octets
     bint held                   # a fragment among them was
 
 cdef class Skb:
@@ -84,6 +88,8 @@ cdef class Netfilter:
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
+    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t* out_length) noexcept nogil
+    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
     cdef void match_ahead(self, Ahead* ahead) noexcept nogil

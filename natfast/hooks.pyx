@@ -12,25 +12,25 @@ import numpy
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
-from natfast.conntrack cimport (CT_DROP, Wanted, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
+from natfast.conntrack cimport (CT_DROP, Wanted, entry_for_new, is_full, open_entry, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
                                 sweep, sweep_all, track)
 from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET, NATFAST_NONE, NATFAST_SACK_PERM,
-                               NATFAST_UNACKED, Ordinary, established_many, forward_established, ordinary, sum_beyond,
-                               tuple_words, tuples_many, unit_here)
+                               NATFAST_UNACKED, Ordinary, established_many, opens, forward_established, ordinary, sum_beyond,
+                               translate, tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.log cimport log_free, log_lines
-from natfast.memo cimport remember
-from natfast.nat cimport MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet
+from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
+from natfast.nat cimport MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING,
                              Packet)
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, prefetch, bucket_of, reference_in, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
+from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, surely_absent, prefetch, bucket_of, reference_in, IPS_ASSURED,
+                            IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
@@ -47,6 +47,7 @@ STOLEN = NF_STOLEN
 REJECT = NF_REJECT
 
 cdef enum:
+    NEIGHBOURS = 3              # new connections whose turn is next: those that they will be chained to have been asked for
     OWNERS = 64                 # frames whose owners are found together
 
 
@@ -139,15 +140,15 @@ cdef inline void fetch_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
 
 cdef inline void fetch_neighbour(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
     """Ask for the connection that a new one will be chained to by its source."""
-    prefetch(&t.entries[source_of(t, a.new_hash[EXPECTED * i + 1])[0]])
+    prefetch(&t.entries[source_of(t, a.new_hash[EXPECTED * i + 1]).first])
 
 
 cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
     cdef uint32_t k = a.is_new[i]
-    t.memo.oldest = 0                               # always in the same places, which branches get used to
-    remember(&t.memo, a.m0[k], a.m1[k], a.hash[k])
-    for k in range(EXPECTED * i, EXPECTED * i + EXPECTED):
-        remember(&t.memo, a.new0[k], a.new1[k], a.new_hash[k])
+    remember(&t.memo, ORIGINAL, a.m0[k], a.m1[k], a.hash[k])
+    k = EXPECTED * i
+    remember(&t.memo, REPLY, a.new0[k], a.new1[k], a.new_hash[k])
+    remember(&t.memo, SOURCE, a.new0[k + 1], a.new1[k + 1], a.new_hash[k + 1])
 
 
 cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
@@ -161,6 +162,18 @@ cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexce
         chain.bytes += p.len
         return chain.policy
     return walk(nf.program, table, hook, &nf.c, p, &nf.host)
+
+
+cdef inline int nat_decide(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
+    """What a connection's first packet decides for it: a mapping, or none."""
+    cdef Entry* e = &nf.c.table.entries[p.ct]
+    cdef int verdict
+    if nat_initialized(e, manip):
+        return NF_ACCEPT
+    verdict = filter_hook(nf, TABLE_NAT, hook, p)
+    if verdict == NF_ACCEPT and not nat_initialized(e, manip):
+        nat_null_binding(&nf.c, p.ct, manip)
+    return verdict
 
 
 cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
@@ -177,12 +190,10 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
     if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
         return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
-    if p.ctinfo == IP_CT_NEW and not nat_initialized(e, manip):
-        verdict = filter_hook(nf, TABLE_NAT, hook, p)
+    if p.ctinfo == IP_CT_NEW:
+        verdict = nat_decide(nf, hook, manip, p)
         if verdict != NF_ACCEPT:
             return verdict
-        if not nat_initialized(e, manip):
-            nat_null_binding(c, p.ct, manip)
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
 
 
@@ -631,6 +642,63 @@ cdef class Netfilter:
             conntrack_put(c, p)
         return v
 
+    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t* out_length) noexcept nogil:
+        """The whole way of an ordinary first packet of a connection: what `run` does at the three hooks, no more.
+
+        -1, with nothing changed, if it is no SYN, or not in order, or perhaps not the first, or the table is full: then the long way
+        looks closer. `m0`, `m1`: its tuple, which is the one remembered.
+        """
+        cdef Conntrack* c = &self.c
+        cdef Packet p
+        cdef Entry* e
+        cdef uint32_t ei
+        cdef int v
+        if not surely_absent(&c.table, ORIGINAL) or is_full(c) or not opens(c, ip, m1, b.bare):
+            return -1
+        ei = entry_for_new(c)
+        if ei == 0:
+            return -1
+        e = &c.table.entries[ei]
+        open_entry(c, e, ip, m0, m1)
+        memset(&p, 0, sizeof(Packet))
+        self.packet_from(&p, ip, <uint32_t>b.stride - ETH_HLEN, b.iif, b.oif, b.bare)
+        p.ct = ei
+        p.ctinfo = IP_CT_NEW
+        p.owned = True
+        surely_absent(&c.table, REPLY)              # if so, both NAT and the table need not look
+        v = nat_decide(self, PREROUTING, MANIP_DST, &p)
+        if v == NF_ACCEPT and e.status & IPS_DST_NAT and not nat_translate(c, &p, MANIP_DST):
+            v = NF_DROP
+        if v == NF_ACCEPT:
+            ip[8] -= 1
+            put16(ip + 10, decrease_ttl(be16(ip + 10)))
+            p.oif = b.oif
+            if b.opening.accepts:
+                b.opened += 1
+                b.opened_octets += p.len
+            else:
+                v = filter_hook(self, TABLE_FILTER, FORWARD, &p)
+        if v == NF_ACCEPT:
+            v = nat_decide(self, POSTROUTING, MANIP_SRC, &p)
+        if v == NF_ACCEPT:
+            if e.status & IPS_SRC_NAT:
+                translate(ip, &e.tuple[1], e.proto, ip + (36 if e.proto == IPPROTO_TCP else 26), True, 0)
+            v = NF_ACCEPT if conntrack_confirm(c, &p) else NF_DROP
+        out_length[0] = ETH_HLEN + p.len
+        if p.owned:
+            conntrack_put(c, &p)
+        return v
+
+    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil:
+        """Fill in what is not zero of a packet that has come in."""
+        p.data = ip
+        p.len = ip_total(ip)
+        p.avail = p.len if not bare or p.len < BARE - ETH_HLEN else BARE - ETH_HLEN
+        p.checksum_ok = bare
+        p.room = room
+        p.mtu = min(self.mtus[iif], self.mtus[oif])
+        p.iif = iif
+
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint,
                  bint bare) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before.
@@ -653,13 +721,7 @@ cdef class Netfilter:
         if ip_is_fragment(ip):
             return NF_STOLEN
         memset(&p, 0, sizeof(Packet))
-        p.data = ip
-        p.len = total
-        p.avail = total if not bare or total < BARE - ETH_HLEN else BARE - ETH_HLEN
-        p.checksum_ok = bare
-        p.room = room
-        p.mtu = min(self.mtus[iif], self.mtus[oif])
-        p.iif = iif
+        self.packet_from(&p, ip, room, iif, oif, bare)
         if hint != 0:
             parse_tuple(ip, total, &key, &ihl)
             p.key = &key
@@ -780,6 +842,7 @@ cdef class Netfilter:
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* wait) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what the new flows of `wait` will need."""
         cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0
+        cdef int verdict
         cdef size_t row
         cdef uint8_t* frame
         cdef Table* t = &self.c.table
@@ -792,8 +855,9 @@ cdef class Netfilter:
             for k in range(next.count):
                 prefetch(next.packets.entry[k])
                 prefetch(next.packets.entry[k] + 64)
-        for k in range(wait.n_new):
-            fetch_new(t, wait, k)
+        if done:
+            for k in range(wait.n_new):
+                fetch_new(t, wait, k)
         if done == (1 << GROUP) - 1 and b.rows == NULL and b.macs == NULL:
             row = group.row[0]
             memset(b.verdicts + row, NF_ACCEPT, GROUP)
@@ -806,30 +870,39 @@ cdef class Netfilter:
         for k in range(n):
             row = group.row[k]
             length = group.packets.length[k] if done >> k & 1 else 0
+            frame = group.packets.ip[k] - ETH_HLEN
+            verdict = -1
+            if k < wait.n_new and done == 0:
+                fetch_new(t, wait, k)
             if length == 0:
                 if b.times != NULL:
                     self.clock(b.times[row])
                 if opened < group.n_new and group.is_new[opened] == k:
                     remember_new(t, group, opened)
                     opened += 1
-                    if opened + 2 < group.n_new:
-                        fetch_neighbour(t, group, opened + 2)
+                    if b.short_opening:
+                        verdict = self.first(b, group.packets.ip[k], group.m0[k], group.m1[k], &changed)
+                    if opened + NEIGHBOURS - 1 < group.n_new:
+                        fetch_neighbour(t, group, opened + NEIGHBOURS - 1)
                 ref = group.packets.ref[k] if b.short_way else 0
                 if ref:
                     length = forward_established(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, b.bare)
-            frame = group.packets.ip[k] - ETH_HLEN
             if length:
                 b.verdicts[row] = NF_ACCEPT
                 b.lengths[row] = ETH_HLEN + length
                 b.passed += 1
                 b.octets += length
             else:
-                b.verdicts[row] = self.one(frame, b.lengths[row], <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
-                                           group.packets.ref[k], b.bare)
+                if verdict < 0:
+                    verdict = self.one(frame, b.lengths[row], <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
+                                       group.packets.ref[k], b.bare)
+                b.verdicts[row] = <uint8_t>verdict
                 b.lengths[row] = changed
                 b.held = b.held or b.verdicts[row] == NF_STOLEN
             if b.macs != NULL and b.verdicts[row] == NF_ACCEPT:
                 memcpy(frame, b.macs, 12)
+        for k in range(min(wait.n_new, <uint32_t>NEIGHBOURS)):
+            fetch_neighbour(t, wait, k)
 
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
                           double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
@@ -852,9 +925,11 @@ cdef class Netfilter:
         b.verdicts = verdicts
         b.bare = bare
         b.unit = self.unit if count >= GROUP and stride >= ETH_HLEN + NATFAST_BYTES else NATFAST_NONE
-        b.short_way = self.program.early == 0 and path.accepts
+        b.short_opening = self.program.early == 0
+        b.short_way = b.short_opening and path.accepts
         b.rest = 0
-        b.passed = b.octets = 0
+        b.opening = self.path(iif, oif, CTSTATE_NEW)
+        b.passed = b.octets = b.opened = b.opened_octets = 0
         b.held = False
         if times == NULL:
             self.clock(now)
@@ -888,6 +963,7 @@ cdef class Netfilter:
         if times != NULL:
             self.clock(times[rows[count - 1] if rows != NULL else count - 1])
         count_path(self.program, path, b.passed, b.octets)
+        count_path(self.program, b.opening, b.opened, b.opened_octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return b.held
 
@@ -1010,7 +1086,7 @@ cdef class Netfilter:
             p.len = <uint32_t>view.len - ETH_HLEN
             p.avail = p.len
             if parse_tuple(p.data, p.len, &t, &off) and invert(&t, &sent):
-                ref = find_live(&self.c, &sent.h, sent.proto)
+                ref = find_live(&self.c, &sent.h, sent.proto, ORIGINAL)
                 if ref != 0 and ref & 1 == 0:
                     known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
                     self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), 0, False)

@@ -3,6 +3,7 @@ from natfast.checksum cimport fold, replace4, replace4_at, replace6, sum_bytes
 from natfast.headers cimport (ICMP_REDIRECT, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, be16, be32, icmp_has_id, ip_ihl, put16, put32)
 from natfast.conntrack cimport find_live, kill
+from natfast.memo cimport REPLY
 from natfast.packet cimport IP_CT_IS_REPLY, Packet
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport (Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE, IPS_DYING, IPS_FIXED_TIMEOUT,
@@ -25,7 +26,7 @@ cdef bint taken(Conntrack* c, const Half* wanted, uint32_t ei) noexcept nogil:
     cdef Half reply
     cdef uint32_t ref
     invert_half(wanted, mine.proto, &reply)
-    ref = find_live(c, &reply, mine.proto)
+    ref = find_live(c, &reply, mine.proto, REPLY)
     if ref == 0 or ref >> 1 == ei:
         return False
     other = &c.table.entries[ref >> 1]
@@ -42,7 +43,7 @@ cdef bint taken_harder(Conntrack* c, const Half* wanted, uint32_t ei, uint32_t a
     if attempts_left > HARDER_BELOW or mine.proto != IPPROTO_TCP or mine.state != TCP_SYN_SENT:
         return taken(c, wanted, ei)
     invert_half(wanted, mine.proto, &reply)
-    ref = find_live(c, &reply, mine.proto)
+    ref = find_live(c, &reply, mine.proto, REPLY)
     if ref == 0:
         return False
     other = &c.table.entries[ref >> 1]
@@ -244,15 +245,10 @@ cdef void nat_setup(Conntrack* c, uint32_t ei, const NatRange* r, int manip) noe
         e.status |= IPS_DST_NAT_DONE
 
 
-cdef void nat_null_binding(Conntrack* c, uint32_t ei, int manip) noexcept nogil:
+cdef void nat_keep_unique(Conntrack* c, uint32_t ei, int manip) noexcept nogil:
     """No rule asked for a translation; the tuple must be unique all the same."""
     cdef Entry* e = &c.table.entries[ei]
     cdef NatRange r
-    if manip == MANIP_DST and e.proto != IPPROTO_ICMP:
-        # a destination is kept, whether another connection has it or not: only an ICMP id would be changed
-        if not e.status & (IPS_CONFIRMED | IPS_DYING):
-            e.status |= IPS_DST_NAT_DONE
-        return
     r.flags = RANGE_MAP_IPS
     r.min_ip = e.tuple[1].dst if manip == MANIP_SRC else e.tuple[1].src
     r.max_ip = r.min_ip
@@ -352,13 +348,11 @@ cdef bint rewrite(Packet* p, uint32_t ip_off, const Half* target, uint32_t proto
     return True
 
 
-cdef bint nat_packet(Conntrack* c, Packet* p, int manip) noexcept nogil:
-    """Translate one packet of a connection; False to drop it."""
+cdef bint nat_translate(Conntrack* c, Packet* p, int manip) noexcept nogil:
+    """Translate one packet of a connection that has a mapping; False to drop it."""
     cdef Entry* e = &c.table.entries[p.ct]
     cdef int dir = 1 if p.ctinfo >= IP_CT_IS_REPLY else 0
     cdef Half target
-    if not e.status & status_bit(manip, dir):
-        return True
     invert_half(&e.tuple[1 - dir], e.proto, &target)
     return rewrite(p, 0, &target, e.proto, manip)
 

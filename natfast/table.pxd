@@ -12,7 +12,8 @@
   first, as Linux's nf_nat_bysource.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.memo cimport Memo, hash_words, recall
+from libc.string cimport memset
+from natfast.memo cimport Memo, ORIGINAL, REPLY, SOURCE, recall
 from natfast.tuples cimport Half, first_word, second_word, source_word
 
 # Entry's status bits, at the positions of Linux's ip_conntrack_status.
@@ -89,6 +90,12 @@ ctypedef struct Bucket:
     uint32_t ref[10]            # entry << 1 | direction
     uint32_t next               # overflow bucket, 0 if none
 
+# A chain of connections by their sources. What it has been asked to hold, by one bit of each source's hash, tells for most
+# sources that they are not in it, and no entry is read.
+ctypedef struct Source:
+    uint32_t first              # newest entry
+    uint32_t seen               # bits, since the chain was last empty
+
 ctypedef struct Table:
     Entry* entries
     uint32_t capacity           # entries reserved; entry 0 is never used
@@ -103,7 +110,7 @@ ctypedef struct Table:
     uint32_t spill_fresh
     uint32_t spill_free
     uint32_t max_spill
-    uint32_t* sources
+    Source* sources
     uint32_t source_mask
     uint64_t k0
     uint64_t k1
@@ -121,6 +128,7 @@ cdef extern from "simd.h" nogil:
 
 
 cdef enum:
+    FILL = 5                    # slots in use per bucket, on average, before the next bucket is split
     TAG_SHIFT = 14              # a tag is bits 14 to 29 of the hash, a bucket's number its low bits
 
 
@@ -155,28 +163,109 @@ cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
     return b.ref[__builtin_ctz(hits)] if hits else 0
 
 
-cdef inline uint32_t* source_of(Table* t, uint64_t h) noexcept nogil:
+cdef inline Source* source_of(Table* t, uint64_t h) noexcept nogil:
     """Where the chain of a source with this hash begins."""
     return &t.sources[<uint32_t>h & t.source_mask]
 
 
-cdef inline uint64_t hash_half(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    return hash_words(&t.memo, first_word(h), second_word(h, proto), t.k0, t.k1)
+cdef inline uint32_t source_bit(uint64_t h) noexcept nogil:
+    return 1U << (h >> 59)
+
+
+cdef inline uint64_t hash_half(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil:
+    return recall(&t.memo, role, first_word(h), second_word(h, proto), t.k0, t.k1)
 
 
 cdef inline uint64_t hash_source(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    return hash_words(&t.memo, h.src, source_word(h.sport, proto), t.k0, t.k1)
+    return recall(&t.memo, SOURCE, h.src, source_word(h.sport, proto), t.k0, t.k1)
+
+
+cdef inline uint32_t table_alloc(Table* t) noexcept nogil:
+    """A zeroed entry that no index knows yet; 0 if none is left."""
+    cdef uint32_t e = t.free
+    cdef Entry* soon
+    if e != 0:
+        t.free = t.entries[e].src_next
+        # the turn of one further on comes soon, and what was swept together lies in a row
+        soon = t.entries + <int32_t>(t.free + 3 * (t.free - e))
+        prefetch(soon)
+        prefetch(<char*>soon + 64)
+        memset(&t.entries[e], 0, sizeof(Entry))
+        return e
+    if t.fresh >= t.capacity:
+        return 0
+    e = t.fresh
+    t.fresh += 1
+    return e
+
+
+cdef inline uint32_t table_find(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil:
+    """Reference (entry << 1 | direction) of the entry that has this tuple; 0 if none. `role`: whose place in the memo it takes."""
+    cdef uint64_t hash = hash_half(t, h, proto, role)
+    return 0 if t.memo.absent[role] == t.inserted else table_search(t, h, proto, role, hash)
+
+
+cdef inline bint surely_absent(Table* t, uint32_t role) noexcept nogil:
+    """Has nobody the remembered tuple? False if that would take more than a look into one bucket."""
+    cdef const Bucket* b = bucket_of(t, t.memo.hash[role])
+    if natfast_tag_mask(b.tag, tag_of(t.memo.hash[role])) | b.next:
+        return False
+    t.memo.absent[role] = t.inserted
+    return True
+
+
+cdef inline uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    """First entry of the chain that this original source may be in; 0 if it is in none."""
+    cdef uint64_t hash = hash_source(t, h, proto)
+    cdef const Source* s = source_of(t, hash)
+    return s.first if s.seen & source_bit(hash) else 0
+
+
+cdef inline void source_link(Table* t, uint32_t e) noexcept nogil:
+    cdef Entry* x = &t.entries[e]
+    cdef uint64_t hash = hash_source(t, &x.tuple[0], x.proto)
+    cdef Source* s = source_of(t, hash)
+    x.src_prev = 0
+    x.src_next = s.first
+    if x.src_next != 0:
+        t.entries[x.src_next].src_prev = e
+    s.first = e
+    s.seen |= source_bit(hash)
+
+
+cdef inline void index_put(Table* t, uint32_t ref) noexcept nogil:
+    cdef Entry* e = &t.entries[ref >> 1]
+    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto, REPLY if ref & 1 else ORIGINAL)
+    cdef Bucket* b = bucket_of(t, hash)
+    cdef uint32_t holes = natfast_tag_mask(b.tag, 0)
+    if holes:
+        b.tag[__builtin_ctz(holes)] = tag_of(hash)
+        b.ref[__builtin_ctz(holes)] = ref
+    else:
+        table_chain(t, b, tag_of(hash), ref)
+
+
+cdef inline void table_insert(Table* t, uint32_t e) noexcept nogil:
+    """Make the entry findable by both its tuples; after a clash by the answer's alone."""
+    cdef Entry* x = &t.entries[e]
+    if not x.status & IPS_NAT_CLASH:
+        index_put(t, e << 1)
+    index_put(t, e << 1 | 1)
+    t.inserted += 1
+    x.status |= IPS_CONFIRMED
+    set_expiry(t, x, x.expires)                 # its block counts it from now on
+    t.count += 1
+    if 2 * t.count > FILL * t.n_buckets:
+        table_grow(t)
 
 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1
 cdef void table_free(Table* t) noexcept nogil
-cdef uint32_t table_alloc(Table* t) noexcept nogil
 cdef void table_release(Table* t, uint32_t e) noexcept nogil
-cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil
-cdef void table_insert(Table* t, uint32_t e) noexcept nogil
+cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role, uint64_t hash) noexcept nogil
+cdef void table_chain(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil
+cdef void table_grow(Table* t) noexcept nogil
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil
 cdef void table_delete(Table* t, uint32_t e, const uint64_t* hash) noexcept nogil
-cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil
-cdef void source_link(Table* t, uint32_t e) noexcept nogil
 cdef size_t table_bytes(Table* t) noexcept nogil
 cdef void table_clear(Table* t) noexcept nogil

@@ -1,5 +1,6 @@
 from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
+from natfast.memo cimport ORIGINAL, REPLY
 from natfast.siphash cimport siphash13
 from natfast.tuples cimport Half, first_word, half_equal, second_word
 
@@ -12,7 +13,6 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef enum:
     SLOTS = 10
     ALL_SLOTS = (1 << SLOTS) - 1
-    FILL = 5                    # slots in use per bucket, on average, before the next bucket is split
     FIRST_BUCKETS = 1024
 
 
@@ -39,7 +39,7 @@ cdef inline size_t soonest_size(Table* t) noexcept nogil:
     return (<size_t>(t.capacity >> BLOCK_BITS) + 1) * sizeof(uint32_t)
 
 cdef inline size_t sources_size(Table* t) noexcept nogil:
-    return (<size_t>t.source_mask + 1) * sizeof(uint32_t)
+    return (<size_t>t.source_mask + 1) * sizeof(Source)
 
 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1:
@@ -66,7 +66,7 @@ cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) ex
     t.entries = <Entry*>reserve(entries_size(t))
     t.buckets = <Bucket*>reserve(buckets_size(t))
     t.spill = <Bucket*>reserve(spill_size(t))
-    t.sources = <uint32_t*>reserve(sources_size(t))
+    t.sources = <Source*>reserve(sources_size(t))
     t.soonest = <uint32_t*>reserve(soonest_size(t))
     if t.entries == NULL or t.buckets == NULL or t.spill == NULL or t.sources == NULL or t.soonest == NULL:
         table_free(t)
@@ -110,22 +110,6 @@ cdef void table_clear(Table* t) noexcept nogil:
     t.credit = 0
 
 
-cdef uint32_t table_alloc(Table* t) noexcept nogil:
-    """A zeroed entry that no index knows yet; 0 if none is left."""
-    cdef uint32_t e = t.free
-    if e != 0:
-        t.free = t.entries[e].src_next
-        prefetch(&t.entries[t.free])            # the next one's turn comes soon
-        prefetch(<char*>&t.entries[t.free] + 64)
-        memset(&t.entries[e], 0, sizeof(Entry))
-        return e
-    if t.fresh >= t.capacity:
-        return 0
-    e = t.fresh
-    t.fresh += 1
-    return e
-
-
 cdef void table_release(Table* t, uint32_t e) noexcept nogil:
     """Give an entry back that is in no index (any more)."""
     cdef Entry* x = &t.entries[e]
@@ -135,11 +119,14 @@ cdef void table_release(Table* t, uint32_t e) noexcept nogil:
 cdef inline void release(Table* t, uint32_t e, uint64_t source) noexcept nogil:
     """`source`: the hash of its source, which is needed only if its chain begins with it."""
     cdef Entry* x = &t.entries[e]
+    cdef Source* s
     if x.status & IPS_SRC_NAT_DONE:
         if x.src_prev != 0:
             t.entries[x.src_prev].src_next = x.src_next
         else:
-            source_of(t, source)[0] = x.src_next
+            s = source_of(t, source)
+            s.first = x.src_next
+            s.seen = s.seen if s.first != 0 else 0
         if x.src_next != 0:
             t.entries[x.src_next].src_prev = x.src_prev
     x.status = 0
@@ -147,16 +134,8 @@ cdef inline void release(Table* t, uint32_t e, uint64_t source) noexcept nogil:
     t.free = e
 
 
-cdef uint32_t table_find(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    """Reference (entry << 1 | direction) of the entry that has this tuple; 0 if none."""
-    cdef uint32_t memo = recall(&t.memo, first_word(h), second_word(h, proto), t.k0, t.k1)
-    if t.memo.absent[memo] == t.inserted:
-        return 0
-    return search(t, h, proto, memo)
-
-
-cdef uint32_t search(Table* t, const Half* h, uint8_t proto, uint32_t memo) noexcept nogil:
-    cdef uint64_t hash = t.memo.hash[memo]
+cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role, uint64_t hash) noexcept nogil:
+    """`table_find` where it is not remembered that nobody has the tuple."""
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef Entry* e
@@ -171,7 +150,7 @@ cdef uint32_t search(Table* t, const Half* h, uint8_t proto, uint32_t memo) noex
                 return ref
             hits &= hits - 1
         if b.next == 0:
-            t.memo.absent[memo] = t.inserted
+            t.memo.absent[role] = t.inserted
             return 0
         b = &t.spill[b.next]
 
@@ -188,7 +167,8 @@ cdef uint32_t spill_alloc(Table* t) noexcept nogil:
     return s
 
 
-cdef void put(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
+cdef void table_chain(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
+    """Put a reference into the first hole of a bucket or of those chained to it."""
     cdef uint32_t holes
     cdef int i
     while True:
@@ -226,7 +206,7 @@ cdef void split_one(Table* t) noexcept nogil:
                 e = &t.entries[old.ref[i] >> 1]
                 h = &e.tuple[old.ref[i] & 1]
                 upper = (siphash13(first_word(h), second_word(h, e.proto), t.k0, t.k1) >> bit) & 1
-            put(t, &t.buckets[low + level if upper else low], old.tag[i], old.ref[i])
+            table_chain(t, &t.buckets[low + level if upper else low], old.tag[i], old.ref[i])
         if chain == 0:
             return
         # the chain's buckets are read before they are freed: copy out, then recycle
@@ -236,10 +216,10 @@ cdef void split_one(Table* t) noexcept nogil:
         chain = old.next
 
 
-cdef void index_put(Table* t, uint32_t ref) noexcept nogil:
-    cdef Entry* e = &t.entries[ref >> 1]
-    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto)
-    put(t, bucket_of(t, hash), tag_of(hash), ref)
+cdef void table_grow(Table* t) noexcept nogil:
+    """As many buckets as its entries ask for."""
+    while 2 * t.count > FILL * t.n_buckets and t.n_buckets < t.max_buckets:
+        split_one(t)
 
 
 cdef void index_drop(Table* t, uint32_t ref, uint64_t hash) noexcept nogil:
@@ -284,23 +264,10 @@ cdef void empty_slot(Table* t, Bucket* b, int i) noexcept nogil:
     before_last.next = 0
 
 
-cdef void table_insert(Table* t, uint32_t e) noexcept nogil:
-    """Make the entry findable by both its tuples; after a clash by the answer's alone."""
-    if not t.entries[e].status & IPS_NAT_CLASH:
-        index_put(t, e << 1)
-    index_put(t, e << 1 | 1)
-    t.inserted += 1
-    t.entries[e].status |= IPS_CONFIRMED
-    set_expiry(t, &t.entries[e], t.entries[e].expires)      # its block counts it from now on
-    t.count += 1
-    while 2 * t.count > FILL * t.n_buckets and t.n_buckets < t.max_buckets:
-        split_one(t)
-
-
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil:
     """Take a confirmed entry out of the index. Whoever still holds it releases it."""
     cdef Entry* x = &t.entries[e]
-    unlink(t, e, hash_half(t, &x.tuple[0], x.proto), hash_half(t, &x.tuple[1], x.proto))
+    unlink(t, e, hash_half(t, &x.tuple[0], x.proto, ORIGINAL), hash_half(t, &x.tuple[1], x.proto, REPLY))
 
 
 cdef inline void unlink(Table* t, uint32_t e, uint64_t original, uint64_t reply) noexcept nogil:
@@ -315,21 +282,6 @@ cdef void table_delete(Table* t, uint32_t e, const uint64_t* hash) noexcept nogi
     """`table_unlink` and `table_release` of an entry whose original, reply and source have these hashes."""
     unlink(t, e, hash[0], hash[1])
     release(t, e, hash[2])
-
-
-cdef uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    """First entry of the chain that this original source may be in."""
-    return source_of(t, hash_source(t, h, proto))[0]
-
-
-cdef void source_link(Table* t, uint32_t e) noexcept nogil:
-    cdef Entry* x = &t.entries[e]
-    cdef uint32_t* head = source_of(t, hash_source(t, &x.tuple[0], x.proto))
-    x.src_prev = 0
-    x.src_next = head[0]
-    if x.src_next != 0:
-        t.entries[x.src_next].src_prev = e
-    head[0] = e
 
 
 cdef size_t table_bytes(Table* t) noexcept nogil:

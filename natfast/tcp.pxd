@@ -42,6 +42,7 @@ cdef enum:                      # SideFlag
 cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int dir, bint at_prerouting) noexcept nogil
 cdef void tcp_set_closing(Conntrack* c, uint32_t ei) noexcept nogil
 cdef bint tcp_can_early_drop(const Entry* e) noexcept nogil
+cdef void tcp_read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil
 
 
 cdef inline void learn_window(Seen* s, Seen* r, uint8_t* own, uint8_t* others, uint32_t flags, uint32_t ack, uint32_t sack,
@@ -86,6 +87,21 @@ cdef inline uint32_t tcp_timeout(const Conntrack* c, const TcpTrack* t, int stat
     if t.last_win == 0 and timeout > c.sysctl.tcp[TIMEOUT_RETRANS]:
         return c.sysctl.tcp[TIMEOUT_RETRANS]
     return timeout
+
+
+cdef inline void tcp_opened(Conntrack* c, Entry* e, const uint8_t* th, uint32_t end) noexcept nogil:
+    """A SYN opens the connection of an entry that is all zeros: it tells of its sender, and what the answer may hold."""
+    cdef TcpTrack* t = &e.track.tcp
+    cdef uint32_t win = be16(th + 14)
+    t.seen[0].end = end
+    t.seen[0].maxend = end
+    t.seen[0].maxwin = win + (win == 0)
+    t.seen[1].maxend = win + (win == 0)
+    if th[12] >> 4 > 5:
+        tcp_read_options(th, t, 0)
+    t.last_index = EV_SYN
+    e.state = TCP_SYN_SENT
+    e.expires = c.now + tcp_timeout(c, t, TCP_SYN_SENT, EV_SYN)
 
 
 cdef inline bint tcp_plain_ack(Conntrack* c, Entry* e, int dir, const uint8_t* th, uint32_t length) noexcept nogil:

@@ -96,7 +96,7 @@ cdef inline bint has_options(const uint8_t* th) noexcept nogil:
     return (th[12] >> 4) > 5
 
 
-cdef void read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil:
+cdef void tcp_read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil:
     """Window scale and SACK-permitted of a SYN; one without any options leaves what is known."""
     cdef int left = (th[12] >> 4) * 4 - 20
     cdef const uint8_t* o = th + 20
@@ -163,7 +163,7 @@ cdef void init_sender(TcpTrack* t, int dir, const uint8_t* th, uint32_t end, uin
     s.end = end
     s.maxend = end
     s.maxwin = win if win != 0 else 1
-    read_options(th, t, dir)
+    tcp_read_options(th, t, dir)
     if dir == 1 and not (t.flags[0] & t.flags[1] & WINDOW_SCALE):
         t.scale[0] = 0
         t.scale[1] = 0
@@ -303,25 +303,17 @@ cdef int reset(Conntrack* c, const Entry* e, int dir, uint32_t seq, uint32_t ack
     return RESET_WINDOW
 
 
-cdef bint tcp_new(Conntrack* c, Entry* e, const uint8_t* th, uint32_t end, int event) noexcept nogil:
-    """First packet of a connection; False if it cannot start one."""
+cdef bint picked_up(Conntrack* c, Entry* e, const uint8_t* th, uint32_t end, int event) noexcept nogil:
+    """The first packet seen of a connection is none that opens one; False if it cannot be of one that is under way."""
     cdef TcpTrack* t = &e.track.tcp
     cdef uint32_t win = be16(th + 14)
-    cdef int state = TABLE[0][event][TCP_NONE]
-    if state >= TCP_INVALID:
+    if TABLE[0][event][TCP_NONE] >= TCP_INVALID or not c.sysctl.tcp_loose:
         return False
-    if state != TCP_SYN_SENT and not c.sysctl.tcp_loose:
-        return False
-    memset(t, 0, sizeof(TcpTrack))
     t.seen[0].end = end
     t.seen[0].maxwin = win if win != 0 else 1
-    if state == TCP_SYN_SENT:
-        t.seen[0].maxend = end
-        read_options(th, t, 0)
-    else:
-        t.seen[0].maxend = end + t.seen[0].maxwin
-        t.flags[0] = SACK_PERM | BE_LIBERAL
-        t.flags[1] = SACK_PERM | BE_LIBERAL
+    t.seen[0].maxend = end + t.seen[0].maxwin
+    t.flags[0] = SACK_PERM | BE_LIBERAL
+    t.flags[1] = SACK_PERM | BE_LIBERAL
     t.last_index = EV_NONE
     return True
 
@@ -351,8 +343,12 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     seq = be32(th + 4)
     ack = be32(th + 8)
     end = seq + length - doff + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0)
-    if not e.status & IPS_CONFIRMED and not tcp_new(c, e, th, end, event):
-        return TRACK_INVALID
+    if not e.status & IPS_CONFIRMED:
+        if event == EV_SYN:
+            tcp_opened(c, e, th, end)
+            return TRACK_ACCEPT
+        if not picked_up(c, e, th, end, event):
+            return TRACK_INVALID
 
     old = e.state
     new = TABLE[dir][event][old]
@@ -456,6 +452,6 @@ cdef void note_ignored_syn(TcpTrack* t, const uint8_t* th) noexcept nogil:
     cdef TcpTrack seen
     seen.scale[0] = 0
     seen.flags[0] = 0
-    read_options(th, &seen, 0)
+    tcp_read_options(th, &seen, 0)
     t.last_flags = seen.flags[0] & (WINDOW_SCALE | SACK_PERM)
     t.last_wscale = seen.scale[0] if seen.flags[0] & WINDOW_SCALE else 0

@@ -27,6 +27,11 @@ cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogi
         set_expiry(&c.table, e, c.now + timeout)
 
 
+cdef inline void udp_opened(Conntrack* c, Entry* e) noexcept nogil:
+    e.track.udp.stream_after = c.now + 2000
+    e.expires = c.now + c.sysctl.udp
+
+
 cdef inline void udp_refresh(Conntrack* c, Entry* e) noexcept nogil:
     """Traffic both ways that lasts over two seconds is a stream: longer timeout, ASSURED."""
     if e.status & IPS_SEEN_REPLY and <int>(c.now - e.track.udp.stream_after) > 0:

@@ -9,9 +9,10 @@ from libc.string cimport memset
 
 
 cdef int udp_stream(Conntrack* c, Entry* e) noexcept nogil:
-    if not e.status & IPS_CONFIRMED:
-        e.track.udp.stream_after = c.now + 2000
-    udp_refresh(c, e)
+    if e.status & IPS_CONFIRMED:
+        udp_refresh(c, e)
+    else:
+        udp_opened(c, e)
     return TRACK_ACCEPT
 
 

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.headers cimport (ICMP_ADDRESS, ICMP_ADDRESSREPLY, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_INFO_REPLY, ICMP_INFO_REQUEST,
                               ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, be16, ip_dst, ip_frag, ip_ihl, ip_src, IP_OFFSET)
-from natfast.wide cimport pair16, pair32
+from natfast.wide cimport pair16, pair32, put_pair16, put_pair32
 
 ctypedef struct Half:
     uint32_t src
@@ -115,6 +115,12 @@ cdef inline uint32_t ports_word(const Half* h) noexcept nogil:
 
 cdef inline uint64_t second_word(const Half* h, uint8_t proto) noexcept nogil:
     return (<uint64_t>13 << 56) | (<uint64_t>proto << 32) | ports_word(h)
+
+
+cdef inline void half_of_words(uint64_t first, uint64_t second, Half* h) noexcept nogil:
+    """The tuple that these are the words of."""
+    put_pair32(&h.src, first)
+    put_pair16(&h.sport, <uint32_t>second)
 
 
 cdef inline uint64_t source_word(uint32_t port, uint8_t proto) noexcept nogil:

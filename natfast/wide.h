@@ -18,6 +18,8 @@ static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (ui
 /* two u32 or two u16, the first in the low half */
 static inline uint64_t natfast_pair32(const uint32_t *p) { return natfast_load64(p); }
 static inline uint32_t natfast_pair16(const uint16_t *p) { return natfast_load32(p); }
+static inline void natfast_put_pair32(uint32_t *p, uint64_t v) { memcpy(p, &v, 8); }
+static inline void natfast_put_pair16(uint16_t *p, uint32_t v) { memcpy(p, &v, 4); }
 /* the `n` < 8 bytes before `end` as if followed by zeros; eight bytes before `end` are readable */
 static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { return natfast_load64(end - 8) >> 1 >> (63 - 8 * n); }
 #else
@@ -27,6 +29,8 @@ static inline uint32_t natfast_join16(uint16_t first, uint16_t second) { return 
 static inline uint16_t natfast_join8(uint8_t first, uint8_t second) { return (uint16_t)(first << 8 | second); }
 static inline uint64_t natfast_pair32(const uint32_t *p) { return (uint64_t)p[1] << 32 | p[0]; }
 static inline uint32_t natfast_pair16(const uint16_t *p) { return (uint32_t)p[1] << 16 | p[0]; }
+static inline void natfast_put_pair32(uint32_t *p, uint64_t v) { p[0] = (uint32_t)v; p[1] = (uint32_t)(v >> 32); }
+static inline void natfast_put_pair16(uint16_t *p, uint32_t v) { p[0] = (uint16_t)v; p[1] = (uint16_t)(v >> 16); }
 static inline uint64_t natfast_last_bytes(const uint8_t *end, uint32_t n) { return n ? natfast_load64(end - 8) << (64 - 8 * n) : 0; }
 #endif
 static inline void natfast_put64(uint8_t *p, uint64_t v) { v = natfast_be64(v); memcpy(p, &v, 8); }

@@ -13,6 +13,8 @@ cdef extern from "wide.h" nogil:
     uint16_t join8 "natfast_join8"(uint8_t first, uint8_t second)
     uint64_t pair32 "natfast_pair32"(const uint32_t* p)
     uint32_t pair16 "natfast_pair16"(const uint16_t* p)
+    void put_pair32 "natfast_put_pair32"(uint32_t* p, uint64_t v)
+    void put_pair16 "natfast_put_pair16"(uint16_t* p, uint32_t v)
     void store64 "natfast_store64"(void* p, uint64_t v)
     void put64 "natfast_put64"(uint8_t* p, uint64_t v)
     uint64_t rotate32 "natfast_rotate32"(uint64_t v)
