@@ -264,7 +264,7 @@ class World:
         elif w.kind == "ping":
             self.env.process(self._ping(number, w, ns, to, outcome))
         elif w.kind == "dns":
-            self._dns(number, w, ns, to, outcome)
+            self.env.process(self._dns(number, w, ns, to, outcome))
         elif w.kind == "bulk":
             self._bulk(w, ns, to, outcome)
         elif w.kind == "load":
@@ -272,28 +272,33 @@ class World:
         else:
             self._datagrams(number, w, ns, to, outcome)
 
+    def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
+        """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
+        yield self.env.timeout(w.start)
+        for i in range(w.count):
+            began = self.env.now
+            yield from once(i)
+            if i + 1 < w.count:
+                yield self.env.timeout(w.interval if rest else max(0.0, w.interval - (self.env.now - began)))
+
     def _http(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
         results: list[http.HttpResult] = []
         outcome.values["requests"] = results
-        yield self.env.timeout(w.start)
-        for i in range(w.count):
-            result = yield from http.get(ns, to, w.port or 80, w.to, w.path, w.source_port or 0 if i == 0 else 0)
-            results.append(result)
-            if i + 1 < w.count:
-                yield self.env.timeout(w.interval)
+
+        def get(i: int) -> Process:
+            results.append((yield from http.get(ns, to, w.port or 80, w.to, w.path, w.source_port or 0 if i == 0 else 0)))
+        return self._repeat(w, get, rest=True)
 
     def _ping(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
         rtts: list[float | None] = []
         outcome.values["rtt_s"] = rtts
-        yield self.env.timeout(w.start)
         ping = PingSocket(ns, number + 1)
-        for i in range(w.count):
-            began = self.env.now
-            rtts.append((yield ping.echo(to, w.size or 56)))
-            if i + 1 < w.count:
-                yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
 
-    def _dns(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
+        def echo(i: int) -> Process:
+            rtts.append((yield ping.echo(to, w.size or 56)))
+        return self._repeat(w, echo)
+
+    def _dns(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
         port = w.server_port or w.port or 53
         for target in self.served_by(number, w, to):
             if (target, port) not in self.dns_servers:
@@ -302,16 +307,11 @@ class World:
         lookups: list[dns.Lookup] = []
         outcome.values["lookups"] = lookups
 
-        def ask() -> Process:
-            yield self.env.timeout(w.start)
-            for i in range(w.count):
-                began = self.env.now
-                lookups.append((yield from dns.resolve(
-                    ns, to, w.name or w.to, w.port or 53, w.timeout, w.attempts, bool(w.options), "single-request-reopen" in w.options,
-                    w.source_port or 0)))
-                if i + 1 < w.count:
-                    yield self.env.timeout(max(0.0, w.interval - (self.env.now - began)))
-        self.env.process(ask())
+        def ask(i: int) -> Process:
+            lookups.append((yield from dns.resolve(
+                ns, to, w.name or w.to, w.port or 53, w.timeout, w.attempts, bool(w.options), "single-request-reopen" in w.options,
+                w.source_port or 0)))
+        return self._repeat(w, ask)
 
     def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
         assert w.port is not None

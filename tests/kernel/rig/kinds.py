@@ -420,18 +420,24 @@ def some_rule(rng, table, chain, target, protocol=None):
 def random_rules(rng):
     """A ruleset over all four tables that still lets most of a conversation through."""
     text = ["*raw", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
-    if rng.random() < 0.5: text.append(some_rule(rng, "raw", "PREROUTING", rng.choice(["-j NOTRACK", "-j CT --notrack", "-j DROP"])))
+    if rng.random() < 0.5: text.append(some_rule(rng, "raw", "PREROUTING", rng.choice(["-j NOTRACK", "-j CT --notrack", "-j DROP", "-j MARK --set-xmark 0x1/0x1"])))
+    if rng.random() < 0.2: text.append(some_rule(rng, "raw", "OUTPUT", rng.choice(["-j NOTRACK", "-j DROP", "-j MARK --set-xmark 0x2/0x2"])))
     text += ["COMMIT", "*mangle", *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"))]
     for _ in range(rng.choice([0, 1, 2, 3])):
-        chain = rng.choice(["PREROUTING", "FORWARD", "POSTROUTING"])
+        chain = rng.choice(["PREROUTING", "FORWARD", "POSTROUTING", "PREROUTING", "FORWARD", "POSTROUTING", "INPUT", "OUTPUT"])
         text.append(some_rule(rng, "mangle", chain, rng.choice(["-j MARK --set-xmark 0x1/0xffffffff", "-j MARK --set-xmark 0x2/0x3", "-j MARK --set-xmark 0x4/0x0", "-j TTL --ttl-set 64", "-j TTL --ttl-inc 1", "-j TTL --ttl-dec 1", "-j ACCEPT"])))
     if rng.random() < 0.5: text.append(some_rule(rng, "mangle", "FORWARD", rng.choice(["-j TCPMSS --clamp-mss-to-pmtu", "-j TCPMSS --set-mss 1200", "-j TCPMSS --set-mss 500"]), "-p tcp -m tcp --tcp-flags SYN,RST SYN"))
     text += ["COMMIT", "*nat", *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")), ":DOCKER - [0:0]", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER"]
-    if rng.random() < 0.4: text.append(some_rule(rng, "nat", "PREROUTING", rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j DNAT --to-destination 172.17.0.2:81"]), rng.choice(["-p tcp -m tcp --dport 80", "-p udp -m udp --dport 53", "-p tcp", "-p udp"])))
+    if rng.random() < 0.4:
+        to = rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j DNAT --to-destination 172.17.0.2:81", "-j REDIRECT", "-j REDIRECT --to-ports 8080", "-j DNAT --to-destination 172.17.0.2-172.17.0.3", "-j DNAT --to-destination 172.17.0.2-172.17.0.3 --persistent", "-j DNAT --to-destination 172.17.0.2:80-90", "-j DNAT --to-destination :8081", "-j MARK --set-xmark 0x1/0x1", "-j ACCEPT", "-j RETURN"])
+        # many ports made one on the host itself clash, and which port is drawn then no frame tells
+        text.append(some_rule(rng, "nat", "PREROUTING", to, rng.choice(["-p tcp -m tcp --dport 80", "-p udp -m udp --dport 53"] + ["-p tcp", "-p udp"] * ("REDIRECT --to" not in to and ":8081" not in to))))
+    if rng.random() < 0.2: text.append(some_rule(rng, "nat", "INPUT", rng.choice(["-j SNAT --to-source 10.0.0.1", "-j ACCEPT"]), rng.choice(["-p tcp", "-p udp", "-p icmp"])))
+    if rng.random() < 0.2: text.append(some_rule(rng, "nat", "OUTPUT", rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j ACCEPT"]), rng.choice(["-p tcp", "-p udp", "-p icmp"])))
     if rng.random() < 0.4: text.append(some_rule(rng, "nat", "POSTROUTING", rng.choice(["-j SNAT --to-source 192.168.1.100", "-j SNAT --to-source 192.168.1.100:4000-4100", "-j MASQUERADE --to-ports 5000-5100", "-j SNAT --to-source 192.168.1.101-192.168.1.104", "-j SNAT --to-source 192.168.1.101-192.168.1.109 --persistent"]), rng.choice(["-p tcp", "-p udp"])))
     text += ["-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80", "COMMIT",
              "*filter", ":INPUT ACCEPT [0:0]", f":FORWARD {rng.choice(['ACCEPT', 'ACCEPT', 'DROP'])} [0:0]", ":OUTPUT ACCEPT [0:0]", ":MINE - [0:0]", ":YOURS - [0:0]"]
-    targets = ["-j ACCEPT", "-j ACCEPT", "-j DROP", "-j RETURN", "-j MINE", "-g MINE", "-j REJECT --reject-with icmp-port-unreachable", "-j REJECT --reject-with icmp-admin-prohibited", "-j REJECT --reject-with icmp-host-prohibited", ""]
+    targets = ["-j ACCEPT", "-j ACCEPT", "-j DROP", "-j RETURN", "-j MINE", "-g MINE", "-j REJECT --reject-with icmp-port-unreachable", "-j REJECT --reject-with icmp-admin-prohibited", "-j REJECT --reject-with icmp-host-prohibited", "", "-j MARK --set-xmark 0x1/0x3"]
     for _ in range(rng.choice([1, 2, 4])): text.append(some_rule(rng, "filter", rng.choice(["FORWARD", "FORWARD", "FORWARD", "INPUT", "OUTPUT"]), rng.choice(targets)))
     if rng.random() < 0.3: text.append(some_rule(rng, "filter", rng.choice(["FORWARD", "INPUT"]), "-j REJECT --reject-with tcp-reset", rng.choice(["-p tcp", "-p tcp -m tcp --dport 80"])))
     text.append("-A FORWARD -j ACCEPT")
