@@ -105,6 +105,29 @@ def test_mapping_sticks_across_destinations() -> None:
     assert sport(send(nat, udp("172.17.0.2", 5000, "198.51.100.7"))[1]) == 5000
 
 
+def test_mappings_stick_however_many_sources_share_a_chain() -> None:
+    """As many sources as chains, of which some have ended: each is found in its chain among the others."""
+    nat = Netfilter(rules(), INTERFACES, {"net.netfilter.nf_conntrack_max": 1 << 15, "net.netfilter.nf_conntrack_udp_timeout": 10}, seed=3)
+    places = range(0, 64000, 8)
+
+    def ports(container: str, server: str, now: float) -> list[int]:
+        frames = [udp(container, 1024 + i, server) for i in places]
+        rows = np.array([np.frombuffer(f, np.uint8) for f in frames])
+        assert nat.forward(rows, np.full(len(rows), rows.shape[1], np.uint32), "docker0", "eth0", now).all()
+        return [sport(bytes(row)) for row in rows]
+
+    first = ports("172.17.0.2", "93.184.216.34", 0.0)
+    odd = ports("172.17.0.3", "93.184.216.34", 1.0)
+    assert first == [1024 + i for i in places] and not set(first) & set(odd)
+    ports("172.17.0.2", "198.51.100.9", 8.0)
+    nat.expire(10.5)                                        # those of `first` to the first server
+    assert nat.delete_conntrack(dst="198.51.100.9") == len(places)     # the newest of theirs, heads of their chains
+    assert len(nat) == len(places)
+    assert ports("172.17.0.3", "198.51.100.7", 10.6) == odd
+    nat.flush()
+    assert ports("172.17.0.3", "198.51.100.7", 20.0) == first
+
+
 def test_port_range_exhaustion_is_silent_and_counted() -> None:
     nat = Netfilter(rules("--to-ports 40000-40009"), INTERFACES)
     got = [send(nat, udp("172.17.0.2", 1000 + i)) for i in range(12)]
