@@ -29,7 +29,7 @@ from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, surely_absent, prefetch, bucket_of, reference_in, IPS_ASSURED,
+from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, chain_first, surely_absent, prefetch, bucket_of, reference_in, IPS_ASSURED,
                             IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
@@ -140,7 +140,7 @@ cdef inline void fetch_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
 
 cdef inline void fetch_neighbour(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
     """Ask for the connection that a new one will be chained to by its source."""
-    prefetch(&t.entries[source_of(t, a.new_hash[EXPECTED * i + 1]).first])
+    prefetch(&t.entries[chain_first(t, source_of(t, a.new_hash[EXPECTED * i + 1])[0])])
 
 
 cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:

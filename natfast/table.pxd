@@ -90,12 +90,6 @@ ctypedef struct Bucket:
     uint32_t ref[10]            # entry << 1 | direction
     uint32_t next               # overflow bucket, 0 if none
 
-# A chain of connections by their sources. What it has been asked to hold, by one bit of each source's hash, tells for most
-# sources that they are not in it, and no entry is read.
-ctypedef struct Source:
-    uint32_t first              # newest entry
-    uint32_t seen               # bits, since the chain was last empty
-
 ctypedef struct Table:
     Entry* entries
     uint32_t capacity           # entries reserved; entry 0 is never used
@@ -110,8 +104,11 @@ ctypedef struct Table:
     uint32_t spill_fresh
     uint32_t spill_free
     uint32_t max_spill
-    Source* sources
+    # Chains of connections by their sources, newest entry first: its number in as many low bits as that takes. Above it one bit
+    # for each source that came in since the chain was empty tells for most others that they are not in it, and no entry is read.
+    uint32_t* sources
     uint32_t source_mask
+    uint32_t first_bits
     uint64_t k0
     uint64_t k1
     Memo memo
@@ -163,13 +160,18 @@ cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
     return b.ref[__builtin_ctz(hits)] if hits else 0
 
 
-cdef inline Source* source_of(Table* t, uint64_t h) noexcept nogil:
+cdef inline uint32_t* source_of(Table* t, uint64_t h) noexcept nogil:
     """Where the chain of a source with this hash begins."""
     return &t.sources[<uint32_t>h & t.source_mask]
 
 
-cdef inline uint32_t source_bit(uint64_t h) noexcept nogil:
-    return 1U << (h >> 59)
+cdef inline uint32_t chain_first(const Table* t, uint32_t chain) noexcept nogil:
+    return chain & ((1U << t.first_bits) - 1)
+
+
+cdef inline uint32_t source_bit(const Table* t, uint64_t h) noexcept nogil:
+    """The bit of a chain that a source with this hash sets."""
+    return 1U << (t.first_bits + <uint32_t>((h >> 32) * (32 - t.first_bits) >> 32))
 
 
 cdef inline uint64_t hash_half(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil:
@@ -217,20 +219,20 @@ cdef inline bint surely_absent(Table* t, uint32_t role) noexcept nogil:
 cdef inline uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
     """First entry of the chain that this original source may be in; 0 if it is in none."""
     cdef uint64_t hash = hash_source(t, h, proto)
-    cdef const Source* s = source_of(t, hash)
-    return s.first if s.seen & source_bit(hash) else 0
+    cdef uint32_t chain = source_of(t, hash)[0]
+    return chain_first(t, chain) if chain & source_bit(t, hash) else 0
 
 
 cdef inline void source_link(Table* t, uint32_t e) noexcept nogil:
     cdef Entry* x = &t.entries[e]
     cdef uint64_t hash = hash_source(t, &x.tuple[0], x.proto)
-    cdef Source* s = source_of(t, hash)
+    cdef uint32_t* chain = source_of(t, hash)
     x.src_prev = 0
-    x.src_next = s.first
+    x.src_next = chain_first(t, chain[0])
     if x.src_next != 0:
         t.entries[x.src_next].src_prev = e
-    s.first = e
-    s.seen |= source_bit(hash)
+    chain[0] ^= x.src_next ^ e
+    chain[0] |= source_bit(t, hash)
 
 
 cdef inline void index_put(Table* t, uint32_t ref) noexcept nogil:

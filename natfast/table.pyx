@@ -39,7 +39,7 @@ cdef inline size_t soonest_size(Table* t) noexcept nogil:
     return (<size_t>(t.capacity >> BLOCK_BITS) + 1) * sizeof(uint32_t)
 
 cdef inline size_t sources_size(Table* t) noexcept nogil:
-    return (<size_t>t.source_mask + 1) * sizeof(Source)
+    return (<size_t>t.source_mask + 1) * sizeof(uint32_t)
 
 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1:
@@ -60,13 +60,15 @@ cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) ex
     t.source_mask = 1023
     while t.source_mask < max_entries // 2:
         t.source_mask = t.source_mask * 2 + 1
+    while t.first_bits < 31 and t.capacity >> t.first_bits:
+        t.first_bits += 1
     t.k0 = k0
     t.k1 = k1
     t.inserted = 1
     t.entries = <Entry*>reserve(entries_size(t))
     t.buckets = <Bucket*>reserve(buckets_size(t))
     t.spill = <Bucket*>reserve(spill_size(t))
-    t.sources = <Source*>reserve(sources_size(t))
+    t.sources = <uint32_t*>reserve(sources_size(t))
     t.soonest = <uint32_t*>reserve(soonest_size(t))
     if t.entries == NULL or t.buckets == NULL or t.spill == NULL or t.sources == NULL or t.soonest == NULL:
         table_free(t)
@@ -119,14 +121,13 @@ cdef void table_release(Table* t, uint32_t e) noexcept nogil:
 cdef inline void release(Table* t, uint32_t e, uint64_t source) noexcept nogil:
     """`source`: the hash of its source, which is needed only if its chain begins with it."""
     cdef Entry* x = &t.entries[e]
-    cdef Source* s
+    cdef uint32_t* chain
     if x.status & IPS_SRC_NAT_DONE:
         if x.src_prev != 0:
             t.entries[x.src_prev].src_next = x.src_next
         else:
-            s = source_of(t, source)
-            s.first = x.src_next
-            s.seen = s.seen if s.first != 0 else 0
+            chain = source_of(t, source)
+            chain[0] = chain[0] ^ e ^ x.src_next if x.src_next != 0 else 0
         if x.src_next != 0:
             t.entries[x.src_next].src_prev = x.src_prev
     x.status = 0
