@@ -17,7 +17,7 @@ from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, 
                             table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
-from natfast.tuples cimport Half, Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
+from natfast.tuples cimport Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
 
 
 cdef enum:

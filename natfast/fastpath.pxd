@@ -1,4 +1,4 @@
-"""The whole way of an ordinary packet of an established connection, in as few instructions as it takes.
+"""The whole way of an ordinary packet of an established connection, in as few instructions as it takes; and which packets open one.
 
 What the hooks do one by one - the header's checks, tracking, translation of both ends, TTL - done at once, for TCP and UDP
 packets without surprises. Anything else is left alone, and goes the long way. Batches take eight such packets at once

@@ -12,25 +12,27 @@ import numpy
 
 from natfast.checksum cimport decrease_ttl, ip_checksum_ok
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
-from natfast.conntrack cimport (CT_DROP, Wanted, entry_for_new, is_full, open_entry, delete_matching, conntrack_confirm, conntrack_in, conntrack_put, find_live, still_there,
-                                sweep, sweep_all, track)
-from natfast.fastpath cimport (NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET, NATFAST_NONE, NATFAST_SACK_PERM,
-                               NATFAST_UNACKED, Ordinary, established_many, opens, forward_established, ordinary, sum_beyond,
-                               translate, tuple_words, tuples_many, unit_here)
+from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
+                                is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
+from natfast.fastpath cimport (established_many, forward_established, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
+                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ordinary, sum_beyond, translate,
+                               tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
-from natfast.nat cimport MANIP_DST, MANIP_SRC, rewrite, status_bit, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate
-from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING,
-                             Packet)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate, rewrite,
+                          status_bit)
+from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, Packet,
+                             POSTROUTING, PREROUTING)
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (__builtin_ctz, __builtin_popcount, Bucket, Entry, Table, chain_first, surely_absent, prefetch, bucket_of, reference_in, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SEEN_REPLY, set_expiry, source_of, table_bytes, table_clear, table_free, table_init)
+from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY,
+                            IPS_SRC_NAT, prefetch, reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear,
+                            table_free, table_init, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
