@@ -118,7 +118,8 @@ def test_mappings_stick_however_many_sources_share_a_chain() -> None:
 
     first = ports("172.17.0.2", "93.184.216.34", 0.0)
     odd = ports("172.17.0.3", "93.184.216.34", 1.0)
-    assert first == [1024 + i for i in places] and not set(first) & set(odd)
+    assert first == [1024 + i for i in places]
+    assert not set(first) & set(odd)
     ports("172.17.0.2", "198.51.100.9", 8.0)
     nat.expire(10.5)                                        # those of `first` to the first server
     assert nat.delete_conntrack(dst="198.51.100.9") == len(places)     # the newest of theirs, heads of their chains
