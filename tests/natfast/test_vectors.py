@@ -82,7 +82,7 @@ class Flow:
                 (not first, self.segment(not first, SYN | ACK, options=self.allowed)), (first, self.segment(first, ACK))]
 
     def odd_opening(self) -> bytes:
-        r, odd = self.r, self.r.choice(("", "", *ODD))
+        r, odd = self.r, self.r.choice(("",) * 20 + ODD)
         if self.udp:
             return self.datagram(self.published, odd)
         flags = SYN | r.choice((0, 0, 0, PSH, URG, ECE, ECE | CWR, FIN, ACK, RST))
