@@ -112,6 +112,12 @@ cdef inline uint16_t decrease_ttl(uint16_t check) noexcept nogil:
     return 0 if s == 0xFFFF else <uint16_t>s
 
 
+cdef inline void ip_decrease_ttl(uint8_t* ip) noexcept nogil:
+    """A router's part: one hop fewer to go, and the header's checksum follows."""
+    ip[8] -= 1
+    put16(ip + 10, decrease_ttl(be16(ip + 10)))
+
+
 cdef inline bint ip_checksum_ok(const uint8_t* ip, uint32_t ihl) noexcept nogil:
     if ihl != 20:
         return fold(sum_bytes(ip, ihl)) == 0xFFFF

@@ -80,6 +80,11 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
         m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(ntohl(load32(ip + 20)))
 
 
+cdef inline uint32_t check_offset(uint32_t protocol) noexcept nogil:
+    """Where in TCP's or UDP's header the checksum is."""
+    return 16 if protocol == IPPROTO_TCP else 6
+
+
 cdef inline bint transport_sound(const Conntrack* c, const uint8_t* ip, uint32_t total, uint32_t protocol, bint bare) noexcept nogil:
     """Does the transport's checksum hold, or does nobody look at it?"""
     # the addresses of the pseudo header stand right before the transport's, whose length is the total that stands at ip + 2, less 20
@@ -87,13 +92,14 @@ cdef inline bint transport_sound(const Conntrack* c, const uint8_t* ip, uint32_t
                                                        <uint64_t>load16(ip + 2) + ntohs(<uint16_t>protocol) + ntohs(0xFFFF - 20)))
 
 
-cdef inline void translate(uint8_t* ip, const Half* answer, uint32_t protocol, uint8_t* check_at, bint mapped, uint32_t hops) noexcept nogil:
+cdef inline void translate(uint8_t* ip, const Half* answer, uint32_t protocol, bint mapped, uint32_t hops) noexcept nogil:
     """Let a packet of TCP or UDP without options go where its answer comes from, as who that is for, with `hops` fewer to go.
 
     `mapped`: not, and there is nothing to mend but for the hops; then Linux leaves a checksum as it is, of the two zeros either.
     """
     # as it leaves, its source is the answer's destination: read from the high end, that tuple's words are its fields
     cdef uint8_t* l4 = ip + 20
+    cdef uint8_t* check_at = l4 + check_offset(protocol)
     cdef uint64_t addresses = first_word(answer), change = sub1(load64(ip + 12), swap64(addresses))
     cdef uint32_t ports = ports_word(answer)
     cdef uint32_t check = fold(add1(change, <uint64_t>load16(ip + 10) + ntohs(<uint16_t>(hops << 8))))
@@ -118,7 +124,6 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     cdef int dir = ref & 1
     cdef const Half* there = &e.tuple[dir]
     cdef uint8_t* l4 = ip + 20
-    cdef uint8_t* check_at
     cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), check, must, may
     cdef bint sound
     # of the entry's protocol, state and status what must be so for the short way
@@ -135,19 +140,17 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
         return 0
     sound = transport_sound(c, ip, total, protocol, bare)
     if protocol == IPPROTO_TCP:
-        check_at = l4 + 16
         if (not sound or n < 20 or load16(l4 + 12) & ntohs(0xFF & ~TCP_PSH) != ntohs(TCP_ACK)
                 or not tcp_plain_ack(c, e, dir, l4, n)):
             return 0
     else:
-        check_at = l4 + 6
         check = ntohs(load16(l4 + 4))
-        if not sound and load16(check_at) != 0 or check < 8 or check > n:
+        if not sound and load16(l4 + check_offset(IPPROTO_UDP)) != 0 or check < 8 or check > n:
             return 0
         udp_refresh(c, e)
     c.stats.found += 1
     count_packet(e, dir, total)
-    translate(ip, &e.tuple[1 - dir], protocol, check_at, e.status & IPS_NAT_MASK != 0, 1)
+    translate(ip, &e.tuple[1 - dir], protocol, e.status & IPS_NAT_MASK != 0, 1)
     return total
 
 
@@ -163,7 +166,7 @@ cdef inline bint opens(const Conntrack* c, const uint8_t* ip, uint64_t m1, bint 
         size = (l4[12] >> 4) * 4
         return sound and n >= 20 and l4[13] & 0x3F == TCP_SYN and 20 <= size <= n
     size = ntohs(load16(l4 + 4))
-    return (sound or load16(l4 + 6) == 0) and 8 <= size <= n
+    return (sound or load16(l4 + check_offset(IPPROTO_UDP)) == 0) and 8 <= size <= n
 
 
 cdef inline uint32_t kind_of(uint32_t protocol, uint32_t state, uint32_t status) noexcept nogil:

@@ -10,7 +10,7 @@ cimport cython
 cimport numpy as np
 import numpy
 
-from natfast.checksum cimport decrease_ttl, ip_checksum_ok
+from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
@@ -20,17 +20,16 @@ from natfast.fastpath cimport (established_many, forward_established, NATFAST_BY
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
-                              be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
+                              be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate, rewrite,
-                          status_bit)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, rewrite)
 from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, Packet,
                              POSTROUTING, PREROUTING)
 from natfast.siphash cimport siphash13, siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY,
+from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY,
                             IPS_SRC_NAT, prefetch, reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear,
                             table_free, table_init, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
@@ -187,8 +186,6 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         return NF_ACCEPT
     e = &c.table.entries[p.ct]
     if p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY:
-        if not e.status & status_bit(manip, p.ctinfo == IP_CT_ESTABLISHED_REPLY):
-            return NF_ACCEPT
         return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
     if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
         return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
@@ -583,9 +580,6 @@ cdef class Netfilter:
             for i in range(n):
                 tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
-        for i in range(GROUP):
-            ahead.packets.ref[i] = 0
-            ahead.packets.entry[i] = <uint8_t*>self.c.table.entries
         ahead.count = n
 
     cdef void match_ahead(self, Ahead* ahead) noexcept nogil:
@@ -595,14 +589,14 @@ cdef class Netfilter:
             for k in range(ahead.count):
                 ahead.bucket[k] = bucket_of(&self.c.table, ahead.hash[k])
         for k in range(ahead.count):
-            if ahead.m1[k]:
-                ref = reference_in(ahead.bucket[k], ahead.hash[k])
-                ahead.packets.ref[k] = ref
-                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
-                known |= <uint32_t>(ref != 0) << k
-                if ref == 0:
-                    ahead.is_new[ahead.n_new] = <uint8_t>k
-                    ahead.n_new += 1
+            ref = reference_in(ahead.bucket[k], ahead.hash[k]) if ahead.m1[k] else 0
+            ahead.packets.ref[k] = ref
+            ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
+            if ref:
+                known |= 1U << k
+            elif ahead.m1[k]:
+                ahead.is_new[ahead.n_new] = <uint8_t>k
+                ahead.n_new += 1
         ahead.known = known
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
@@ -630,15 +624,14 @@ cdef class Netfilter:
             count_packet(e, dir, p.len)
             if dir:
                 e.status |= IPS_SEEN_REPLY
-            if e.status & status_bit(MANIP_DST, dir) and not nat_packet(c, p, MANIP_DST):
+            if not nat_packet(c, p, MANIP_DST):
                 return NF_DROP
         else:
             c.stats.invalid += 1
-        p.data[8] -= 1
-        put16(p.data + 10, decrease_ttl(be16(p.data + 10)))
+        ip_decrease_ttl(p.data)
         p.oif = oif
         v = self.filter_forward(p)
-        if v == NF_ACCEPT and p.ct != 0 and e.status & status_bit(MANIP_SRC, dir) and not nat_packet(c, p, MANIP_SRC):
+        if v == NF_ACCEPT and p.ct != 0 and not nat_packet(c, p, MANIP_SRC):
             v = NF_DROP
         if p.owned:
             conntrack_put(c, p)
@@ -669,11 +662,10 @@ cdef class Netfilter:
         p.owned = True
         surely_absent(&c.table, REPLY)              # if so, both NAT and the table need not look
         v = nat_decide(self, PREROUTING, MANIP_DST, &p)
-        if v == NF_ACCEPT and e.status & IPS_DST_NAT and not nat_translate(c, &p, MANIP_DST):
+        if v == NF_ACCEPT and not nat_packet(c, &p, MANIP_DST):
             v = NF_DROP
         if v == NF_ACCEPT:
-            ip[8] -= 1
-            put16(ip + 10, decrease_ttl(be16(ip + 10)))
+            ip_decrease_ttl(ip)
             p.oif = b.oif
             if b.opening.accepts:
                 b.opened += 1
@@ -684,7 +676,7 @@ cdef class Netfilter:
             v = nat_decide(self, POSTROUTING, MANIP_SRC, &p)
         if v == NF_ACCEPT:
             if e.status & IPS_SRC_NAT:
-                translate(ip, &e.tuple[1], e.proto, ip + (36 if e.proto == IPPROTO_TCP else 26), True, 0)
+                translate(ip, &e.tuple[1], e.proto, True, 0)
             v = NF_ACCEPT if conntrack_confirm(c, &p) else NF_DROP
         out_length[0] = ETH_HLEN + p.len
         if p.owned:
@@ -738,8 +730,7 @@ cdef class Netfilter:
             if ip[8] <= 1:
                 v = NF_DROP
             else:
-                ip[8] -= 1
-                put16(ip + 10, decrease_ttl(be16(ip + 10)))
+                ip_decrease_ttl(ip)
                 p.oif = oif
                 v = self.run(FORWARD, &p)
                 if v == NF_ACCEPT:
@@ -841,8 +832,8 @@ cdef class Netfilter:
             left &= left - 1
         return done
 
-    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* wait) noexcept nogil:
-        """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what the new flows of `wait` will need."""
+    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil:
+        """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
         cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0
         cdef int verdict
         cdef size_t row
@@ -858,8 +849,8 @@ cdef class Netfilter:
                 prefetch(next.packets.entry[k])
                 prefetch(next.packets.entry[k] + 64)
         if done:
-            for k in range(wait.n_new):
-                fetch_new(t, wait, k)
+            for k in range(next.n_new):
+                fetch_new(t, next, k)
         if done == (1 << GROUP) - 1 and b.rows == NULL and b.macs == NULL:
             row = group.row[0]
             memset(b.verdicts + row, NF_ACCEPT, GROUP)
@@ -874,8 +865,8 @@ cdef class Netfilter:
             length = group.packets.length[k] if done >> k & 1 else 0
             frame = group.packets.ip[k] - ETH_HLEN
             verdict = -1
-            if k < wait.n_new and done == 0:
-                fetch_new(t, wait, k)
+            if k < next.n_new and done == 0:
+                fetch_new(t, next, k)
             if length == 0:
                 if b.times != NULL:
                     self.clock(b.times[row])
@@ -903,8 +894,8 @@ cdef class Netfilter:
                 b.held = b.held or b.verdicts[row] == NF_STOLEN
             if b.macs != NULL and b.verdicts[row] == NF_ACCEPT:
                 memcpy(frame, b.macs, 12)
-        for k in range(min(wait.n_new, <uint32_t>NEIGHBOURS)):
-            fetch_neighbour(t, wait, k)
+        for k in range(min(next.n_new, <uint32_t>NEIGHBOURS)):
+            fetch_neighbour(t, next, k)
 
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
                           double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
@@ -958,7 +949,7 @@ cdef class Netfilter:
             later = (g + 2) * GROUP
             for k in range(GROUP if later + GROUP <= count else 0):
                 prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
-            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], &ahead[(g + 2) % AHEAD])
+            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD])
             self.match_ahead(fetch)
             if fetch.n_new:
                 expect_new(&self.c, fetch)

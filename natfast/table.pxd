@@ -203,8 +203,8 @@ cdef inline uint32_t table_alloc(Table* t) noexcept nogil:
 
 cdef inline uint32_t table_find(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil:
     """Reference (entry << 1 | direction) of the entry that has this tuple; 0 if none. `role`: whose place in the memo it takes."""
-    cdef uint64_t hash = hash_half(t, h, proto, role)
-    return 0 if t.memo.absent[role] == t.inserted else table_search(t, h, proto, role, hash)
+    hash_half(t, h, proto, role)
+    return 0 if t.memo.absent[role] == t.inserted else table_search(t, h, proto, role)
 
 
 cdef inline bint surely_absent(Table* t, uint32_t role) noexcept nogil:
@@ -235,15 +235,20 @@ cdef inline void source_link(Table* t, uint32_t e) noexcept nogil:
     chain[0] |= source_bit(t, hash)
 
 
+cdef inline bint bucket_put(Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
+    """Fill a bucket's first hole; False if it has none."""
+    cdef uint32_t holes = natfast_tag_mask(b.tag, 0)
+    if holes:
+        b.tag[__builtin_ctz(holes)] = tag
+        b.ref[__builtin_ctz(holes)] = ref
+    return holes != 0
+
+
 cdef inline void index_put(Table* t, uint32_t ref) noexcept nogil:
     cdef Entry* e = &t.entries[ref >> 1]
     cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto, REPLY if ref & 1 else ORIGINAL)
     cdef Bucket* b = bucket_of(t, hash)
-    cdef uint32_t holes = natfast_tag_mask(b.tag, 0)
-    if holes:
-        b.tag[__builtin_ctz(holes)] = tag_of(hash)
-        b.ref[__builtin_ctz(holes)] = ref
-    else:
+    if not bucket_put(b, tag_of(hash), ref):
         table_chain(t, b, tag_of(hash), ref)
 
 
@@ -264,7 +269,7 @@ cdef inline void table_insert(Table* t, uint32_t e) noexcept nogil:
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1
 cdef void table_free(Table* t) noexcept nogil
 cdef void table_release(Table* t, uint32_t e) noexcept nogil
-cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role, uint64_t hash) noexcept nogil
+cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil
 cdef void table_chain(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil
 cdef void table_grow(Table* t) noexcept nogil
 cdef void table_unlink(Table* t, uint32_t e) noexcept nogil

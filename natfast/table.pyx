@@ -135,8 +135,9 @@ cdef inline void release(Table* t, uint32_t e, uint64_t source) noexcept nogil:
     t.free = e
 
 
-cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role, uint64_t hash) noexcept nogil:
-    """`table_find` where it is not remembered that nobody has the tuple."""
+cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil:
+    """`table_find` of the remembered tuple, where it is not remembered as well that nobody has it."""
+    cdef uint64_t hash = t.memo.hash[role]
     cdef uint16_t tag = tag_of(hash)
     cdef Bucket* b = bucket_of(t, hash)
     cdef Entry* e
@@ -170,15 +171,7 @@ cdef uint32_t spill_alloc(Table* t) noexcept nogil:
 
 cdef void table_chain(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil:
     """Put a reference into the first hole of a bucket or of those chained to it."""
-    cdef uint32_t holes
-    cdef int i
-    while True:
-        holes = natfast_tag_mask(b.tag, 0)
-        if holes:
-            i = __builtin_ctz(holes)
-            b.tag[i] = tag
-            b.ref[i] = ref
-            return
+    while not bucket_put(b, tag, ref):
         if b.next == 0:
             b.next = spill_alloc(t)
         b = &t.spill[b.next]

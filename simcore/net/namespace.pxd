@@ -92,6 +92,7 @@ cdef class Namespace(Device):
     cdef void leave(self, Interface dev, Frame* f) noexcept
     cdef void drop(self, Frame* f, Packet* p, str reason) noexcept
     cdef void note(self, str place, Frame* f, str what) noexcept
+    cdef int hook(self, int hook, Frame* f, Packet* p) noexcept
     cdef void bridge_receive(self, Interface port, Frame* f) noexcept
     cdef void bridge_decide(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
     cdef void bridge_forward(self, Interface out, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept

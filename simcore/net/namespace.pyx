@@ -12,7 +12,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from natfast.checksum cimport canonical, decrease_ttl, fold, ip_checksum, ip_checksum_ok, pseudo_sum, replace2, sum_bytes
+from natfast.checksum cimport canonical, fold, ip_checksum, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.fastpath cimport tuple_words
 from natfast.filter cimport Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
@@ -30,7 +30,7 @@ from natfast.trackers cimport l4_checksum_ok
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
+from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
 from simcore.net.device cimport Wire
@@ -174,14 +174,6 @@ cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
             or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_DCCP):
         return True
     return l4_checksum_ok(p, off, protocol)
-
-
-cdef inline void settle(Frame* f, const Packet* p) noexcept nogil:
-    """What rules did to the frame besides its bytes: a mark, and an option that TCPMSS may have added."""
-    f.mark = p.mark
-    if p.len != f.len - IP:
-        f.have += p.len - (f.len - IP)
-        f.len = IP + p.len
 
 
 cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
@@ -474,6 +466,18 @@ cdef class Namespace(Device):
         else:
             self.drop(f, NULL, "unknown protocol")
 
+    cdef int hook(self, int hook, Frame* f, Packet* p) noexcept:
+        """Everything registered at a netfilter hook; what that did to the packet besides its bytes, the frame keeps.
+
+        That is a mark, and an option that TCPMSS may have added.
+        """
+        cdef int v = self.netfilter.run(hook, p)
+        f.mark = p.mark
+        if p.len != f.len - IP:
+            f.have += p.len - (f.len - IP)
+            f.len = IP + p.len
+        return v
+
     # --- bridge ------------------------------------------------------------------------------------
 
     cdef void bridge_receive(self, Interface port, Frame* f) noexcept:
@@ -518,10 +522,9 @@ cdef class Namespace(Device):
             p.physin = port.number
             before = ip_dst(p.data)
             self.netfilter.clock(self.calendar.now)
-            if self.netfilter.run(PREROUTING, &p) != NF_ACCEPT:
+            if self.hook(PREROUTING, f, &p) != NF_ACCEPT:
                 self.drop(f, &p, "PREROUTING")
                 return
-            settle(f, &p)
             if self.tracer is not None:
                 self.note(bridge.name, f, prerouting_note(&p, ip_dst(p.data) != before))
             if ip_dst(p.data) != before:
@@ -636,12 +639,11 @@ cdef class Namespace(Device):
             q.oif = bridge.number
             q.physout = out.number
             q.mtu = out.mtu
-            v = self.netfilter.run(FORWARD, &q)
+            v = self.hook(FORWARD, f, &q)
             if v == NF_ACCEPT:
                 q.iif = 0
-                v = self.netfilter.run(POSTROUTING, &q)
+                v = self.hook(POSTROUTING, f, &q)
             p.owned = q.owned
-            settle(f, &q)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     if f.packet_type == PACKET_OTHERHOST:
@@ -775,10 +777,9 @@ cdef class Namespace(Device):
             p.iif = dev.number
             before = ip_dst(p.data)
             self.netfilter.clock(self.calendar.now)
-            if self.netfilter.run(PREROUTING, p) != NF_ACCEPT:
+            if self.hook(PREROUTING, f, p) != NF_ACCEPT:
                 self.drop(f, p, "PREROUTING")
                 return
-            settle(f, p)
             if self.tracer is not None:
                 self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
         self.route_input(dev, f, &w)
@@ -904,16 +905,14 @@ cdef class Namespace(Device):
             return
         if self.cpu is not None:
             self.cpu.routed += 1
-        ip[8] -= 1
-        put16(ip + 10, decrease_ttl(be16(ip + 10)))
+        ip_decrease_ttl(ip)
         if out is dev and dev.send_redirects:
             self.redirect(dev, f, p, w)
         if self.netfilter is not None:
             p.iif = dev.number
             p.oif = out.number
             p.mtu = min(out.mtu, dev.mtu)           # the way back is the way it came
-            v = self.netfilter.run(FORWARD, p)
-            settle(f, p)
+            v = self.hook(FORWARD, f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
@@ -922,11 +921,10 @@ cdef class Namespace(Device):
             if self.options.size:
                 options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
             before = ip_src(ip)
-            v = self.netfilter.run(POSTROUTING, p)
+            v = self.hook(POSTROUTING, f, p)
             if v != NF_ACCEPT:
                 self.drop(f, p, "POSTROUTING")
                 return
-            settle(f, p)
             if self.cpu is not None and self.netfilter.translates(p):
                 self.cpu.natted += 1
             if self.tracer is not None:
@@ -972,7 +970,7 @@ cdef class Namespace(Device):
         if self.netfilter is not None:
             p.iif = dev.number
             p.oif = 0
-            v = self.netfilter.run(LOCAL_IN, p)
+            v = self.hook(LOCAL_IN, f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
@@ -1189,7 +1187,7 @@ cdef class Namespace(Device):
             before = ip_dst(p.data)
             src = ip_src(p.data)
             self.netfilter.clock(self.calendar.now)
-            v = self.netfilter.run(LOCAL_OUT, &p)
+            v = self.hook(LOCAL_OUT, f, &p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     if f.checksum_ok == CHECKSUM_PARTIAL:
@@ -1203,10 +1201,9 @@ cdef class Namespace(Device):
                     self.drop(f, &p, "no route after OUTPUT")
                     return
                 p.oif = (<Interface>w.out).number
-            if self.netfilter.run(POSTROUTING, &p) != NF_ACCEPT:
+            if self.hook(POSTROUTING, f, &p) != NF_ACCEPT:
                 self.drop(f, &p, "POSTROUTING")
                 return
-            settle(f, &p)
             self.netfilter.put(&p)
         self.finish_output(&w, f)
 
@@ -1523,7 +1520,7 @@ cdef class Namespace(Device):
         put32(e.data + l4 + 4, info)
         memcpy(e.data + l4 + 8, ip, have)
         set_checksum_l4(e, l4, 2, IPPROTO_ICMP)
-        e.checksum_ok = 1
+        e.checksum_ok = CHECKSUM_RIGHT
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")
         self.local_out(e, p)
@@ -1573,7 +1570,7 @@ cdef class Namespace(Device):
                 put32(r.data + o + 16, self.time_of_day())
             r.data[o + 1] = 0
             set_checksum_l4(r, o, 2, IPPROTO_ICMP)
-            r.checksum_ok = 1
+            r.checksum_ok = CHECKSUM_RIGHT
             frame_free(f)
             self.local_out(r)
             return
@@ -1618,7 +1615,7 @@ cdef class Namespace(Device):
             put32(o + 8, be32(th + 4) + n + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0))
             o[13] = TCP_RST | TCP_ACK
         set_checksum_l4(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
-        r.checksum_ok = 1
+        r.checksum_ok = CHECKSUM_RIGHT
         return r
 
     cdef void reject(self, Frame* f, Packet* p) noexcept:

@@ -10,7 +10,7 @@ from natfast.headers cimport IPPROTO_UDP, put16
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
-from simcore.engine.frame cimport Frame, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 
 cdef enum:
@@ -42,7 +42,7 @@ cdef class Datagrams(Handler):
         if size != self.size_made:
             self.make(size)
         f = self.ns.repeat_packet(self.header, L4 + 8, size)
-        f.checksum_ok = 1
+        f.checksum_ok = CHECKSUM_RIGHT
         self.sent += 1
         self.ns.local_out(f)
 

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from natfast.checksum cimport fold, sum_bytes
 from natfast.headers cimport IPPROTO_ICMP, be16, put16
-from simcore.engine.frame cimport Frame, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.errors cimport os_error
 
@@ -42,7 +42,7 @@ cdef class PingSocket(Endpoint):
         put16(m + 4, self.local_port)
         put16(m + 6, self.seq)
         put16(m + 2, <uint16_t>~fold(sum_bytes(m, 8)))
-        f.checksum_ok = 1
+        f.checksum_ok = CHECKSUM_RIGHT
         f.mark = self.mark
         event = simpy.Event(self.ns.env)
         self.waiting[self.seq] = (event, self.ns.calendar.now)

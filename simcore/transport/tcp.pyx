@@ -19,7 +19,7 @@ from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst, ip_src,
                               put16, put32)
 from natfast.siphash cimport siphash13
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_arm, timer_cancel, timer_fire, timer_init
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.congestion cimport make
@@ -499,7 +499,7 @@ cdef class TcpSocket(Endpoint):
         if data is not None:
             memcpy(t + header, <const char*>data, n)
         put16(t + 16, <uint16_t>~fold(sum_bytes(t, have) + pseudo_sum(f.data + IP, IPPROTO_TCP, header + n)))
-        f.checksum_ok = 1
+        f.checksum_ok = CHECKSUM_RIGHT
         f.mark = self.mark
         if flags & TCP_ACK:
             self.unacked_bytes = 0

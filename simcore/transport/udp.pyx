@@ -8,7 +8,7 @@ import simpy
 from libc.string cimport memcpy
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, be16, ip_src, put16
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.errors cimport errno_of_icmp, os_error
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -83,7 +83,7 @@ cdef class UdpSocket(Endpoint):
             memcpy(u + 8, <const char*>data, n)
         check = <uint16_t>~fold(sum_bytes(u, have) + pseudo_sum(f.data + IP, IPPROTO_UDP, 8 + n))
         put16(u + 6, check if check != 0 else 0xFFFF)
-        f.checksum_ok = 1
+        f.checksum_ok = CHECKSUM_RIGHT
         f.mark = self.mark
         self.ns.local_out(f)
 
