@@ -4,7 +4,7 @@ Order: earlier time first; at equal times SimPy's events first, then packet even
 """
 cimport cython
 from libc.stdint cimport uint64_t
-from simcore.engine.events cimport Event, EventQueue, queue_push
+from simcore.engine.events cimport Event, EventQueue, queue_crowded, queue_push
 
 cdef class Handler:
     """What a packet event calls."""
@@ -39,6 +39,10 @@ cdef class Calendar:
         e.handler = <void*>handler
         e.token = token
         queue_push(&self.queue, &e)
+
+    cdef inline bint crowded(self) noexcept:
+        """Is what an event touches cold when its turn comes? Then it is worth asking for it ahead."""
+        return queue_crowded(&self.queue)
 
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept

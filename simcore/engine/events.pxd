@@ -36,6 +36,7 @@ ctypedef struct EventQueue:
 
 cdef enum:
     SHIFTS = 24                 # events that one moves to take its place among those of its bucket
+    CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
 
 cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
@@ -54,6 +55,11 @@ cdef double queue_first(EventQueue* q) noexcept
 
 cdef inline uint32_t queue_size(const EventQueue* q) noexcept nogil:
     return q.near.n + q.waiting + q.n_heap
+
+
+cdef inline bint queue_crowded(const EventQueue* q) noexcept nogil:
+    """Are so many events pending that what they touch is cold when their turn comes?"""
+    return q.waiting > CACHED
 
 
 cdef inline void queue_push(EventQueue* q, const Event* e) noexcept nogil:

@@ -13,7 +13,6 @@ cdef enum:
     MOST_BUCKETS = 1 << 17
     INSERTION = 64              # longer buckets are left to qsort
     HANDLER_LINES = 6           # of memory that a handler takes up, of those that are hot
-    CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
 cdef extern from *:
     int ctz "__builtin_ctzll"(unsigned long long x) nogil
@@ -142,7 +141,7 @@ cdef bint next_bucket(EventQueue* q) noexcept:
         heap_pop(q)
         queue_push(q, &first)
     sort(&q.near)
-    if q.waiting > CACHED:
+    if queue_crowded(q):
         look_ahead(q)
     return True
 

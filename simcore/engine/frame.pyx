@@ -3,25 +3,46 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memset
 
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void* addr, size_t length, int advice)
+    enum: MADV_HUGEPAGE
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void** p, size_t alignment, size_t size)
+
 cdef enum:
-    SLAB = 512                  # frames allocated at a time
+    SLAB = 512                  # frames allocated at a time ...
+    FEW = 8 * SLAB              # ... until there are so many; then by huge pages, as tens of thousands in flight miss the TLB
+    HUGE_PAGE = 2 << 20         # bytes
 
 cdef Frame* _free = NULL
+cdef long _made = 0
 cdef uint64_t _next_id = 1
 cdef long _live = 0
 
 
+cdef void more() noexcept:
+    """Make free frames."""
+    global _free, _made
+    cdef void* slab = NULL
+    cdef long n = SLAB, i
+    if _made < FEW:
+        slab = malloc(SLAB * sizeof(Frame))
+    elif posix_memalign(&slab, HUGE_PAGE, HUGE_PAGE) == 0:
+        madvise(slab, HUGE_PAGE, MADV_HUGEPAGE)
+        n = HUGE_PAGE // sizeof(Frame)
+    if slab == NULL:
+        abort()                 # as Python itself would
+    for i in range(n):
+        (<Frame*>slab)[i].next = _free
+        _free = &(<Frame*>slab)[i]
+    _made += n
+
+
 cdef Frame* grab() noexcept:
-    global _free, _next_id, _live
-    cdef Frame* slab
-    cdef int i
+    global _free, _live
     if _free == NULL:
-        slab = <Frame*>malloc(SLAB * sizeof(Frame))
-        if slab == NULL:
-            abort()             # as Python itself would: no memory for 100 kB
-        for i in range(SLAB):
-            slab[i].next = _free
-            _free = &slab[i]
+        more()
     cdef Frame* f = _free
     _free = f.next
     _live += 1

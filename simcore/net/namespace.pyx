@@ -64,7 +64,7 @@ cdef enum:
     IP = 14                         # offset of the IP header in a frame
     ARP_LEN = 42
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
-    CACHED = 256                    # sockets that the cache keeps anyhow
+    SOCKET_LINES = 10               # of memory that a socket takes up, of those that are hot
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
@@ -1662,11 +1662,11 @@ cdef class Namespace(Device):
     cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport):
         cdef uint64_t key = endpoint_key(protocol, lip, lport, rip, rport), value
         cdef Endpoint e
-        cdef int i
+        cdef uint32_t i
         while self.endpoints.get(key, &value):
-            if self.endpoints.count > CACHED:
-                for i in range(8):                  # the state of thousands of sockets is cold: ask for all of it at once
-                    prefetch(<const char*><size_t>value + 64 * i)
+            if self.calendar.crowded():             # one of thousands: ask for all of its state at once
+                for i in range(SOCKET_LINES):
+                    prefetch(<const char*><size_t>value + LINE * i)
             e = <Endpoint><void*><size_t>value
             if e.protocol == protocol and e.local_ip == lip and e.local_port == lport and e.remote_ip == rip and e.remote_port == rport:
                 return e

@@ -54,8 +54,11 @@ def _topology(containers: int, seed: int, engine: str, sysctl: dict[str, float |
 
 
 def _uploads(env: Environment, server: Any, starts: Iterable[tuple[Any, float]], congestion: str | None = None,
-             **listener: Any) -> tuple[list[TcpSocket], list[TcpSocket]]:
-    """Uploads without end to the server's port 80, from a namespace at a time each; senders and receivers as they come."""
+             idle: float = 0.0, **listener: Any) -> tuple[list[TcpSocket], list[TcpSocket]]:
+    """Uploads without end to the server's port 80, from a namespace at a time each; senders and receivers as they come.
+
+    Connections are `idle` seconds old when they begin to send.
+    """
     senders: list[TcpSocket] = []
     received: list[TcpSocket] = []
 
@@ -69,6 +72,8 @@ def _uploads(env: Environment, server: Any, starts: Iterable[tuple[Any, float]],
         sock = TcpSocket(ns, congestion=congestion)
         senders.append(sock)
         yield sock.connect(SERVER, 80)
+        if idle:
+            yield env.timeout(idle)
         while True:
             yield sock.send(1 << 20)
 

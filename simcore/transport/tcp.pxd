@@ -26,82 +26,85 @@ cdef class App(Handler):
     cdef void gone(self, TcpSocket s, int number) noexcept  # over: errno, 0 if in good order
 
 cdef class TcpSocket(Endpoint):
+    # what every segment needs comes first, then what a receiver does, then a sender: with thousands of connections each is cold
     cdef Namespace ns
-    cdef TcpListener parent
+    cdef readonly uint64_t segments_in
+    cdef double heard_at
     cdef int state_
     cdef public int mss
-    cdef int mss_offered                # ours, once the other's is known
-    cdef uint32_t iss, snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
-    cdef uint32_t small_end             # of the last segment that was not full
-    cdef uint32_t irs, rcv_nxt, rcv_edge
+    cdef uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
+    cdef uint32_t rcv_nxt, rcv_edge
+    cdef uint32_t ts_recent
     cdef int snd_scale, rcv_scale
     cdef bint timestamps, scaling, sack, ecn
-    cdef int ecn_wanted                 # tcp_ecn
-    cdef uint32_t ts_recent
+    cdef bint fin_queued, fin_sent
+    cdef int keep_sent, quick
+    cdef uint32_t unacked_bytes
     cdef readonly uint32_t rcvbuf
-    cdef readonly uint32_t sndbuf
-    cdef bint nodelay, discard, restart, paced
-    cdef int probing, retries, syn_retries
-    # send queue: positions of the stream; only real bytes are kept, as (position, bytes)
-    cdef object tx
+    cdef uint64_t rx_bytes              # received and not yet read, out of order apart
+    cdef Reassembly ooo
+    cdef object tx                      # send queue: only real bytes are kept, as (position of the stream, bytes)
     cdef uint64_t tx_base
     cdef uint64_t tx_end
-    cdef bint fin_queued, fin_sent
-    cdef object tx_waiters
-    # received and not yet read, zeros at the end only counted; out of order apart
-    cdef object rx
-    cdef uint64_t rx_bytes
-    cdef uint64_t rx_zeros
-    cdef Reassembly ooo
-    cdef bint fin_received
+    cdef Timer timer[5]
+    # the receiver's side
+    cdef readonly uint64_t bytes_in
+    cdef double data_at
+    cdef App app                        # told instead of events; None: SimPy processes use the socket
     cdef object getter
+    cdef bint discard, interactive, fin_received
+    # the sender's
+    cdef bint restart, paced
+    cdef int ca, dupacks, backoff
+    cdef uint32_t recover
+    cdef uint32_t retrans_ts
+    cdef bint undo_marker_set, tlp_out
+    cdef uint32_t small_end             # of the last segment that was not full
+    cdef readonly uint64_t bytes_out
+    cdef double sent_at
+    cdef readonly double rttvar
+    cdef readonly double rto
+    cdef object tx_waiters
+    cdef CongestionControl cc
+    cdef Flight flight
+    cdef Window w
+    cdef readonly list history
+    # the rest
+    cdef TcpListener parent
+    cdef int mss_offered                # ours, once the other's is known
+    cdef uint32_t iss, irs
+    cdef int ecn_wanted                 # tcp_ecn
+    cdef readonly uint32_t sndbuf
+    cdef bint nodelay
+    cdef int probing, retries, syn_retries
+    cdef bint ece_owed, cwr_owed
+    cdef object rx                      # what is to be read; zeros at the end are only counted
+    cdef uint64_t rx_zeros
     cdef uint32_t getter_max
     cdef bint getter_count
     cdef object connecting
     cdef object closing
     cdef int failure, soft_error
-    # congestion and loss
-    cdef Window w
-    cdef CongestionControl cc
-    cdef Flight flight
-    cdef int ca
-    cdef uint32_t recover
-    cdef int dupacks
     cdef double prior_cwnd, prr_delivered, prr_out
-    cdef bint undo_marker_set
-    cdef uint32_t undo_marker, retrans_ts
+    cdef uint32_t undo_marker
     cdef int undo_retrans
     cdef double undo_cwnd, undo_ssthresh
-    cdef bint tlp_out, tlp_again, probe_is_tlp
+    cdef bint tlp_again, probe_is_tlp
     cdef uint32_t tlp_end, dsack_round
-    cdef readonly double rttvar
-    cdef readonly double rto
-    cdef int backoff
-    cdef double pace_at, sent_at
-    # the receiver's side
-    cdef uint32_t unacked_bytes
-    cdef int quick
-    cdef bint interactive, ece_owed, cwr_owed
-    cdef double data_at, heard_at, invalid_at
+    cdef double pace_at, invalid_at
     # keepalive
     cdef double keep_idle, keep_interval
-    cdef int keep_probes, keep_sent
-    cdef Timer timer[5]
-    cdef int events
+    cdef int keep_probes
+    cdef int events                     # timers' events in the calendar
     cdef readonly uint64_t retransmits
     cdef readonly uint64_t spurious     # reductions taken back
     cdef readonly uint64_t dsacks
-    cdef readonly uint64_t segments_in
-    cdef readonly uint64_t bytes_in
-    cdef readonly uint64_t bytes_out
     cdef bint driven                    # by an application
-    cdef App app                        # told instead of events; None: SimPy processes use the socket
     cdef public int tag                 # the application's own
     cdef void write(self, object data, bint more=*) noexcept
     cdef bytes read(self, uint32_t size)
     cdef uint64_t read_count(self, uint32_t size) noexcept
     cdef void finish_sending(self) noexcept
-    cdef readonly list history
     cdef double fin_timeout(self) noexcept
     cdef void start(self, int state) noexcept
     cdef uint32_t ts_now(self) noexcept
