@@ -43,6 +43,15 @@ cdef enum:                      # TcpFlag
     TCP_ECE = 0x40
     TCP_CWR = 0x80
 
+cdef enum:                      # TcpOption
+    TCPOPT_EOL = 0
+    TCPOPT_NOP = 1
+    TCPOPT_MSS = 2
+    TCPOPT_WINDOW = 3
+    TCPOPT_SACK_PERM = 4
+    TCPOPT_SACK = 5
+    TCPOPT_TIMESTAMP = 8
+
 cdef enum:                      # IcmpType
     ICMP_ECHOREPLY = 0
     ICMP_DEST_UNREACH = 3
@@ -105,6 +114,26 @@ cdef inline uint32_t ip_src(const uint8_t* ip) noexcept nogil:
 
 cdef inline uint32_t ip_dst(const uint8_t* ip) noexcept nogil:
     return be32(ip + 16)
+
+
+# --- TCP options (RFC 9293 3.1), `th` points at the header -----------------------------------
+
+cdef inline const uint8_t* tcp_option_at(const uint8_t* o, int* left) noexcept nogil:
+    """The first option of the `left` bytes from `o` on, its kind and size first; NULL at their end, or where they make no sense."""
+    while left[0] > 0 and o[0] == TCPOPT_NOP:
+        o += 1
+        left[0] -= 1
+    if left[0] < 2 or o[0] == TCPOPT_EOL or o[1] < 2 or o[1] > left[0]:
+        return NULL
+    return o
+
+cdef inline const uint8_t* tcp_option_first(const uint8_t* th, int* left) noexcept nogil:
+    left[0] = (th[12] >> 4) * 4 - 20
+    return tcp_option_at(th + 20, left)
+
+cdef inline const uint8_t* tcp_option_next(const uint8_t* o, int* left) noexcept nogil:
+    left[0] -= o[1]
+    return tcp_option_at(o + o[1], left)
 
 
 # --- serial number arithmetic (RFC 1982, as TCP uses it) ---------------------------------------

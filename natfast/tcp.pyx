@@ -6,8 +6,8 @@ it follows the *possible* states of both ends and lets through what may be legal
 INVALID for the table is not dropped here, it only goes on without a connection, and NAT leaves it alone.
 """
 from libc.stdint cimport uint8_t, uint32_t
-from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, after, be16,
-                              be32, before)
+from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, TCPOPT_SACK, TCPOPT_SACK_PERM,
+                              TCPOPT_WINDOW, after, be16, be32, before, tcp_option_first, tcp_option_next)
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT
 from natfast.sysctl cimport TIMEOUT_UNACK
@@ -98,62 +98,35 @@ cdef inline bint has_options(const uint8_t* th) noexcept nogil:
 
 cdef void tcp_read_options(const uint8_t* th, TcpTrack* t, int side) noexcept nogil:
     """Window scale and SACK-permitted of a SYN; one without any options leaves what is known."""
-    cdef int left = (th[12] >> 4) * 4 - 20
-    cdef const uint8_t* o = th + 20
-    cdef int size
-    if left <= 0:
+    cdef int left
+    cdef const uint8_t* o
+    if not has_options(th):
         return
     t.scale[side] = 0
     t.flags[side] &= BE_LIBERAL
-    while left > 0:
-        if o[0] == 0:
-            return
-        if o[0] == 1:
-            o += 1
-            left -= 1
-            continue
-        if left < 2:
-            return
-        size = o[1]
-        if size < 2 or size > left:
-            return
-        if o[0] == 4 and size == 2:
+    o = tcp_option_first(th, &left)
+    while o != NULL:
+        if o[0] == TCPOPT_SACK_PERM and o[1] == 2:
             t.flags[side] |= SACK_PERM
-        elif o[0] == 3 and size == 3:
+        elif o[0] == TCPOPT_WINDOW and o[1] == 3:
             t.scale[side] = o[2] if o[2] <= 14 else 14
             t.flags[side] |= WINDOW_SCALE
-        o += size
-        left -= size
+        o = tcp_option_next(o, &left)
 
 
 cdef uint32_t highest_sack(const uint8_t* th, uint32_t ack) noexcept nogil:
     """The right edge of the highest SACK block (RFC 2018), or `ack` if it is higher."""
-    cdef int left = (th[12] >> 4) * 4 - 20
-    cdef const uint8_t* o = th + 20
-    cdef int size, i
+    cdef int left, i
     cdef uint32_t edge
-    while left > 0:
-        if o[0] == 0:
-            return ack
-        if o[0] == 1:
-            o += 1
-            left -= 1
-            continue
-        if left < 2:
-            return ack
-        size = o[1]
-        if size < 2 or size > left:
-            return ack
-        if o[0] == 5 and size >= 10 and (size - 2) % 8 == 0:
-            i = 2
-            while i < size:
+    cdef const uint8_t* o = tcp_option_first(th, &left)
+    while o != NULL:
+        if o[0] == TCPOPT_SACK and o[1] >= 10 and (o[1] - 2) % 8 == 0:
+            for i in range(2, o[1], 8):
                 edge = be32(o + i + 4)
                 if after(edge, ack):
                     ack = edge
-                i += 8
             return ack
-        o += size
-        left -= size
+        o = tcp_option_next(o, &left)
     return ack
 
 

@@ -16,8 +16,9 @@ import simpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst, ip_src,
-                              put16, put32)
+from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCPOPT_MSS, TCPOPT_NOP, TCPOPT_SACK,
+                              TCPOPT_SACK_PERM, TCPOPT_TIMESTAMP, TCPOPT_WINDOW, after, be16, be32, before, ip_dst, ip_src, put16, put32,
+                              tcp_option_first, tcp_option_next)
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_arm, timer_cancel, timer_fire, timer_init
@@ -32,8 +33,6 @@ from simcore.transport.reassembly cimport Range, Reassembly
 cdef enum:
     IP = 14
     L4 = 34
-    TCP_ECE = 0x40
-    TCP_CWR = 0x80
     ECT0 = 2
     CE = 3
 
@@ -406,25 +405,25 @@ cdef class TcpSocket(Endpoint):
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept:
         """Linux's order: MSS, SACK permitted and timestamps, window scale."""
         cdef int n = 4
-        o[0] = 2
+        o[0] = TCPOPT_MSS
         o[1] = 4
         put16(o + 2, self.mss_offered if self.mss_offered else self.mss)
         if self.timestamps:
-            o[n] = 4 if self.sack else 1
-            o[n + 1] = 2 if self.sack else 1
-            o[n + 2] = 8
+            o[n] = TCPOPT_SACK_PERM if self.sack else TCPOPT_NOP
+            o[n + 1] = 2 if self.sack else TCPOPT_NOP
+            o[n + 2] = TCPOPT_TIMESTAMP
             o[n + 3] = 10
             put32(o + n + 4, self.ts_now())
             put32(o + n + 8, self.ts_recent if flags & TCP_ACK else 0)
             n += 12
         elif self.sack:
-            o[n] = o[n + 1] = 1
-            o[n + 2] = 4
+            o[n] = o[n + 1] = TCPOPT_NOP
+            o[n + 2] = TCPOPT_SACK_PERM
             o[n + 3] = 2
             n += 4
         if self.scaling:
-            o[n] = 1
-            o[n + 1] = 3
+            o[n] = TCPOPT_NOP
+            o[n + 1] = TCPOPT_WINDOW
             o[n + 2] = 3
             o[n + 3] = <uint8_t>self.rcv_scale
             n += 4
@@ -957,12 +956,12 @@ cdef class TcpSocket(Endpoint):
         frame_free(f)
 
     cdef void read_options(self, const uint8_t* t, Options* p) noexcept:
-        cdef int left = (t[12] >> 4) * 4 - 20, size
+        cdef int left
         cdef const uint8_t* o = t + 20
         p.has_ts = False
         p.sacks = NULL
         p.n_sacks = 0
-        if left == 12 and be32(o) == 0x0101080A:            # nearly always
+        if t[12] >> 4 == 8 and be32(o) == 0x0101080A:       # nearly always
             p.has_ts = True
             p.tsval = be32(o + 4)
             p.tsecr = be32(o + 8)
@@ -970,29 +969,22 @@ cdef class TcpSocket(Endpoint):
         p.mss = 536
         p.scale = -1
         p.sack_permitted = False
-        while left > 0 and o[0] != 0:
-            if o[0] == 1:
-                o += 1
-                left -= 1
-                continue
-            if left < 2 or o[1] < 2 or o[1] > left:
-                break
-            size = o[1]
-            if o[0] == 2 and size == 4:
+        o = tcp_option_first(t, &left)
+        while o != NULL:
+            if o[0] == TCPOPT_MSS and o[1] == 4:
                 p.mss = be16(o + 2)
-            elif o[0] == 3 and size == 3:
+            elif o[0] == TCPOPT_WINDOW and o[1] == 3:
                 p.scale = o[2] if o[2] < 14 else 14
-            elif o[0] == 4 and size == 2:
+            elif o[0] == TCPOPT_SACK_PERM and o[1] == 2:
                 p.sack_permitted = True
-            elif o[0] == 5 and size >= 10 and (size - 2) % 8 == 0:
+            elif o[0] == TCPOPT_SACK and o[1] >= 10 and (o[1] - 2) % 8 == 0:
                 p.sacks = o + 2
-                p.n_sacks = (size - 2) // 8
-            elif o[0] == 8 and size == 10:
+                p.n_sacks = (o[1] - 2) // 8
+            elif o[0] == TCPOPT_TIMESTAMP and o[1] == 10:
                 p.has_ts = True
                 p.tsval = be32(o + 2)
                 p.tsecr = be32(o + 6)
-            o += size
-            left -= size
+            o = tcp_option_next(o, &left)
 
     cdef void agree(self, const Options* p) noexcept:
         """What both ends understand, from the other's SYN."""
