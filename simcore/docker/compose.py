@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -35,10 +35,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NOT_OURS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup command configs container_name cpu_count cpu_percent "
-    "cpu_shares cpus cpuset depends_on deploy develop devices dns dns_search domainname entrypoint env_file environment "
+    "cpu_shares cpus cpuset depends_on develop devices dns dns_search domainname entrypoint env_file environment "
     "expose external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels links logging "
     "mac_address mem_limit mem_reservation mem_swappiness memswap_limit oom_score_adj pid pids_limit platform post_start "
-    "pre_stop privileged profiles pull_policy read_only restart runtime scale secrets security_opt shm_size stdin_open "
+    "pre_stop privileged profiles pull_policy read_only restart runtime secrets security_opt shm_size stdin_open "
     "stop_grace_period stop_signal storage_opt tmpfs tty ulimits user userns_mode uts volumes volumes_from "
     "working_dir "
 )
@@ -333,12 +333,98 @@ class NetworkUse(Model):
     priority: int = 0
 
 
+class PublishedPort(NamedTuple):
+    """A container's port, and where on the host it shall be reached."""
+
+    address: str                    # "": all of the host's
+    low: int                        # the first free of these host ports
+    high: int
+    port: int
+    protocol: str
+
+
+EPHEMERAL = 32768, 60999            # host ports for those that ask for none, as Docker takes them
+
+
+def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
+    """A port in Compose's short form, `[[address:]host:]container[/protocol]` with ranges as 8000-8010, or in its long one.
+
+    As many as the container's range has ports. One container port takes the first free one of a range on the host.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(value, dict):
+        if "target" not in value:
+            raise ValueError("a port needs 'target', the container's port")
+        text = f"{value['target']}/{value.get('protocol', 'tcp')}"
+        if value.get("published"):
+            text = f"{value['published']}:{text}"
+            if value.get("host_ip"):
+                text = f"{value['host_ip']}:{text}"
+    else:
+        text = value
+    rest, _, protocol = text.partition("/")
+    parts = rest.split(":")
+    if len(parts) > 3 or protocol not in ("", "tcp", "udp"):
+        raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
+
+    def span(part: str) -> tuple[int, int]:
+        ends = part.split("-")
+        if len(ends) > 2 or not all(e.isdecimal() for e in ends):
+            raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
+        low, high = int(ends[0]), int(ends[-1])
+        for n in (low, high):
+            if not 1 <= n <= 65535:
+                raise ValueError(f"{text!r}: port {n} is out of range 1-65535")
+        if high < low:
+            raise ValueError(f"{text!r}: {part} is no range: it ends before it begins")
+        return low, high
+
+    address = _address(parts[0]) if len(parts) == 3 and parts[0] != "0.0.0.0" else ""
+    low, high = span(parts[-1])
+    host = span(parts[-2]) if len(parts) > 1 and parts[-2] else EPHEMERAL
+    if low == high or host == EPHEMERAL:
+        return [PublishedPort(address, *host, port, protocol or "tcp") for port in range(low, high + 1)]
+    if high - low != host[1] - host[0]:
+        raise ValueError(f"{text!r}: {parts[-2]} and {parts[-1]} are not of one length")
+    return [PublishedPort(address, host[0] + i, host[0] + i, low + i, protocol or "tcp") for i in range(high - low + 1)]
+
+
+def published_ports(c: Compose) -> list[tuple[str, PublishedPort]]:
+    """Every service's ports, each with the one host port that it gets: first those who want a certain one, as Docker's come first too.
+
+    Raises
+    ------
+    ValueError
+        `KEY: what is wrong`, if there is none left for one.
+    """
+    wanted = [(name, i, p) for name, s in c.services.items() for i, p in enumerate(s.ports)]
+    taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, service) of each that has it
+    found: dict[tuple[str, int], PublishedPort] = {}
+    for name, i, p in sorted(wanted, key=lambda w: w[2].low != w[2].high):
+        for host in range(p.low, p.high + 1):
+            others = taken.setdefault((host, p.protocol), [])
+            owner = next((who for address, who in others if not address or p.address in ("", address)), None)
+            if owner is None:
+                break
+        else:
+            ports = f"port {p.low}/{p.protocol} is" if p.low == p.high else f"ports {p.low}-{p.high}/{p.protocol} are"
+            raise ValueError(f"services.{name}.ports.{i}: {ports} already published by {owner}")
+        others.append((p.address, name))
+        found[name, i] = p._replace(low=host, high=host)
+    return [(name, found[name, i]) for name, i, _ in wanted]
+
+
 class Service(Model):
     """One container."""
 
     networks: dict[str, NetworkUse | None] = {}
     network_mode: Literal["bridge"] | None = None
-    ports: list[str] = []
+    ports: list[PublishedPort] = []
+    deploy: dict[str, Any] | None = None
+    scale: int = 1
     sysctls: dict[str, float | str] = {}
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
 
@@ -370,34 +456,7 @@ class Service(Model):
     def _port_list(cls, value: Any) -> Any:
         if not isinstance(value, list):
             raise ValueError("expected a list, as [\"8080:80\"]")
-        out = []
-        for item in value:
-            if isinstance(item, dict):
-                if "target" not in item or "published" not in item:
-                    raise ValueError("a port needs 'target' and 'published'")
-                out.append(f"{item['published']}:{item['target']}/{item.get('protocol', 'tcp')}")
-            else:
-                out.append(str(item))
-        for text in out:
-            parse_port(text)
-        return out
-
-
-def parse_port(text: str) -> tuple[str, int, int, str]:
-    """`[address:]host:container[/protocol]` as (address, host port, container port, protocol)."""
-    rest, _, protocol = text.partition("/")
-    protocol = protocol or "tcp"
-    parts = rest.split(":")
-    if len(parts) not in (2, 3) or protocol not in ("tcp", "udp"):
-        raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
-    try:
-        host, container = int(parts[-2]), int(parts[-1])
-    except ValueError:
-        raise ValueError(f"{text!r}: ranges of ports are not supported; list the ports one by one") from None
-    for n in (host, container):
-        if not 1 <= n <= 65535:
-            raise ValueError(f"{text!r}: port {n} is out of range 1-65535")
-    return (_address(parts[0]) if len(parts) == 3 else ""), host, container, protocol
+        return [port for item in value for port in parse_port(item if isinstance(item, dict) else str(item))]
 
 
 class IpamConfig(Model):
@@ -423,6 +482,9 @@ class Network(Model):
     driver_opts: dict[str, Any] = {}
     name: str | None = None
     internal: bool = False
+    external: bool = False
+    enable_ipv4: bool = True
+    enable_ipv6: bool = False
     labels: Any = None
     attachable: bool = False
 
@@ -430,13 +492,6 @@ class Network(Model):
     @classmethod
     def _empty(cls, data: Any) -> Any:
         return {} if data is None else data
-
-    @field_validator("internal")
-    @classmethod
-    def _no_internal(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("internal networks are not supported")
-        return value
 
 
 class Extension(Model):
@@ -549,7 +604,6 @@ def check(path: Path, c: Compose) -> None:
         subnets.append((name, net))
     if ipaddress.IPv4Interface(c.x.router.address).network != ipaddress.IPv4Interface(c.x.host.address).network:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
-    published: dict[tuple[int, str], str] = {}
     for name, service in c.services.items():
         for use, options in service.networks.items():
             if use not in pools:
@@ -559,11 +613,10 @@ def check(path: Path, c: Compose) -> None:
                     pools[use].allocate(name, options.ipv4_address)
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
-        for i, text in enumerate(service.ports):
-            _, host, _, protocol = parse_port(text)
-            if (host, protocol) in published:
-                raise fail(f"services.{name}.ports.{i}", f"port {host}/{protocol} is already published by {published[host, protocol]}")
-            published[host, protocol] = name
+    try:
+        published = {(p.low, p.protocol) for _, p in published_ports(c)}
+    except ValueError as error:
+        raise ScenarioError(f"{path}: {error}") from None
     addresses: dict[str, str] = {}
     for name, server in c.x.servers.items():
         if name in c.services:
@@ -578,6 +631,8 @@ def check(path: Path, c: Compose) -> None:
         if event.move is not None:
             if event.move.to not in c.services:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to!r} is no service; expected one of {', '.join(c.services)}")
+            if (uses := c.services[event.move.to].networks) and all(c.networks[n].internal for n in uses if n in c.networks):
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has internal networks only: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
             if event.move.protocol == "tcp" and c.x.host.userland_proxy:

@@ -18,11 +18,12 @@ BRIDGE = 1
 
 @dataclass
 class BridgeNetwork:
-    """A bridge network: its interface on the host and its pool of addresses."""
+    """A bridge network: its interface on the host and its pool of addresses; an internal one has no way out."""
 
     name: str
     interface: str
     pool: Pool
+    internal: bool = False
 
 
 @dataclass
@@ -75,17 +76,29 @@ class DockerHost:
         self.iptables = iptables
         self.namespace: Namespace
 
-    def add_network(self, name: str, subnet: str, gateway: str | None = None) -> BridgeNetwork:
+    def add_network(self, name: str, subnet: str, gateway: str | None = None, internal: bool = False) -> BridgeNetwork:
         """Declare a bridge network; the one called `bridge` is docker0."""
         interface = "docker0" if name == "bridge" else f"br-{name}"[:15]
-        network = BridgeNetwork(name, interface, Pool(subnet, gateway))
+        network = BridgeNetwork(name, interface, Pool(subnet, gateway), internal)
         self.networks[name] = network
         return network
 
+    def way_out(self, container: Container) -> str | None:
+        """The network that a container reaches the world by, and is reached by: its first that is not internal."""
+        return next((name for name in container.addresses if not self.networks[name].internal), None)
+
     def publish(self, container: Container, host_port: int, port: int, protocol: str = "tcp", host_address: str = "",
                 network: str | None = None) -> None:
-        """Publish a container's port; before `start`."""
-        name = network or next(iter(container.addresses))
+        """Publish a container's port; before `start`.
+
+        Raises
+        ------
+        ValueError
+            If all its networks are internal.
+        """
+        name = network or self.way_out(container)
+        if name is None:
+            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
         self.published.append(Published(self.networks[name].interface, container.addresses[name], port, host_port, protocol, host_address))
 
     def move_port(self, host_port: int, protocol: str, container: Container) -> None:
@@ -103,7 +116,9 @@ class DockerHost:
             raise ValueError(f"port {host_port}/{protocol} is not published")
         if self.userland_proxy and protocol == "tcp":
             raise ValueError(f"port {host_port}/tcp is relayed by docker-proxy, which does not move; switch userland-proxy off")
-        name = next(iter(container.addresses))
+        name = self.way_out(container)
+        if name is None:
+            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
         self.published[i] = replace(self.published[i], bridge=self.networks[name].interface, address=container.addresses[name])
         self.write_rules()
 
@@ -121,7 +136,8 @@ class DockerHost:
     def rules(self) -> Rules:
         """Docker's for what is declared, and those that were added."""
         bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
-        return with_lines(docker_rules(bridges, self.published, self.userland_proxy), self.iptables)
+        internal = {n.interface for n in self.networks.values() if n.internal}
+        return with_lines(docker_rules(bridges, self.published, self.userland_proxy, internal), self.iptables)
 
     def write_rules(self) -> None:
         """Put the present rules in force."""
@@ -163,7 +179,7 @@ class DockerHost:
         b.hairpin = not self.userland_proxy
         host.enslave(outside, network.interface)
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
-        if number == 0:
+        if network.name == self.way_out(container):
             ns.add_route("default", inside, network.pool.gateway)
         self.links |= connect(self.env, self.streams, ns, a.port, f"{container.name}/{inside}", host, b.port, f"host/{outside}", link)
 

@@ -1,7 +1,7 @@
 """The rules that Docker Engine (up to 27) writes for its networks and published ports."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from natfast import Rules
@@ -19,12 +19,15 @@ class Published:
     host_address: str = ""
 
 
-def docker_rules(bridges: list[tuple[str, str]], published: list[Published], userland_proxy: bool = True) -> Rules:
+def docker_rules(bridges: list[tuple[str, str]], published: list[Published], userland_proxy: bool = True,
+                 internal: Collection[str] = ()) -> Rules:
     """The ruleset for `bridges`, a list of (interface, subnet), the oldest first.
 
     With the userland proxy off, hairpin traffic is translated too, and host-local destinations go through
-    the DOCKER chain even for 127.0.0.0/8.
+    the DOCKER chain even for 127.0.0.0/8. Nothing crosses the edge of the bridges in `internal`.
     """
+    closed = [(name, subnet) for name, subnet in bridges if name in internal]
+    everyone, bridges = bridges, [(name, subnet) for name, subnet in bridges if name not in internal]
     local = "" if not userland_proxy else " ! -d 127.0.0.0/8"
     nat = ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
            f"-A OUTPUT{local} -m addrtype --dst-type LOCAL -j DOCKER"]
@@ -41,13 +44,16 @@ def docker_rules(bridges: list[tuple[str, str]], published: list[Published], use
         nat.append(f"-A DOCKER{to}{iif} -p {p.protocol} -m {p.protocol} --dport {p.host_port} "
                    f"-j DNAT --to-destination {p.address}:{p.port}")
     forward = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"]
-    for name, _ in bridges:
-        forward += [f"-A FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-                    f"-A FORWARD -o {name} -j DOCKER", f"-A FORWARD -i {name} ! -o {name} -j ACCEPT",
-                    f"-A FORWARD -i {name} -o {name} -j ACCEPT"]
+    for name, _ in everyone:
+        if name not in internal:
+            forward += [f"-A FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+                        f"-A FORWARD -o {name} -j DOCKER", f"-A FORWARD -i {name} ! -o {name} -j ACCEPT"]
+        forward.append(f"-A FORWARD -i {name} -o {name} -j ACCEPT")
     docker = [f"-A DOCKER -d {p.address}/32 ! -i {p.bridge} -o {p.bridge} -p {p.protocol} -m {p.protocol} --dport {p.port} -j ACCEPT"
               for p in published]
-    one = [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in bridges]
+    one = [f"-A DOCKER-ISOLATION-STAGE-1 ! {way[0]} {subnet} {way[1]} {name} -j DROP"
+           for name, subnet in closed for way in (("-s", "-o"), ("-d", "-i"))]
+    one += [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in bridges]
     two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {name} -j DROP" for name, _ in bridges]
     text = ["*nat", ":PREROUTING ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]",
             ":DOCKER - [0:0]", *nat, "COMMIT", "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]",

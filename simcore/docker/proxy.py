@@ -14,10 +14,10 @@ from simcore.transport import TcpListener, TcpSocket
 Process = Generator[Any, Any, None]
 
 
-def serve(host: Namespace, host_port: int, address: str, port: int) -> None:
-    """Relay TCP connections to `host_port` of the host to a container."""
+def serve(host: Namespace, host_port: int, address: str, port: int, host_address: str = "") -> None:
+    """Relay TCP connections to `host_port` of the host (at `host_address`, or any of its addresses) to a container."""
     env = host.env
-    listener = TcpListener(host, host_port)
+    listener = TcpListener(host, host_port, address=host_address)
 
     def relay(a: TcpSocket, b: TcpSocket) -> Process:
         try:

@@ -105,6 +105,8 @@ def _lookup(r: dict[str, Any]) -> str:
 
 
 def _result(w: dict[str, Any]) -> str:
+    if "error" in w:
+        return str(w["error"])
     if w["kind"] == "http":
         return "; ".join(map(_request, w.get("requests", []))) or "not started"
     if w["kind"] == "ping":
@@ -121,8 +123,6 @@ def _result(w: dict[str, Any]) -> str:
     if w["kind"] in ("udp", "trace"):
         delay = w.get("mean_delay_s")
         return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")
-    if "error" in w:
-        return str(w["error"])
     if "total_time_s" not in w:
         return "not finished"
     return f"{w['bytes']} bytes in {w['total_time_s']:.4f} s, {w['retransmits']} retransmits"

@@ -375,6 +375,10 @@ cdef class Namespace(Device):
         """An interface by name."""
         return self.by_name[name]
 
+    def has_route(self, address):
+        """Is there a way from here to an IPv4 address?"""
+        return self.source_for(int(ipaddress.IPv4Address(address))) != 0
+
     def neighbour_table(self):
         """The neighbour table as `ip neigh` shows it: (address, interface, MAC, state)."""
         names = {N_INCOMPLETE: "INCOMPLETE", N_REACHABLE: "REACHABLE", N_DELAY: "DELAY", N_PROBE: "PROBE", N_PERMANENT: "PERMANENT"}

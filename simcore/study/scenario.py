@@ -11,7 +11,7 @@ from natfast.capture import PcapngWriter
 from simcore import units
 from simcore.docker import compose as compose_file
 from simcore.docker import proxy
-from simcore.docker.compose import Compose, Event, Workload, parse_port
+from simcore.docker.compose import Compose, Event, Workload
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
@@ -70,15 +70,22 @@ class World:
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, subnet, gateway, _ in compose_file.network_subnets(compose):
-            self.host.add_network(name, subnet, gateway)
-        self.notes: list[str] = []              # what of the file has no effect, though the author may think so
+            network = compose.networks.get(name)
+            self.host.add_network(name, subnet, gateway, network is not None and network.internal)
+        # what of the file has no effect though the author may think so, and what was chosen in its stead
+        self.notes: list[str] = []
+        for name, declared in compose.networks.items():
+            if declared.external and not declared.ipam.config:
+                self.notes.append(f"networks.{name}: external, so its subnet is not in this file: {self.host.networks[name].pool.network}")
+            if declared.enable_ipv6:
+                self.notes.append(f"networks.{name}.enable_ipv6: there is IPv4 only")
         self._add_services()
         self.host.start(x.links.container.parameters(),
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
         if x.host.userland_proxy:
             for p in self.host.published:
                 if p.protocol == "tcp":
-                    proxy.serve(self.host.namespace, p.host_port, p.address, p.port)
+                    proxy.serve(self.host.namespace, p.host_port, p.address, p.port, p.host_address)
         cpu = x.host.cpu
         self.cpu = Cpu(self.host.namespace, cpu.build(), cpu.cores, cpu.backlog, cpu.steering) if cpu else None
         self.internet = Internet(self.env, self.streams, x.router.address, x.router.mtu, x.router.iptables)
@@ -102,6 +109,10 @@ class World:
             self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link") if event.link else None))
         for i, workload in enumerate(x.workloads):
             self._start(i, workload)
+        if not x.workloads:
+            first, *others = compose.services
+            self.notes.append("x-simcore.workloads: there are none, so nothing is sent; as a beginning: "
+                              f"[{{kind: ping, from: {first}, to: {others[0] if others else 'host'}}}]")
 
     @property
     def links(self) -> dict[str, Link]:
@@ -150,13 +161,21 @@ class World:
                     networks[net] = self._free(net, reserved[net])
             known = {k: _number(v) for k, v in service.sysctls.items() if known_sysctl(k)}
             self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
+            if max(service.scale, int((service.deploy or {}).get("replicas") or 1)) > 1:
+                self.notes.append(f"services.{name}: one container, however many replicas")
             container = self.host.add_container(name, networks, known)
             if service.x.http:
                 h = service.x.http
                 http.serve(container.namespace, h.port, _body(h.body, name), h.size, h.think)
-            for text in service.ports:
-                host_address, host_port, port, protocol = parse_port(text)
-                self.host.publish(container, host_port, port, protocol, host_address)
+        for name, p in compose_file.published_ports(self.compose):
+            container = self.host.containers[name]
+            if self.host.way_out(container) is None:
+                self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")
+                continue
+            self.host.publish(container, p.low, p.port, p.protocol, p.address)
+            if any((q.low, q.high) != (p.low, p.high) and (q.address, q.port, q.protocol) == (p.address, p.port, p.protocol)
+                   for q in services[name].ports):
+                self.notes.append(f"services.{name}.ports: {p.port}/{p.protocol} is published as {p.low}")
 
     def _free(self, network: str, reserved: Sequence[str | None]) -> str:
         pool = self.host.networks[network].pool
@@ -179,10 +198,12 @@ class World:
                 return ns
         raise ScenarioError(f"there is no namespace {name!r}")
 
-    def address_of(self, name: str) -> str:
-        """The address that others reach it by."""
+    def address_of(self, name: str, source: str = "") -> str:
+        """The address that `source` reaches it by: of a container, that on the first network that they share, else its first."""
         if name in self.host.containers:
-            return self.host.containers[name].address
+            addresses = self.host.containers[name].addresses
+            near = self.host.containers[source].addresses if source in self.host.containers else {}
+            return next((a for network, a in addresses.items() if network in near), self.host.containers[name].address)
         if name in self.internet.addresses:
             return self.internet.addresses[name]
         if name == "host":
@@ -191,6 +212,9 @@ class World:
 
     def machine(self, address: str) -> Namespace | None:
         """Whose address that is, as others reach it; None for one that is nobody's here."""
+        for container in self.host.containers.values():
+            if address in container.addresses.values():
+                return container.namespace
         return next((ns for ns in self.namespaces() if self.address_of(ns.name) == address), None)
 
     def served_by(self, number: int, w: Workload, to: str) -> list[Namespace]:
@@ -258,7 +282,10 @@ class World:
     def _start(self, number: int, w: Workload) -> None:
         outcome = Outcome(w.kind, w.source, w.to)
         self.outcomes.append(outcome)
-        ns, to = self.namespace(w.source), self.address_of(w.to)
+        ns, to = self.namespace(w.source), self.address_of(w.to, w.source)
+        if not ns.has_route(to):                    # as from an internal network
+            outcome.values["error"] = "ENETUNREACH"
+            return
         if w.kind == "http":
             self.env.process(self._http(w, ns, to, outcome))
         elif w.kind == "ping":

@@ -1089,7 +1089,7 @@ cdef class TcpSocket(Endpoint):
         cdef Endpoint listener
         if not (after(seq, self.rcv_nxt) or p.has_ts and self.timestamps and after(p.tsval, self.ts_recent)):
             return False
-        listener = self.ns.find_endpoint(IPPROTO_TCP, 0, self.local_port, 0, 0)
+        listener = self.ns.find_endpoint(IPPROTO_TCP, self.local_ip, self.local_port, 0, 0)
         if listener is None or not isinstance(listener, TcpListener):
             return False
         self.finish()
@@ -1485,6 +1485,8 @@ cdef class TcpListener(Endpoint):
 
     Parameters
     ----------
+    address : str
+        Of the host's addresses the one that it listens on; all if empty.
     backlog : int
         Established connections that may wait for `accept`, and one more, as Linux counts; a SYN is dropped when as
         many wait, or are half open. tcp_abort_on_overflow is off: a client whose ACK finds no room tries again.
@@ -1492,13 +1494,14 @@ cdef class TcpListener(Endpoint):
         Of the sockets it makes, see `TcpSocket`.
     """
 
-    def __init__(self, Namespace namespace, int port, int backlog=4096, **options):
+    def __init__(self, Namespace namespace, int port, int backlog=4096, str address="", **options):
         if not 1 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 1-65535")
         if backlog < 1:
             raise ValueError(f"backlog {backlog}: expected at least 1")
         self.ns = namespace
         self.protocol = IPPROTO_TCP
+        self.local_ip = int(ipaddress.IPv4Address(address)) if address else 0
         self.local_port = port
         self.backlog = backlog
         self.queue = deque()

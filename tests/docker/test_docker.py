@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from simcore import units
-from simcore.docker.compose import load
+from simcore.docker.compose import load, parse_port, published_ports
 from simcore.docker.ipam import IpamError, Pool, mac_of
 from simcore.docker.iptables import Published, docker_rules
+from simcore.errors import ScenarioError
 from simcore.study.scenario import World
+from simcore.transport import PingSocket
 
 
 def test_rules_are_those_of_the_recorded_host(data: Path) -> None:
@@ -71,3 +73,78 @@ volumes: {data: {}}
     assert [d.name for d in world.host.namespace.interfaces] == [
         "lo", "eth0", "br-front", "br-back", "veth-proxy", "veth-proxy-1", "veth-app", "veth-db"]
     world.run(0.1)
+
+
+def test_forms_of_ports() -> None:
+    def short(text: str) -> list[tuple[str, int, int, int, str]]:
+        return [tuple(p) for p in parse_port(text)]             # type: ignore[misc]
+    assert short("8080:80") == [("", 8080, 8080, 80, "tcp")]
+    assert short("0.0.0.0:53:5353/udp") == [("", 53, 53, 5353, "udp")]
+    assert short("127.0.0.1:9000-9001:90-91") == [("127.0.0.1", 9000, 9000, 90, "tcp"), ("127.0.0.1", 9001, 9001, 91, "tcp")]
+    assert short("8000-9000:80") == [("", 8000, 9000, 80, "tcp")]
+    assert short("80") == [("", 32768, 60999, 80, "tcp")]
+    assert short("127.0.0.1::80") == [("127.0.0.1", 32768, 60999, 80, "tcp")]
+    assert short("80-81/udp") == [("", 32768, 60999, 80, "udp"), ("", 32768, 60999, 81, "udp")]
+    assert parse_port({"target": 80, "published": "80", "host_ip": "192.168.1.100", "mode": "host"}) == parse_port("192.168.1.100:80:80")
+    for text, message in {"a:80": "is not a published port", "1-2-3:80": "is not a published port", "70000": "out of range 1-65535",
+                          "8000-8002:80-81": "8000-8002 and 80-81 are not of one length", "9-8:80": "9-8 is no range",
+                          "[::1]:80:80": "is not a published port"}.items():
+        with pytest.raises(ValueError, match=message):
+            parse_port(text)
+
+
+def test_ports_find_their_places(tmp_path: Path) -> None:
+    """Who wants a certain host port has it; the others take the first that is free where they want to be."""
+    path = tmp_path / "f.yaml"
+    path.write_text("services:\n  a: {ports: ['7000-7010:70', '80', '127.0.0.1:90:90']}\n"
+                    "  b: {ports: ['7000:71', '80', '192.168.1.100:90:90']}\n")
+    assert [(name, p.address, p.low, p.port) for name, p in published_ports(load(path))] == [
+        ("a", "", 7001, 70), ("a", "", 32768, 80), ("a", "127.0.0.1", 90, 90),
+        ("b", "", 7000, 71), ("b", "", 32769, 80), ("b", "192.168.1.100", 90, 90)]
+    assert "services.a.ports: 80/tcp is published as 32768" in World(load(path)).notes
+    for ports, message in {"90:91": r"services.b.ports.0: port 90/tcp is already published by a",
+                           "127.0.0.1:90:91": r"services.b.ports.0: port 90/tcp is already published by a",
+                           "7000-7001:70": r"services.b.ports.0: ports 7000-7001/tcp are already published by a"}.items():
+        path.write_text(f"services:\n  a: {{ports: ['127.0.0.1:90:90', '7000-7001:70-71']}}\n  b: {{ports: ['{ports}']}}\n")
+        with pytest.raises(ScenarioError, match=message):
+            load(path)
+
+
+def test_nothing_crosses_the_edge_of_an_internal_network(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text("""
+services:
+  web: {networks: [front, back], ports: ["127.0.0.1:8443:80", "8080:80"], x-simcore: {http: {port: 80}}}
+  db: {networks: [back], ports: ["5432:5432"], x-simcore: {http: {port: 80}}}
+networks: {front: {}, back: {internal: true, ipam: {config: [{subnet: 172.28.0.0/16}]}}}
+x-simcore:
+  servers: {api: {address: 93.184.216.34, http: {port: 80}}}
+  workloads:
+    - {kind: http, from: api, to: 192.168.1.100, port: 8080}
+    - {kind: http, from: api, to: 192.168.1.100, port: 8443}
+    - {kind: http, from: host, to: 127.0.0.1, port: 8443}
+    - {kind: http, from: web, to: api}
+    - {kind: http, from: web, to: db}
+    - {kind: ping, from: db, to: web}
+    - {kind: http, from: db, to: api}
+    - {kind: bulk, from: db, to: api, port: 9000, size: 1MB}
+""")
+    world = World(load(path))
+    assert world.notes == ["services.db.ports: 5432 is not published: db has internal networks only"]
+    rules = world.host.rules().to_iptables_save()
+    for line in ("-A DOCKER-ISOLATION-STAGE-1 ! -s 172.28.0.0/16 -o br-back -j DROP",
+                 "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.28.0.0/16 -i br-back -j DROP", "-A FORWARD -i br-back -o br-back -j ACCEPT"):
+        assert line in rules
+    assert "! -o br-back" not in rules
+    world.run(5.0)
+    results = world.summary()["workloads"]
+    requests = [w["requests"][0]["error"] or w["requests"][0]["status"] for w in results if "requests" in w]
+    assert "ECONNREFUSED" in requests.pop(1)
+    assert requests == [200, 200, 200, 200]
+    assert results[5]["rtt_s"] == [0.0]
+    assert [w["error"] for w in results[6:]] == ["ENETUNREACH", "ENETUNREACH"]
+    # with a route of its own it gets as far as the rules
+    db, sent = world.namespace("db"), world.links["host/eth0"].packets
+    db.add_route("default", "eth0", "172.28.0.1")
+    assert world.env.run(until=PingSocket(db, 99).echo("93.184.216.34")) is None
+    assert world.links["host/eth0"].packets == sent
