@@ -400,7 +400,7 @@ def published_ports(c: Compose) -> list[tuple[str, PublishedPort]]:
     ValueError
         `KEY: what is wrong`, if there is none left for one.
     """
-    wanted = [(name, i, p) for name, s in c.services.items() for i, p in enumerate(s.ports)]
+    wanted = [(name, i, p) for name, s in c.services.items() if not s.shares for i, p in enumerate(s.ports)]
     taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, service) of each that has it
     found: dict[tuple[str, int], PublishedPort] = {}
     for name, i, p in sorted(wanted, key=lambda w: w[2].low != w[2].high):
@@ -421,7 +421,7 @@ class Service(Model):
     """One container."""
 
     networks: dict[str, NetworkUse | None] = {}
-    network_mode: Literal["bridge"] | None = None
+    network_mode: str | None = None
     ports: list[PublishedPort] = []
     deploy: dict[str, Any] | None = None
     scale: int = 1
@@ -445,6 +445,18 @@ class Service(Model):
         if bad := [v for v in value if not isinstance(v, str) or "=" not in v]:
             raise ValueError(f"{bad[0]!r} is no setting, as net.ipv4.tcp_ecn=1")
         return dict(v.split("=", 1) for v in value)
+
+    @field_validator("network_mode")
+    @classmethod
+    def _mode(cls, value: str | None) -> str | None:
+        if value not in (None, "bridge", "host") and not value.startswith("service:"):
+            raise ValueError(f"{value!r}: expected bridge, host or service:NAME")
+        return value
+
+    @property
+    def shares(self) -> str | None:
+        """Whose network namespace it is in: `host`, another service's, or None for one of its own."""
+        return None if self.network_mode in (None, "bridge") else self.network_mode.removeprefix("service:")
 
     @field_validator("networks", mode="before")
     @classmethod
@@ -605,6 +617,10 @@ def check(path: Path, c: Compose) -> None:
     if ipaddress.IPv4Interface(c.x.router.address).network != ipaddress.IPv4Interface(c.x.host.address).network:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
     for name, service in c.services.items():
+        if service.shares and service.networks:
+            raise fail(f"services.{name}.network_mode", "a service that shares a namespace has no networks of its own")
+        if service.shares and service.shares != "host" and (service.shares not in c.services or c.services[service.shares].shares):
+            raise fail(f"services.{name}.network_mode", f"{service.shares!r} is no service with a network namespace of its own")
         for use, options in service.networks.items():
             if use not in pools:
                 raise fail(f"services.{name}.networks", f"network {use!r} is not defined; expected one of {', '.join(pools)}")
@@ -631,6 +647,8 @@ def check(path: Path, c: Compose) -> None:
         if event.move is not None:
             if event.move.to not in c.services:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to!r} is no service; expected one of {', '.join(c.services)}")
+            if c.services[event.move.to].shares:
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
             if (uses := c.services[event.move.to].networks) and all(c.networks[n].internal for n in uses if n in c.networks):
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has internal networks only: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:

@@ -82,6 +82,11 @@ class World:
         self._add_services()
         self.host.start(x.links.container.parameters(),
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
+        for name, service in compose.services.items():
+            if h := service.x.http:
+                owner = service.shares or name
+                http.serve(self.host.namespace if owner == "host" else self.host.containers[owner].namespace, h.port,
+                           _body(h.body, name), h.size, h.think)
         if x.host.userland_proxy:
             for p in self.host.published:
                 if p.protocol == "tcp":
@@ -147,6 +152,7 @@ class World:
     def _add_services(self) -> None:
         # Docker gives addresses in the order of starting; wanted ones are taken first
         services = self.compose.services
+        self.sharing = {name: s.shares for name, s in services.items() if s.shares}
         wanted = {(n, net): o.ipv4_address for n, s in services.items() for net, o in s.networks.items() if o and o.ipv4_address}
         for (name, net), address in wanted.items():
             self.host.networks[net].pool.allocate(name, address)
@@ -154,6 +160,10 @@ class World:
             self.host.networks[net].pool.release(str(address))
         reserved = {net: [a for (_, n), a in wanted.items() if n == net] for net in self.host.networks}
         for name, service in services.items():
+            if service.shares:
+                if service.ports:
+                    self.notes.append(f"services.{name}.ports: not published: {name} is in the network namespace of {service.shares}")
+                continue
             networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in service.networks}
             networks = networks or {compose_file.DEFAULT_NETWORK: None}
             for net, asked in networks.items():
@@ -164,9 +174,6 @@ class World:
             if max(service.scale, int((service.deploy or {}).get("replicas") or 1)) > 1:
                 self.notes.append(f"services.{name}: one container, however many replicas")
             container = self.host.add_container(name, networks, known)
-            if service.x.http:
-                h = service.x.http
-                http.serve(container.namespace, h.port, _body(h.body, name), h.size, h.think)
         for name, p in compose_file.published_ports(self.compose):
             container = self.host.containers[name]
             if self.host.way_out(container) is None:
@@ -193,6 +200,7 @@ class World:
 
     def namespace(self, name: str) -> Namespace:
         """By name: a service, a server, `host` or `router`."""
+        name = self.sharing.get(name, name)
         for ns in self.namespaces():
             if ns.name == name:
                 return ns
@@ -200,6 +208,7 @@ class World:
 
     def address_of(self, name: str, source: str = "") -> str:
         """The address that `source` reaches it by: of a container, that on the first network that they share, else its first."""
+        name, source = self.sharing.get(name, name), self.sharing.get(source, source)
         if name in self.host.containers:
             addresses = self.host.containers[name].addresses
             near = self.host.containers[source].addresses if source in self.host.containers else {}

@@ -110,6 +110,35 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
             load(path)
 
 
+def test_services_that_share_a_namespace(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text("""
+services:
+  vpn: {}
+  client: {network_mode: "service:vpn", ports: ["80:80"], x-simcore: {http: {port: 8081}}}
+  agent: {network_mode: host, x-simcore: {http: {port: 9100}}}
+  other: {}
+x-simcore:
+  servers: {api: {address: 93.184.216.34, http: {port: 80}}}
+  workloads:
+    - {kind: http, from: client, to: api}
+    - {kind: http, from: other, to: client, port: 8081}
+    - {kind: http, from: other, to: vpn, port: 8081}
+    - {kind: http, from: api, to: agent, port: 9100}
+    - {kind: http, from: agent, to: vpn, port: 8081}
+""")
+    world = World(load(path))
+    assert world.notes == ["services.client.ports: not published: client is in the network namespace of vpn"]
+    assert world.namespace("client") is world.namespace("vpn")
+    world.run(5.0)
+    assert [w["requests"][0]["status"] for w in world.summary()["workloads"]] == [200] * 5
+    for mode, message in {"none": "expected bridge, host or service:NAME", "service:x": "'x' is no service with a network namespace",
+                          "service:b": "'b' is no service with a network namespace"}.items():
+        path.write_text(f"services: {{a: {{network_mode: '{mode}'}}, b: {{network_mode: host}}}}\n")
+        with pytest.raises(ScenarioError, match=message):
+            load(path)
+
+
 def test_nothing_crosses_the_edge_of_an_internal_network(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("""
