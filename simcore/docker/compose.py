@@ -6,7 +6,7 @@ ignored; a key that nobody knows is an error.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from natfast.errors import NatfastError
 from simcore import units
+from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
 from simcore.errors import ScenarioError
@@ -555,10 +556,14 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
         One line: file, key (or line), what was wrong, what was expected.
     """
     path = Path(path)
-    data = _read(path)
+    data, known = _read(path), variables(path.parent)
     for other in overrides:
         data = merge(data, _read(Path(other)))
         path = Path(other)
+    try:
+        data = _with_values(data, known)
+    except ValueError as error:
+        raise ScenarioError(f"{path}: {error}") from None
     try:
         compose = Compose.model_validate(data)
     except ValidationError as error:
@@ -570,6 +575,16 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
         raise ScenarioError(f"{path}: {key}: {message}".replace("\n", " ")) from None
     check(path, compose)
     return compose
+
+
+def _with_values(data: Any, known: Mapping[str, str]) -> Any:
+    """The file with its variables' values, where they concern the network: what else wants to be set need not be here."""
+    if not isinstance(data, dict) or not isinstance(data.get("services"), dict):
+        return data
+    services = {name: s if not isinstance(s, dict) else {
+        k: v if k in IGNORED_SERVICE_KEYS or k == "x-simcore" else interpolate(v, known, f"services.{name}.{k}") for k, v in s.items()}
+        for name, s in data["services"].items()}
+    return {**data, "services": services, **({"networks": interpolate(data["networks"], known, "networks")} if "networks" in data else {})}
 
 
 def merge(base: Any, over: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from simcore import units
 from simcore.docker.compose import load, parse_port, published_ports
+from simcore.docker.interpolation import substitute
 from simcore.docker.ipam import IpamError, Pool, mac_of
 from simcore.docker.iptables import Published, docker_rules
 from simcore.errors import ScenarioError
@@ -108,6 +109,27 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
         path.write_text(f"services:\n  a: {{ports: ['127.0.0.1:90:90', '7000-7001:70-71']}}\n  b: {{ports: ['{ports}']}}\n")
         with pytest.raises(ScenarioError, match=message):
             load(path)
+
+
+def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"A": "1", "E": ""}
+    for text, value in {"$A:${A}": "1:1", "$$A": "$A", "${X:-80}": "80", "${E:-80}": "80", "${E-80}": "", "${A:+b}${X:+c}": "b",
+                        "${X:-${A}2}": "12", "${X}": "", "${A:?no}": "1"}.items():
+        assert substitute(text, known) == value
+    for text, message in {"${X:?say which}": "X is not set: say which", "${E:?}": "E is not set", "${A": "begins no variable"}.items():
+        with pytest.raises(ValueError, match=message):
+            substitute(text, known)
+    (tmp_path / ".env").write_text("# where\nWEB=8081\nexport NET='172.30.0.0/16' # quoted\nOTHER=1\n")
+    monkeypatch.setenv("OTHER", "9090")
+    path = tmp_path / "f.yaml"
+    path.write_text("services:\n  a:\n    ports: ['${WEB}:80', '${OTHER:-1}:90']\n    command: ${MUST:?be set} $\n"
+                    "networks: {default: {ipam: {config: [{subnet: $NET}]}}}\n")
+    c = load(path)
+    assert [p.low for _, p in published_ports(c)] == [8081, 9090]
+    assert c.networks["default"].ipam.config[0].subnet == "172.30.0.0/16"
+    path.write_text("services: {a: {ports: ['${MUST:?be set}:80']}}\n")
+    with pytest.raises(ScenarioError, match=r"services.a.ports.0: '\$\{MUST:\?be set\}:80': MUST is not set: be set"):
+        load(path)
 
 
 def test_services_that_share_a_namespace(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Variables in a Compose file: `${PORT:-8080}` and the like, from the environment and from `.env` beside the file."""
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from simcore.errors import ScenarioError
+
+_VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)"
+                       r"(?:(?P<how>:?[-?+])(?P<rest>(?:[^{}]|\{[^{}]*\})*))?\})|(?P<stray>\$)")
+_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^#\n]*?))\s*(?:#.*)?$")
+
+
+def variables(directory: Path) -> dict[str, str]:
+    """What variables a Compose file in `directory` sees: those of `.env`, and over them the environment's.
+
+    Raises
+    ------
+    ScenarioError
+        If there is a `.env` that cannot be read.
+    """
+    path, found = directory / ".env", {}
+    try:
+        text = path.read_text() if path.exists() else ""
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+    for line in text.splitlines():
+        if match := _LINE.match(line):
+            found[match[1]] = next(value for value in match.groups()[1:] if value is not None)
+    return {**found, **os.environ}
+
+
+def substitute(text: str, known: Mapping[str, str]) -> str:
+    """Put values in place of `$NAME` and `${NAME}`; `$$` is a dollar.
+
+    `${NAME:-x}` is x if NAME is unset or empty, `${NAME:?why}` an error then, `${NAME:+x}` x if it is neither; without the
+    colon an empty value counts as set. What is unset and has no default is empty, as Compose has it.
+
+    Raises
+    ------
+    ValueError
+        For a variable that must be set and is not, or what is no variable.
+    """
+    def value(match: re.Match[str]) -> str:
+        if match["dollar"]:
+            return "$"
+        if match["stray"]:
+            raise ValueError(f"{text!r}: $ begins no variable, as ${{NAME}}; a dollar is $$")
+        name, how, rest = match["plain"] or match["name"], match["how"] or "", match["rest"] or ""
+        given = name in known and not (how.startswith(":") and known[name] == "")
+        if how.endswith("+"):
+            return substitute(rest, known) if given else ""
+        if given:
+            return known[name]
+        if how.endswith("?"):
+            raise ValueError(f"{text!r}: {name} is not set" + (f": {rest}" if rest else ""))
+        return substitute(rest, known)
+    return _VARIABLE.sub(value, text)
+
+
+def interpolate(data: Any, known: Mapping[str, str], key: str = "") -> Any:
+    """Substitute in every string below; the keys stay.
+
+    Raises
+    ------
+    ValueError
+        `KEY: what is wrong`.
+    """
+    if isinstance(data, dict):
+        return {k: interpolate(v, known, f"{key}.{k}" if key else str(k)) for k, v in data.items()}
+    if isinstance(data, list):
+        return [interpolate(v, known, f"{key}.{i}") for i, v in enumerate(data)]
+    if not isinstance(data, str) or "$" not in data:
+        return data
+    try:
+        return substitute(data, known)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
