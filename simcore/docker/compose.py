@@ -393,18 +393,19 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
     return [PublishedPort(address, host[0] + i, host[0] + i, low + i, protocol or "tcp") for i in range(high - low + 1)]
 
 
-def published_ports(c: Compose) -> list[tuple[str, PublishedPort]]:
-    """Every service's ports, each with the one host port that it gets: first those who want a certain one, as Docker's come first too.
+def published_ports(c: Compose) -> list[tuple[str, PublishedPort, int]]:
+    """(service, port, the host port that it gets) of all; who wants a certain one has it, the others come after them.
 
     Raises
     ------
     ValueError
         `KEY: what is wrong`, if there is none left for one.
     """
-    wanted = [(name, i, p) for name, s in c.services.items() if not s.shares for i, p in enumerate(s.ports)]
+    wanted = [(f"services.{name}.ports.{i}", name, p) for name, s in c.services.items() if not s.shares
+              for i, ports in enumerate(s.ports) for p in ports]
     taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, service) of each that has it
-    found: dict[tuple[str, int], PublishedPort] = {}
-    for name, i, p in sorted(wanted, key=lambda w: w[2].low != w[2].high):
+    found: dict[int, int] = {}
+    for n, (key, name, p) in sorted(enumerate(wanted), key=lambda w: w[1][2].low != w[1][2].high):
         for host in range(p.low, p.high + 1):
             others = taken.setdefault((host, p.protocol), [])
             owner = next((who for address, who in others if not address or p.address in ("", address)), None)
@@ -412,10 +413,10 @@ def published_ports(c: Compose) -> list[tuple[str, PublishedPort]]:
                 break
         else:
             ports = f"port {p.low}/{p.protocol} is" if p.low == p.high else f"ports {p.low}-{p.high}/{p.protocol} are"
-            raise ValueError(f"services.{name}.ports.{i}: {ports} already published by {owner}")
+            raise ValueError(f"{key}: {ports} already published by {owner}")
         others.append((p.address, name))
-        found[name, i] = p._replace(low=host, high=host)
-    return [(name, found[name, i]) for name, i, _ in wanted]
+        found[n] = host
+    return [(name, p, found[n]) for n, (_, name, p) in enumerate(wanted)]
 
 
 class Service(Model):
@@ -423,7 +424,7 @@ class Service(Model):
 
     networks: dict[str, NetworkUse | None] = {}
     network_mode: str | None = None
-    ports: list[PublishedPort] = []
+    ports: list[list[PublishedPort]] = []       # of each item
     deploy: dict[str, Any] | None = None
     scale: int = 1
     sysctls: dict[str, float | str] = {}
@@ -469,7 +470,7 @@ class Service(Model):
     def _port_list(cls, value: Any) -> Any:
         if not isinstance(value, list):
             raise ValueError("expected a list, as [\"8080:80\"]")
-        return [port for item in value for port in parse_port(item if isinstance(item, dict) else str(item))]
+        return [parse_port(item if isinstance(item, dict) else str(item)) for item in value]
 
 
 class IpamConfig(Model):
@@ -581,10 +582,17 @@ def _with_values(data: Any, known: Mapping[str, str]) -> Any:
     """The file with its variables' values, where they concern the network: what else wants to be set need not be here."""
     if not isinstance(data, dict) or not isinstance(data.get("services"), dict):
         return data
-    services = {name: s if not isinstance(s, dict) else {
-        k: v if k in IGNORED_SERVICE_KEYS or k == "x-simcore" else interpolate(v, known, f"services.{name}.{k}") for k, v in s.items()}
-        for name, s in data["services"].items()}
-    return {**data, "services": services, **({"networks": interpolate(data["networks"], known, "networks")} if "networks" in data else {})}
+
+    def service(name: str, keys: Any) -> Any:
+        if not isinstance(keys, dict):
+            return keys
+        return {k: v if k in IGNORED_SERVICE_KEYS or k == "x-simcore" else interpolate(v, known, f"services.{name}.{k}")
+                for k, v in keys.items()}
+
+    filled = {"services": {name: service(name, keys) for name, keys in data["services"].items()}}
+    if "networks" in data:
+        filled["networks"] = interpolate(data["networks"], known, "networks")
+    return {**data, **filled}
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -645,7 +653,7 @@ def check(path: Path, c: Compose) -> None:
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
     try:
-        published = {(p.low, p.protocol) for _, p in published_ports(c)}
+        published = {(host, p.protocol) for _, p, host in published_ports(c)}
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     addresses: dict[str, str] = {}

@@ -87,6 +87,11 @@ class DockerHost:
         """The network that a container reaches the world by, and is reached by: its first that is not internal."""
         return next((name for name in container.addresses if not self.networks[name].internal), None)
 
+    def _reached_by(self, container: Container) -> str:
+        if (name := self.way_out(container)) is None:
+            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
+        return name
+
     def publish(self, container: Container, host_port: int, port: int, protocol: str = "tcp", host_address: str = "",
                 network: str | None = None) -> None:
         """Publish a container's port; before `start`.
@@ -96,9 +101,7 @@ class DockerHost:
         ValueError
             If all its networks are internal.
         """
-        name = network or self.way_out(container)
-        if name is None:
-            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
+        name = network or self._reached_by(container)
         self.published.append(Published(self.networks[name].interface, container.addresses[name], port, host_port, protocol, host_address))
 
     def move_port(self, host_port: int, protocol: str, container: Container) -> None:
@@ -109,16 +112,14 @@ class DockerHost:
         Raises
         ------
         ValueError
-            If nothing publishes the port, or docker-proxy relays it: that goes on with the old container.
+            If nothing publishes the port, docker-proxy relays it (that goes on with the old container), or the new one cannot be reached.
         """
         i = next((i for i, p in enumerate(self.published) if (p.host_port, p.protocol) == (host_port, protocol)), None)
         if i is None:
             raise ValueError(f"port {host_port}/{protocol} is not published")
         if self.userland_proxy and protocol == "tcp":
             raise ValueError(f"port {host_port}/tcp is relayed by docker-proxy, which does not move; switch userland-proxy off")
-        name = self.way_out(container)
-        if name is None:
-            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
+        name = self._reached_by(container)
         self.published[i] = replace(self.published[i], bridge=self.networks[name].interface, address=container.addresses[name])
         self.write_rules()
 

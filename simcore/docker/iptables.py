@@ -27,24 +27,24 @@ def docker_rules(bridges: list[tuple[str, str]], published: list[Published], use
     the DOCKER chain even for 127.0.0.0/8. Nothing crosses the edge of the bridges in `internal`.
     """
     closed = [(name, subnet) for name, subnet in bridges if name in internal]
-    everyone, bridges = bridges, [(name, subnet) for name, subnet in bridges if name not in internal]
+    outward = [(name, subnet) for name, subnet in bridges if name not in internal]
     local = "" if not userland_proxy else " ! -d 127.0.0.0/8"
     nat = ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
            f"-A OUTPUT{local} -m addrtype --dst-type LOCAL -j DOCKER"]
-    nat += [f"-A POSTROUTING -s {subnet} ! -o {name} -j MASQUERADE" for name, subnet in reversed(bridges)]
+    nat += [f"-A POSTROUTING -s {subnet} ! -o {name} -j MASQUERADE" for name, subnet in reversed(outward)]
     if not userland_proxy:
-        nat += [f"-A POSTROUTING -o {name} -m addrtype --src-type LOCAL -j MASQUERADE" for name, _ in bridges]
+        nat += [f"-A POSTROUTING -o {name} -m addrtype --src-type LOCAL -j MASQUERADE" for name, _ in outward]
     nat += [f"-A POSTROUTING -s {p.address}/32 -d {p.address}/32 -p {p.protocol} -m {p.protocol} --dport {p.port} -j MASQUERADE"
             for p in published]
     if userland_proxy:
-        nat += [f"-A DOCKER -i {name} -j RETURN" for name, _ in bridges]
+        nat += [f"-A DOCKER -i {name} -j RETURN" for name, _ in outward]
     for p in published:
         to = f" -d {p.host_address}/32" if p.host_address else ""
         iif = f" ! -i {p.bridge}" if userland_proxy else ""
         nat.append(f"-A DOCKER{to}{iif} -p {p.protocol} -m {p.protocol} --dport {p.host_port} "
                    f"-j DNAT --to-destination {p.address}:{p.port}")
     forward = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"]
-    for name, _ in everyone:
+    for name, _ in bridges:
         if name not in internal:
             forward += [f"-A FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
                         f"-A FORWARD -o {name} -j DOCKER", f"-A FORWARD -i {name} ! -o {name} -j ACCEPT"]
@@ -53,8 +53,8 @@ def docker_rules(bridges: list[tuple[str, str]], published: list[Published], use
               for p in published]
     one = [f"-A DOCKER-ISOLATION-STAGE-1 ! {way[0]} {subnet} {way[1]} {name} -j DROP"
            for name, subnet in closed for way in (("-s", "-o"), ("-d", "-i"))]
-    one += [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in bridges]
-    two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {name} -j DROP" for name, _ in bridges]
+    one += [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in outward]
+    two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {name} -j DROP" for name, _ in outward]
     text = ["*nat", ":PREROUTING ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]",
             ":DOCKER - [0:0]", *nat, "COMMIT", "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]",
             ":DOCKER - [0:0]", ":DOCKER-ISOLATION-STAGE-1 - [0:0]", ":DOCKER-ISOLATION-STAGE-2 - [0:0]",

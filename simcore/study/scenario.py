@@ -174,15 +174,14 @@ class World:
             if max(service.scale, int((service.deploy or {}).get("replicas") or 1)) > 1:
                 self.notes.append(f"services.{name}: one container, however many replicas")
             container = self.host.add_container(name, networks, known)
-        for name, p in compose_file.published_ports(self.compose):
+        for name, p, host_port in compose_file.published_ports(self.compose):
             container = self.host.containers[name]
             if self.host.way_out(container) is None:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")
                 continue
-            self.host.publish(container, p.low, p.port, p.protocol, p.address)
-            if any((q.low, q.high) != (p.low, p.high) and (q.address, q.port, q.protocol) == (p.address, p.port, p.protocol)
-                   for q in services[name].ports):
-                self.notes.append(f"services.{name}.ports: {p.port}/{p.protocol} is published as {p.low}")
+            self.host.publish(container, host_port, p.port, p.protocol, p.address)
+            if p.low != p.high:
+                self.notes.append(f"services.{name}.ports: {p.port}/{p.protocol} is published as {host_port}")
 
     def _free(self, network: str, reserved: Sequence[str | None]) -> str:
         pool = self.host.networks[network].pool

@@ -99,13 +99,13 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("services:\n  a: {ports: ['7000-7010:70', '80', '127.0.0.1:90:90']}\n"
                     "  b: {ports: ['7000:71', '80', '192.168.1.100:90:90']}\n")
-    assert [(name, p.address, p.low, p.port) for name, p in published_ports(load(path))] == [
+    assert [(name, p.address, host, p.port) for name, p, host in published_ports(load(path))] == [
         ("a", "", 7001, 70), ("a", "", 32768, 80), ("a", "127.0.0.1", 90, 90),
         ("b", "", 7000, 71), ("b", "", 32769, 80), ("b", "192.168.1.100", 90, 90)]
     assert "services.a.ports: 80/tcp is published as 32768" in World(load(path)).notes
     for ports, message in {"90:91": r"services.b.ports.0: port 90/tcp is already published by a",
                            "127.0.0.1:90:91": r"services.b.ports.0: port 90/tcp is already published by a",
-                           "7000-7001:70": r"services.b.ports.0: ports 7000-7001/tcp are already published by a"}.items():
+                           "1-2:1-2', '7000-7001:70": r"services.b.ports.1: ports 7000-7001/tcp are already published by a"}.items():
         path.write_text(f"services:\n  a: {{ports: ['127.0.0.1:90:90', '7000-7001:70-71']}}\n  b: {{ports: ['{ports}']}}\n")
         with pytest.raises(ScenarioError, match=message):
             load(path)
@@ -125,7 +125,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("services:\n  a:\n    ports: ['${WEB}:80', '${OTHER:-1}:90']\n    command: ${MUST:?be set} $\n"
                     "networks: {default: {ipam: {config: [{subnet: $NET}]}}}\n")
     c = load(path)
-    assert [p.low for _, p in published_ports(c)] == [8081, 9090]
+    assert [host for _, _, host in published_ports(c)] == [8081, 9090]
     assert c.networks["default"].ipam.config[0].subnet == "172.30.0.0/16"
     path.write_text("services: {a: {ports: ['${MUST:?be set}:80']}}\n")
     with pytest.raises(ScenarioError, match=r"services.a.ports.0: '\$\{MUST:\?be set\}:80': MUST is not set: be set"):
