@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,6 +20,7 @@ from simcore import units
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
+from simcore.docker.ports import PublishedPort, parse_port, place
 from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
@@ -327,96 +329,17 @@ class ServiceExtension(Model):
 
 
 class NetworkUse(Model):
-    """How a service is attached to a network."""
+    """How a service is attached to a network; all but its address is of no consequence here."""
 
     ipv4_address: Address | None = None
+    ipv6_address: Any = None
+    link_local_ips: Any = None
+    mac_address: Any = None
+    interface_name: Any = None
+    driver_opts: Any = None
     aliases: list[str] = []
     priority: int = 0
-
-
-class PublishedPort(NamedTuple):
-    """A container's port, and where on the host it shall be reached."""
-
-    address: str                    # "": all of the host's
-    low: int                        # the first free of these host ports
-    high: int
-    port: int
-    protocol: str
-
-
-EPHEMERAL = 32768, 60999            # host ports for those that ask for none, as Docker takes them
-
-
-def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
-    """A port in Compose's short form, `[[address:]host:]container[/protocol]` with ranges as 8000-8010, or in its long one.
-
-    As many as the container's range has ports. One container port takes the first free one of a range on the host.
-
-    Raises
-    ------
-    ValueError
-    """
-    if isinstance(value, dict):
-        if "target" not in value:
-            raise ValueError("a port needs 'target', the container's port")
-        text = f"{value['target']}/{value.get('protocol', 'tcp')}"
-        if value.get("published"):
-            text = f"{value['published']}:{text}"
-            if value.get("host_ip"):
-                text = f"{value['host_ip']}:{text}"
-    else:
-        text = value
-    rest, _, protocol = text.partition("/")
-    parts = rest.split(":")
-    if len(parts) > 3 or protocol not in ("", "tcp", "udp"):
-        raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
-
-    def span(part: str) -> tuple[int, int]:
-        ends = part.split("-")
-        if len(ends) > 2 or not all(e.isdecimal() for e in ends):
-            raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
-        low, high = int(ends[0]), int(ends[-1])
-        for n in (low, high):
-            if not 1 <= n <= 65535:
-                raise ValueError(f"{text!r}: port {n} is out of range 1-65535")
-        if high < low:
-            raise ValueError(f"{text!r}: {part} is no range: it ends before it begins")
-        return low, high
-
-    address = _address(parts[0]) if len(parts) == 3 and parts[0] != "0.0.0.0" else ""
-    low, high = span(parts[-1])
-    host = span(parts[-2]) if len(parts) > 1 and parts[-2] else EPHEMERAL
-    if low == high or host == EPHEMERAL:
-        return [PublishedPort(address, *host, port, protocol or "tcp") for port in range(low, high + 1)]
-    if high - low != host[1] - host[0]:
-        raise ValueError(f"{text!r}: {parts[-2]} and {parts[-1]} are not of one length")
-    return [PublishedPort(address, host[0] + i, host[0] + i, low + i, protocol or "tcp") for i in range(high - low + 1)]
-
-
-def published_ports(c: Compose) -> list[tuple[str, PublishedPort, int]]:
-    """(service, port, the host port that it gets) of all; who wants a certain one has it, the others come after them.
-
-    Raises
-    ------
-    ValueError
-        `KEY: what is wrong`, if there is none left for one.
-    """
-    wanted = [(f"services.{name}.ports.{i}", name, p) for name, s in c.services.items() if not s.shares
-              for i, ports in enumerate(s.ports) for p in ports]
-    taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, service) of each that has it
-    found: dict[int, int] = {}
-    for n, (key, name, p) in sorted(enumerate(wanted), key=lambda w: w[1][2].low != w[1][2].high):
-        for host in range(p.low, p.high + 1):
-            others = taken.setdefault((host, p.protocol), [])
-            owner = next((who for address, who in others if not address or p.address in ("", address)), None)
-            if owner is None:
-                break
-        else:
-            ports = f"port {p.low}/{p.protocol} is" if p.low == p.high else f"ports {p.low}-{p.high}/{p.protocol} are"
-            raise ValueError(f"{key}: {ports} already published by {owner}")
-        others.append((p.address, name))
-        found[n] = host
-    return [(name, p, found[n]) for n, (_, name, p) in enumerate(wanted)]
+    gw_priority: int = 0
 
 
 class Service(Model):
@@ -474,11 +397,21 @@ class Service(Model):
 
 
 class IpamConfig(Model):
-    """One pool."""
+    """One pool; of an IPv6 one nothing is kept."""
 
-    subnet: str
+    subnet: str | None = None
     gateway: Address | None = None
     ip_range: str | None = None
+    aux_addresses: dict[str, Address] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ipv4(cls, data: Any) -> Any:
+        return {} if isinstance(data, dict) and ":" in str(data.get("subnet")) else data
+
+    def pool(self) -> Pool:
+        """Its addresses; IpamError if they make none."""
+        return Pool(str(self.subnet), self.gateway, self.ip_range, self.aux_addresses.values())
 
 
 class Ipam(Model):
@@ -539,6 +472,23 @@ class Compose(Model):
         if not isinstance(data, dict):
             raise ValueError("expected a mapping with the key 'services'")
         return {k: v for k, v in data.items() if not str(k).startswith("x-") or k == "x-simcore"}
+
+    @model_validator(mode="after")
+    def _implicit(self) -> Compose:
+        if any("default" in s.networks for s in self.services.values()):
+            self.networks.setdefault("default", Network())      # need not be declared
+        return self
+
+    def networks_of(self, service: str) -> dict[str, NetworkUse | None]:
+        """The networks that a service is on. If it names none: `default` if the file speaks of that, else docker0."""
+        s = self.services[service]
+        if s.shares:
+            return {}
+        return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
+
+    def published(self) -> list[tuple[str, PublishedPort, int]]:
+        """Every published port, and the host port that it gets, as `ports.place`; what shares a namespace publishes none."""
+        return place({name: s.ports for name, s in self.services.items() if not s.shares})
 
 
 def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
@@ -627,9 +577,13 @@ def check(path: Path, c: Compose) -> None:
         raise fail("services", "expected at least one service")
     subnets: list[tuple[str, ipaddress.IPv4Network]] = []
     pools: dict[str, Pool] = {}
-    for name, subnet, gateway, key in network_subnets(c):
+    try:
+        configs = network_configs(c)
+    except IpamError as error:
+        raise ScenarioError(f"{path}: {error}") from None
+    for name, config, key in configs:
         try:
-            pools[name] = Pool(subnet, gateway)
+            pools[name] = config.pool()
         except IpamError as error:
             raise fail(key, str(error)) from None
         net = pools[name].network
@@ -653,7 +607,7 @@ def check(path: Path, c: Compose) -> None:
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
     try:
-        published = {(host, p.protocol) for _, p, host in published_ports(c)}
+        published = {(host, p.protocol) for _, p, host in c.published()}
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     addresses: dict[str, str] = {}
@@ -672,7 +626,7 @@ def check(path: Path, c: Compose) -> None:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to!r} is no service; expected one of {', '.join(c.services)}")
             if c.services[event.move.to].shares:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
-            if (uses := c.services[event.move.to].networks) and all(c.networks[n].internal for n in uses if n in c.networks):
+            if all(n in c.networks and c.networks[n].internal for n in c.networks_of(event.move.to)):
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has internal networks only: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
@@ -692,19 +646,34 @@ def check(path: Path, c: Compose) -> None:
                            f"expected one of {', '.join(known)}") from None
 
 
-def network_subnets(c: Compose) -> list[tuple[str, str, str | None, str]]:
-    """(name, subnet, gateway, key) of every network: docker0 first if a service uses it."""
-    out: list[tuple[str, str, str | None, str]] = []
-    if DEFAULT_NETWORK not in c.networks and any(not s.networks for s in c.services.values()):
-        out.append((DEFAULT_NETWORK, DOCKER0, None, "networks"))
-    next_default = 18
-    for name, network in c.networks.items():
-        config = network.ipam.config
-        key = f"networks.{name}.ipam.config.0.subnet" if config else f"networks.{name}"
-        if config:
-            out.append((name, config[0].subnet, config[0].gateway, key))
+def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
+    """(name, addresses, key) of every network: docker0 first if a service uses it.
+
+    Those that say no subnet get the next 172.x.0.0/16 from 172.18 on that is free, as Docker's do.
+    """
+    given = {name: (i, config) for name, n in c.networks.items()
+             for i, config in reversed(list(enumerate(n.ipam.config))) if config.subnet is not None}
+    taken = [ipaddress.IPv4Interface(c.x.host.address).network]
+    for _, config in given.values():
+        with suppress(ValueError):                  # what is no subnet is told of where it is used
+            taken.append(ipaddress.IPv4Network(config.subnet))
+    free = (n for n in ipaddress.IPv4Network("172.16.0.0/12").subnets(new_prefix=16) if n.network_address.packed[1] >= 18)
+
+    def default(name: str) -> str:
+        if name == DEFAULT_NETWORK:
+            return DOCKER0
+        subnet = next((n for n in free if not any(n.overlaps(t) for t in taken)), None)
+        if subnet is None:
+            raise IpamError(f"networks.{name}: no subnet is left in 172.18.0.0-172.31.0.0")
+        return str(subnet)
+
+    out: list[tuple[str, IpamConfig, str]] = []
+    if DEFAULT_NETWORK not in c.networks and any(DEFAULT_NETWORK in c.networks_of(name) for name in c.services):
+        out.append((DEFAULT_NETWORK, IpamConfig(subnet=DOCKER0), "networks"))
+    for name in c.networks:
+        if name in given:
+            i, config = given[name]
+            out.append((name, config, f"networks.{name}.ipam.config.{i}.subnet"))
         else:
-            subnet = DOCKER0 if name == DEFAULT_NETWORK else f"172.{next_default}.0.0/16"
-            next_default += name != DEFAULT_NETWORK
-            out.append((name, subnet, None, key))
+            out.append((name, IpamConfig(subnet=default(name)), f"networks.{name}"))
     return out

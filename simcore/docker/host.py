@@ -76,10 +76,10 @@ class DockerHost:
         self.iptables = iptables
         self.namespace: Namespace
 
-    def add_network(self, name: str, subnet: str, gateway: str | None = None, internal: bool = False) -> BridgeNetwork:
-        """Declare a bridge network; the one called `bridge` is docker0."""
+    def add_network(self, name: str, pool: Pool | str, internal: bool = False) -> BridgeNetwork:
+        """Declare a bridge network with a pool of addresses, or a subnet that is one; the one called `bridge` is docker0."""
         interface = "docker0" if name == "bridge" else f"br-{name}"[:15]
-        network = BridgeNetwork(name, interface, Pool(subnet, gateway), internal)
+        network = BridgeNetwork(name, interface, pool if isinstance(pool, Pool) else Pool(pool), internal)
         self.networks[name] = network
         return network
 

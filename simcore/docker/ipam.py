@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 
 class IpamError(ValueError):
@@ -11,22 +12,38 @@ class IpamError(ValueError):
 class Pool:
     """A subnet: the first address is the gateway, containers get the lowest free one.
 
+    Parameters
+    ----------
+    subnet : str
+        CIDR.
+    gateway : str, optional
+    ip_range : str, optional
+        The part of the subnet that addresses come from unless wanted; its first one is the gateway then.
+    reserved : iterable of str
+        Addresses that nobody gets.
+
+    Raises
+    ------
+    IpamError
+
     >>> pool = Pool("172.17.0.0/16")
     >>> pool.gateway, pool.allocate("web"), pool.allocate("db")
     ('172.17.0.1', '172.17.0.2', '172.17.0.3')
     """
 
-    def __init__(self, subnet: str, gateway: str | None = None) -> None:
-        try:
-            self.network = ipaddress.IPv4Network(subnet)
-        except ValueError as error:
-            raise IpamError(f"{subnet!r} is not a subnet in CIDR notation, as 172.17.0.0/16 ({error})") from None
+    def __init__(self, subnet: str, gateway: str | None = None, ip_range: str | None = None, reserved: Iterable[str] = ()) -> None:
+        self.network = _cidr(subnet)
         if self.network.num_addresses < 4:
             raise IpamError(f"subnet {subnet} has no room for containers")
+        part = self.network if ip_range is None else _cidr(ip_range)
+        if not part.subnet_of(self.network):
+            raise IpamError(f"range {ip_range} is no part of {subnet}")
+        self.first = max(int(part.network_address), int(self.network.network_address) + 1)
+        self.last = min(int(part.broadcast_address), int(self.network.broadcast_address) - 1)
         self.used: dict[int, str] = {}
-        first = int(self.network.network_address) + 1
-        self.gateway = str(ipaddress.IPv4Address(first)) if gateway is None else gateway
-        self.allocate("gateway", self.gateway)
+        for address in reserved:
+            self.allocate("aux_addresses", address)
+        self.gateway = self.allocate("gateway", gateway)
 
     @property
     def prefix(self) -> int:
@@ -52,7 +69,7 @@ class Pool:
                 raise IpamError(f"address {address} is taken by {self.used[int(wanted)]}")
             self.used[int(wanted)] = owner
             return str(wanted)
-        for n in range(int(self.network.network_address) + 1, int(self.network.broadcast_address)):
+        for n in range(self.first, self.last + 1):
             if n not in self.used:
                 self.used[n] = owner
                 return str(ipaddress.IPv4Address(n))
@@ -61,6 +78,13 @@ class Pool:
     def release(self, address: str) -> None:
         """Give an address back."""
         self.used.pop(int(ipaddress.IPv4Address(address)), None)
+
+
+def _cidr(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise IpamError(f"{text!r} is not a subnet in CIDR notation, as 172.17.0.0/16 ({error})") from None
 
 
 def mac_of(address: str) -> str:

@@ -69,13 +69,13 @@ class World:
         sysctl: dict[str, float | str] = {"net.bridge.bridge-nf-call-iptables": int(x.host.bridge_nf_call_iptables), **x.host.sysctls}
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
-        for name, subnet, gateway, _ in compose_file.network_subnets(compose):
+        for name, config, _ in compose_file.network_configs(compose):
             network = compose.networks.get(name)
-            self.host.add_network(name, subnet, gateway, network is not None and network.internal)
+            self.host.add_network(name, config.pool(), network is not None and network.internal)
         # what of the file has no effect though the author may think so, and what was chosen in its stead
         self.notes: list[str] = []
         for name, declared in compose.networks.items():
-            if declared.external and not declared.ipam.config:
+            if declared.external and not any(config.subnet for config in declared.ipam.config):
                 self.notes.append(f"networks.{name}: external, so its subnet is not in this file: {self.host.networks[name].pool.network}")
             if declared.enable_ipv6:
                 self.notes.append(f"networks.{name}.enable_ipv6: there is IPv4 only")
@@ -164,17 +164,18 @@ class World:
                 if service.ports:
                     self.notes.append(f"services.{name}.ports: not published: {name} is in the network namespace of {service.shares}")
                 continue
-            networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in service.networks}
-            networks = networks or {compose_file.DEFAULT_NETWORK: None}
+            networks: dict[str, str | None] = {net: wanted.get((name, net)) for net in self.compose.networks_of(name)}
             for net, asked in networks.items():
                 if asked is None:
                     networks[net] = self._free(net, reserved[net])
             known = {k: _number(v) for k, v in service.sysctls.items() if known_sysctl(k)}
             self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
+            self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
+                           if use and use.mac_address]
             if max(service.scale, int((service.deploy or {}).get("replicas") or 1)) > 1:
                 self.notes.append(f"services.{name}: one container, however many replicas")
             container = self.host.add_container(name, networks, known)
-        for name, p, host_port in compose_file.published_ports(self.compose):
+        for name, p, host_port in self.compose.published():
             container = self.host.containers[name]
             if self.host.way_out(container) is None:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")

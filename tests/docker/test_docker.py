@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from simcore import units
-from simcore.docker.compose import load, parse_port, published_ports
+from simcore.docker.compose import load
 from simcore.docker.interpolation import substitute
 from simcore.docker.ipam import IpamError, Pool, mac_of
 from simcore.docker.iptables import Published, docker_rules
+from simcore.docker.ports import parse_port
 from simcore.errors import ScenarioError
 from simcore.study.scenario import World
 from simcore.transport import PingSocket
@@ -31,6 +32,50 @@ def test_pool() -> None:
     with pytest.raises(IpamError, match=r"address 10.0.0.1 is taken by gateway"):
         pool.allocate("z", "10.0.0.1")
     assert mac_of("172.17.0.2") == "02:42:ac:11:00:02"
+
+
+def test_a_pool_gives_addresses_of_its_range() -> None:
+    pool = Pool("172.28.0.0/16", None, "172.28.5.0/30", ["172.28.5.1"])
+    assert [pool.gateway, pool.allocate("a"), pool.allocate("b")] == ["172.28.5.0", "172.28.5.2", "172.28.5.3"]
+    assert pool.allocate("c", "172.28.0.9") == "172.28.0.9"
+    with pytest.raises(IpamError, match="no address is left"):
+        pool.allocate("d")
+    with pytest.raises(IpamError, match=r"range 10.0.0.0/24 is no part of 172.28.0.0/16"):
+        Pool("172.28.0.0/16", None, "10.0.0.0/24")
+
+
+def test_subnets(tmp_path: Path) -> None:
+    """Networks without one get the next that nobody has; of IPv6 nothing is kept."""
+    path = tmp_path / "f.yaml"
+    path.write_text("""
+services: {a: {networks: [x, y]}}
+networks:
+  x:
+  y:
+    enable_ipv6: true
+    ipam: {config: [{subnet: "2001:db8::/64", gateway: "2001:db8::1"}, {subnet: 172.18.0.0/16, ip_range: 172.18.9.0/24}]}
+  z:
+x-simcore: {host: {address: 172.20.1.1/24}, router: {address: 172.20.1.2/24}}
+""")
+    world = World(load(path))
+    assert [str(n.pool.network) for n in world.host.networks.values()] == ["172.19.0.0/16", "172.18.0.0/16", "172.21.0.0/16"]
+    assert world.host.containers["a"].addresses == {"x": "172.19.0.2", "y": "172.18.9.1"}
+    assert world.notes[0] == "networks.y.enable_ipv6: there is IPv4 only"
+    path.write_text("services: {a: }\nnetworks: {" + ", ".join(f"n{i}: " for i in range(15)) + "}\n")
+    with pytest.raises(ScenarioError, match=r"networks.n14: no subnet is left in 172.18.0.0-172.31.0.0"):
+        load(path)
+
+
+def test_who_names_no_network_is_on_the_default_one(tmp_path: Path) -> None:
+    """A project's `default` network, if the file speaks of it; else docker0, and with network_mode bridge in any case."""
+    path = tmp_path / "f.yaml"
+    path.write_text("services: {a: , b: {network_mode: bridge}, c: {networks: [default, x]}}\nnetworks: {x: }\n")
+    assert {name: list(c.addresses) for name, c in World(load(path)).host.containers.items()} == {
+        "a": ["default"], "b": ["bridge"], "c": ["default", "x"]}
+    path.write_text("services: {a: , b: {networks: [x]}}\nnetworks: {x: }\n")
+    assert [list(c.addresses) for c in World(load(path)).host.containers.values()] == [["bridge"], ["x"]]
+    path.write_text("services: {a: }\nnetworks: {default: {internal: true}}\n")
+    assert World(load(path)).host.networks["default"].internal
 
 
 def test_units() -> None:
@@ -99,7 +144,7 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("services:\n  a: {ports: ['7000-7010:70', '80', '127.0.0.1:90:90']}\n"
                     "  b: {ports: ['7000:71', '80', '192.168.1.100:90:90']}\n")
-    assert [(name, p.address, host, p.port) for name, p, host in published_ports(load(path))] == [
+    assert [(name, p.address, host, p.port) for name, p, host in load(path).published()] == [
         ("a", "", 7001, 70), ("a", "", 32768, 80), ("a", "127.0.0.1", 90, 90),
         ("b", "", 7000, 71), ("b", "", 32769, 80), ("b", "192.168.1.100", 90, 90)]
     assert "services.a.ports: 80/tcp is published as 32768" in World(load(path)).notes
@@ -125,7 +170,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("services:\n  a:\n    ports: ['${WEB}:80', '${OTHER:-1}:90']\n    command: ${MUST:?be set} $\n"
                     "networks: {default: {ipam: {config: [{subnet: $NET}]}}}\n")
     c = load(path)
-    assert [host for _, _, host in published_ports(c)] == [8081, 9090]
+    assert [host for _, _, host in c.published()] == [8081, 9090]
     assert c.networks["default"].ipam.config[0].subnet == "172.30.0.0/16"
     path.write_text("services: {a: {ports: ['${MUST:?be set}:80']}}\n")
     with pytest.raises(ScenarioError, match=r"services.a.ports.0: '\$\{MUST:\?be set\}:80': MUST is not set: be set"):
