@@ -12,11 +12,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from natfast.errors import NatfastError
 from simcore import units
+from simcore.docker.files import gather
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
@@ -498,8 +498,7 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
     ----------
     path : str or Path
     overrides : sequence of str or Path
-        Files merged over it in turn, as `docker compose -f a -f b` does: mappings key by key, lists appended, the rest
-        replaced.
+        Files merged over it in turn, as `docker compose -f a -f b` does.
 
     Raises
     ------
@@ -507,10 +506,9 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
         One line: file, key (or line), what was wrong, what was expected.
     """
     path = Path(path)
-    data, known = _read(path), variables(path.parent)
-    for other in overrides:
-        data = merge(data, _read(Path(other)))
-        path = Path(other)
+    over = [Path(other) for other in overrides]
+    data, known = gather(path, over), variables(path.parent)
+    path = [path, *over][-1]
     try:
         data = _with_values(data, known)
     except ValueError as error:
@@ -543,29 +541,6 @@ def _with_values(data: Any, known: Mapping[str, str]) -> Any:
     if "networks" in data:
         filled["networks"] = interpolate(data["networks"], known, "networks")
     return {**data, **filled}
-
-
-def merge(base: Any, over: Any) -> Any:
-    """One file over another."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
-    if isinstance(base, list) and isinstance(over, list):
-        return [*base, *over]
-    return over
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
 
 
 def check(path: Path, c: Compose) -> None:

@@ -1,0 +1,96 @@
+"""Compose files as they lie on disk: read, merged over each other, with what they include and what services extend."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simcore.errors import ScenarioError
+
+
+def gather(path: Path, overrides: Sequence[Path] = ()) -> Any:
+    """What a file says, with `overrides` merged over it in turn.
+
+    Raises
+    ------
+    ScenarioError
+        For a file that cannot be read, is not YAML, or names another file or service that is not there.
+    """
+    data = _whole(path, ())
+    for other in overrides:
+        data = merge(data, _whole(other, ()))
+    return data
+
+
+def merge(base: Any, over: Any) -> Any:
+    """One file over another, as Compose does: mappings key by key, lists appended, the rest replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *over]
+    return over
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
+
+
+def _whole(path: Path, including: tuple[Path, ...]) -> Any:
+    """A file's data under that of those that it includes, its services complete."""
+    data = _read(path)
+    if not isinstance(data, dict):
+        return data
+    services = data.get("services")
+    if isinstance(services, dict):
+        data = {**data, "services": {name: _service(path, services, name, ()) for name in services}}
+    if "include" not in data:
+        return data
+    files = data.pop("include")
+    if not isinstance(files, list):
+        raise ScenarioError(f"{path}: include: expected a list of files")
+    for i, item in enumerate(files):
+        wanted = item.get("path") if isinstance(item, dict) else item
+        for name in wanted if isinstance(wanted, list) else [wanted]:
+            if not isinstance(name, str):
+                raise ScenarioError(f"{path}: include.{i}: expected a file's name, or a mapping with its 'path'")
+            other = path.parent / name
+            if other.resolve() in (path.resolve(), *including):
+                raise ScenarioError(f"{path}: include.{i}: {name} includes itself")
+            data = merge(_whole(other, (path.resolve(), *including)), data)
+    return data
+
+
+def _service(path: Path, services: dict[str, Any], name: str, extending: tuple[tuple[Path, str], ...]) -> Any:
+    """A service over the one that it extends."""
+    service = services[name]
+    if not isinstance(service, dict) or "extends" not in service:
+        return service
+    key = f"{path}: services.{name}.extends"
+    wanted = service["extends"]
+    base, file = (wanted.get("service"), wanted.get("file")) if isinstance(wanted, dict) else (wanted, None)
+    if not isinstance(base, str) or not isinstance(file, str | None):
+        raise ScenarioError(f"{key}: expected a service's name, or a mapping with 'service' and perhaps 'file'")
+    where = path
+    others: Any = services
+    if file is not None:
+        where = path.parent / file
+        found = _read(where)
+        others = found.get("services") if isinstance(found, dict) else None
+    if not isinstance(others, dict) or base not in others:
+        raise ScenarioError(f"{key}: there is no service {base!r} in {where}")
+    here = (path.resolve(), name)
+    if (where.resolve(), base) in (here, *extending):
+        raise ScenarioError(f"{key}: {base} extends itself")
+    return merge(_service(where, others, base, (here, *extending)), {k: v for k, v in service.items() if k != "extends"})
