@@ -37,13 +37,14 @@ Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NOT_OURS = (
-    "annotations attach blkio_config build cap_add cap_drop cgroup command configs container_name cpu_count cpu_percent "
-    "cpu_shares cpus cpuset depends_on develop devices dns dns_search domainname entrypoint env_file environment "
-    "expose external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels links logging "
-    "mac_address mem_limit mem_reservation mem_swappiness memswap_limit oom_score_adj pid pids_limit platform post_start "
-    "pre_stop privileged profiles pull_policy read_only restart runtime secrets security_opt shm_size stdin_open "
-    "stop_grace_period stop_signal storage_opt tmpfs tty ulimits user userns_mode uts volumes volumes_from "
-    "working_dir "
+    "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name cpu_count "
+    "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec depends_on "
+    "develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment expose "
+    "external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation label_file labels links "
+    "logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj pid "
+    "pids_limit platform post_start pre_stop privileged profiles provider pull_policy pull_refresh_after read_only restart "
+    "runtime secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt tmpfs tty ulimits "
+    "use_api_socket user userns_mode uts volumes volumes_from working_dir"
 )
 IGNORED_SERVICE_KEYS = frozenset(_NOT_OURS.split())
 
@@ -360,7 +361,7 @@ class Service(Model):
             return {}
         if not isinstance(data, dict):
             raise ValueError("expected a mapping")
-        return {k: v for k, v in data.items() if k not in IGNORED_SERVICE_KEYS}
+        return {k: v for k, v in data.items() if k not in IGNORED_SERVICE_KEYS and (k == "x-simcore" or not str(k).startswith("x-"))}
 
     @field_validator("sysctls", mode="before")
     @classmethod
@@ -438,7 +439,7 @@ class Network(Model):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, data: Any) -> Any:
-        return {} if data is None else data
+        return {k: v for k, v in data.items() if not str(k).startswith("x-")} if isinstance(data, dict) else {} if data is None else data
 
 
 class Extension(Model):
@@ -464,6 +465,7 @@ class Compose(Model):
     volumes: Any = None
     secrets: Any = None
     configs: Any = None
+    models: Any = None
     x: Extension = Field(default=Extension(), alias="x-simcore")
 
     @model_validator(mode="before")

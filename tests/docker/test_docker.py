@@ -72,7 +72,7 @@ def test_who_names_no_network_is_on_the_default_one(tmp_path: Path) -> None:
     path.write_text("services: {a: , b: {network_mode: bridge}, c: {networks: [default, x]}}\nnetworks: {x: }\n")
     assert {name: list(c.addresses) for name, c in World(load(path)).host.containers.items()} == {
         "a": ["default"], "b": ["bridge"], "c": ["default", "x"]}
-    path.write_text("services: {a: , b: {networks: [x]}}\nnetworks: {x: }\n")
+    path.write_text("services: {a: , b: {networks: [x], x-mine: {y: 1}, use_api_socket: true}}\nnetworks: {x: }\n")
     assert [list(c.addresses) for c in World(load(path)).host.containers.values()] == [["bridge"], ["x"]]
     path.write_text("services: {a: }\nnetworks: {default: {internal: true}}\n")
     assert World(load(path)).host.networks["default"].internal
@@ -194,7 +194,8 @@ def test_files_that_include_and_services_that_extend(tmp_path: Path) -> None:
             "services: {a: {extends: a}}": "a extends itself",
             "services: {a: {extends: x}}": "services.a.extends: there is no service 'x' in",
             "include: [f.yaml]": "include.0: f.yaml includes itself",
-            "services: {a: {extends: [x]}}": "services.a.extends: expected a service's name", "include: [1]": "include.0: expected a file's name",
+            "services: {a: {extends: [x]}}": "services.a.extends: expected a service's name",
+            "include: [1]": "include.0: expected a file's name",
             "include: [no.yaml]": "no.yaml: No such file", "include: db.yaml": "include: expected a list of files"}.items():
         path.write_text(text + "\n")
         with pytest.raises(ScenarioError, match=message):
