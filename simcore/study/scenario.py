@@ -180,6 +180,9 @@ class World:
             if self.host.way_out(container) is None:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")
                 continue
+            if p.address and not p.address.startswith("127.") and p.address != self.host.address.split("/")[0]:
+                self.notes.append(f"services.{name}.ports: {p.address} is no address of the host, so nobody reaches {p.port} there: "
+                                  f"it is {self.host.address} (x-simcore.host.address)")
             self.host.publish(container, host_port, p.port, p.protocol, p.address)
             if p.low != p.high:
                 self.notes.append(f"services.{name}.ports: {p.port}/{p.protocol} is published as {host_port}")

@@ -147,7 +147,9 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
     assert [(name, p.address, host, p.port) for name, p, host in load(path).published()] == [
         ("a", "", 7001, 70), ("a", "", 32768, 80), ("a", "127.0.0.1", 90, 90),
         ("b", "", 7000, 71), ("b", "", 32769, 80), ("b", "192.168.1.100", 90, 90)]
-    assert "services.a.ports: 80/tcp is published as 32768" in World(load(path)).notes
+    assert World(load(path)).notes[0] == "services.a.ports: 70/tcp is published as 7001"
+    path.write_text("services: {a: {ports: ['10.9.9.9:53:53/udp']}}\n")
+    assert "10.9.9.9 is no address of the host" in World(load(path)).notes[0]
     for ports, message in {"90:91": r"services.b.ports.0: port 90/tcp is already published by a",
                            "127.0.0.1:90:91": r"services.b.ports.0: port 90/tcp is already published by a",
                            "1-2:1-2', '7000-7001:70": r"services.b.ports.1: ports 7000-7001/tcp are already published by a"}.items():
