@@ -52,9 +52,12 @@ def own_report(line: str) -> bool:
     return "dst=224.0.0.22 " in line
 
 
-def drawn(line: str) -> str:
-    """The entry without a port that was drawn for its answers: of a connection that ends on the host no frame tells which."""
-    return re.sub(r"(sport=(\d+) dport=\d+ .*sport=\d+ dport=)(?!\2 )\d+", r"\1*", line)
+def without_draw(line: str, own: set[str]) -> str:
+    """The entry of a connection that ends on the host without a port that was drawn for its answers: no frame tells which."""
+    answers = re.search(r"sport=(\d+) dport=\d+ (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)", line)
+    if answers is None or answers[2] not in own or answers[3] == answers[1]:
+        return line
+    return f"{line[:answers.start(3)]}*{line[answers.end(3):]}"
 
 
 def conversation(real: Any, ours: Box, steps: list[tuple[str, bytes]]) -> str:
@@ -73,7 +76,7 @@ def conversation(real: Any, ours: Box, steps: list[tuple[str, bytes]]) -> str:
             return f"step {i + 1}\n  kernel\n{dissected(want)}\n  simcore\n{dissected(have)}\n  after\n{prefix}"
     table = [line for line in real.conntrack() if not own_report(line)]
     mine = ours.conntrack()
-    if not same_table(list(map(drawn, table)), list(map(drawn, mine))):
+    if not same_table(*([without_draw(line, ours.addresses) for line in lines] for lines in (table, mine))):
         timeless = [{" ".join(line.split()[:2] + line.split()[3:]): line for line in lines} for lines in (table, mine)]
         only = [[line for key, line in a.items() if key not in b] or ["(other timeouts)"]
                 for a, b in (timeless, timeless[::-1])]
