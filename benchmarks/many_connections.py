@@ -17,7 +17,7 @@ def many_tcp(connections: int, containers: int, rate: float = 10e9, duration: fl
     """CUBIC uploads without end from `containers` containers over a WAN of `rate` bit/s and 10 ms.
 
     Thousands of connections over the link of a few are another workload, not only colder: with windows of a segment or two
-    every segment has its own ACK, and a fifth is sent again. What a segment costs is told apart from that by links that
+    every segment has its own ACK, and a third is sent again. What a segment costs is told apart from that by links that
     leave each connection a window of several segments.
 
     Returns

@@ -49,6 +49,11 @@ _NOT_OURS = (
 IGNORED_SERVICE_KEYS = frozenset(_NOT_OURS.split())
 
 
+def _without_extensions(data: dict[str, Any]) -> dict[str, Any]:
+    """A mapping without the `x-` keys of others, which may stand anywhere."""
+    return {k: v for k, v in data.items() if k == "x-simcore" or not str(k).startswith("x-")}
+
+
 def _address(value: Any) -> Any:
     try:
         return str(ipaddress.IPv4Address(value))
@@ -343,13 +348,19 @@ class NetworkUse(Model):
     gw_priority: int = 0
 
 
+class Deploy(BaseModel):
+    """Of how a service is deployed, what is looked at."""
+
+    replicas: int | None = None
+
+
 class Service(Model):
     """One container."""
 
     networks: dict[str, NetworkUse | None] = {}
     network_mode: str | None = None
     ports: list[list[PublishedPort]] = []       # of each item
-    deploy: dict[str, Any] | None = None
+    deploy: Deploy | None = None
     scale: int = 1
     sysctls: dict[str, float | str] = {}
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
@@ -361,7 +372,7 @@ class Service(Model):
             return {}
         if not isinstance(data, dict):
             raise ValueError("expected a mapping")
-        return {k: v for k, v in data.items() if k not in IGNORED_SERVICE_KEYS and (k == "x-simcore" or not str(k).startswith("x-"))}
+        return {k: v for k, v in _without_extensions(data).items() if k not in IGNORED_SERVICE_KEYS}
 
     @field_validator("sysctls", mode="before")
     @classmethod
@@ -421,6 +432,10 @@ class Ipam(Model):
     driver: str = "default"
     config: list[IpamConfig] = []
 
+    def first(self) -> tuple[int, IpamConfig] | None:
+        """The first IPv4 pool, and which of the list it is."""
+        return next(((i, config) for i, config in enumerate(self.config) if config.subnet is not None), None)
+
 
 class Network(Model):
     """A bridge network."""
@@ -439,7 +454,7 @@ class Network(Model):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, data: Any) -> Any:
-        return {k: v for k, v in data.items() if not str(k).startswith("x-")} if isinstance(data, dict) else {} if data is None else data
+        return {} if data is None else _without_extensions(data) if isinstance(data, dict) else data
 
 
 class Extension(Model):
@@ -473,7 +488,7 @@ class Compose(Model):
     def _extensions(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             raise ValueError("expected a mapping with the key 'services'")
-        return {k: v for k, v in data.items() if not str(k).startswith("x-") or k == "x-simcore"}
+        return _without_extensions(data)
 
     @model_validator(mode="after")
     def _implicit(self) -> Compose:
@@ -628,8 +643,7 @@ def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
 
     Those that say no subnet get the next 172.x.0.0/16 from 172.18 on that is free, as Docker's do.
     """
-    given = {name: (i, config) for name, n in c.networks.items()
-             for i, config in reversed(list(enumerate(n.ipam.config))) if config.subnet is not None}
+    given = {name: pool for name, n in c.networks.items() if (pool := n.ipam.first()) is not None}
     taken = [ipaddress.IPv4Interface(c.x.host.address).network]
     for _, config in given.values():
         with suppress(ValueError):                  # what is no subnet is told of where it is used

@@ -33,13 +33,19 @@ def merge(base: Any, over: Any) -> Any:
     return over
 
 
-def _read(path: Path) -> Any:
+def read_text(path: Path) -> str:
+    """A file's text; ScenarioError if it cannot be read, or is none."""
     try:
-        return yaml.safe_load(path.read_text())
+        return path.read_text()
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(read_text(path))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None

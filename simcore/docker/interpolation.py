@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simcore.errors import ScenarioError
+from simcore.docker.files import read_text
 
 _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)"
                        r"(?:(?P<how>:?[-?+])(?P<rest>(?:[^{}]|\{[^{}]*\})*))?\})|(?P<stray>\$)")
@@ -23,13 +23,7 @@ def variables(directory: Path) -> dict[str, str]:
         If there is a `.env` that cannot be read.
     """
     path, found = directory / ".env", {}
-    try:
-        text = path.read_text() if path.exists() else ""
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
-    for line in text.splitlines():
+    for line in read_text(path).splitlines() if path.exists() else ():
         if match := _LINE.match(line):
             found[match[1]] = next(value for value in match.groups()[1:] if value is not None)
     return {**found, **os.environ}

@@ -75,7 +75,7 @@ class World:
         # what of the file has no effect though the author may think so, and what was chosen in its stead
         self.notes: list[str] = []
         for name, declared in compose.networks.items():
-            if declared.external and not any(config.subnet for config in declared.ipam.config):
+            if declared.external and declared.ipam.first() is None:
                 self.notes.append(f"networks.{name}: external, so its subnet is not in this file: {self.host.networks[name].pool.network}")
             if declared.enable_ipv6:
                 self.notes.append(f"networks.{name}.enable_ipv6: there is IPv4 only")
@@ -84,7 +84,7 @@ class World:
                         {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
         for name, service in compose.services.items():
             if h := service.x.http:
-                owner = service.shares or name
+                owner = self._owner(name)
                 http.serve(self.host.namespace if owner == "host" else self.host.containers[owner].namespace, h.port,
                            _body(h.body, name), h.size, h.think)
         if x.host.userland_proxy:
@@ -152,7 +152,6 @@ class World:
     def _add_services(self) -> None:
         # Docker gives addresses in the order of starting; wanted ones are taken first
         services = self.compose.services
-        self.sharing = {name: s.shares for name, s in services.items() if s.shares}
         wanted = {(n, net): o.ipv4_address for n, s in services.items() for net, o in s.networks.items() if o and o.ipv4_address}
         for (name, net), address in wanted.items():
             self.host.networks[net].pool.allocate(name, address)
@@ -172,7 +171,7 @@ class World:
             self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
             self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
                            if use and use.mac_address]
-            if max(service.scale, int((service.deploy or {}).get("replicas") or 1)) > 1:
+            if service.scale > 1 or (service.deploy and (service.deploy.replicas or 1) > 1):
                 self.notes.append(f"services.{name}: one container, however many replicas")
             container = self.host.add_container(name, networks, known)
         for name, p, host_port in self.compose.published():
@@ -201,9 +200,14 @@ class World:
         return [*(c.namespace for c in self.host.containers.values()), self.host.namespace, self.internet.router,
                 *self.internet.servers.values()]
 
+    def _owner(self, name: str) -> str:
+        """Whose namespace a service is in: often its own."""
+        service = self.compose.services.get(name)
+        return service.shares or name if service else name
+
     def namespace(self, name: str) -> Namespace:
         """By name: a service, a server, `host` or `router`."""
-        name = self.sharing.get(name, name)
+        name = self._owner(name)
         for ns in self.namespaces():
             if ns.name == name:
                 return ns
@@ -211,7 +215,7 @@ class World:
 
     def address_of(self, name: str, source: str = "") -> str:
         """The address that `source` reaches it by: of a container, that on the first network that they share, else its first."""
-        name, source = self.sharing.get(name, name), self.sharing.get(source, source)
+        name, source = self._owner(name), self._owner(source)
         if name in self.host.containers:
             addresses = self.host.containers[name].addresses
             near = self.host.containers[source].addresses if source in self.host.containers else {}

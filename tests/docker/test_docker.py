@@ -74,6 +74,9 @@ def test_who_names_no_network_is_on_the_default_one(tmp_path: Path) -> None:
         "a": ["default"], "b": ["bridge"], "c": ["default", "x"]}
     path.write_text("services: {a: , b: {networks: [x], x-mine: {y: 1}, use_api_socket: true}}\nnetworks: {x: }\n")
     assert [list(c.addresses) for c in World(load(path)).host.containers.values()] == [["bridge"], ["x"]]
+    path.write_text("services: {a: {deploy: {replicas: many}}}\n")
+    with pytest.raises(ScenarioError, match=r"services.a.deploy.replicas: Input should be a valid integer"):
+        load(path)
     path.write_text("services: {a: }\nnetworks: {default: {internal: true}}\n")
     assert World(load(path)).host.networks["default"].internal
 
