@@ -1312,11 +1312,12 @@ cdef class Netfilter:
 
     @property
     def stats(self):
-        """Counters as `conntrack -S` shows, rules walked, packets logged, and the table's size."""
+        """Counters as `conntrack -S` shows, rules walked, packets logged, the table's size, and the most entries since it was empty."""
         cdef dict s = self.c.stats
         s["rules_walked"] = self.program.walked
         s["logged"] = self.c.log.count
         s["entries"] = self.c.table.count
+        s["peak"] = self.c.table.fresh - 1      # entries are taken anew only when none is free
         s["bytes"] = table_bytes(&self.c.table)
         return s
 

@@ -1,13 +1,18 @@
 """What `simcore run` prints: packets hop by hop, conntrack, workloads."""
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from simcore.measure.trace import Hop
 
+FEW = 8
+"""Results of one workload that are told one by one."""
 WIDE = 170
 """Columns that the table needs."""
 
@@ -79,7 +84,7 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
     for name in ("kind", "from", "to", "result"):
         table.add_column(name, overflow="fold")
     for w in summary["workloads"]:
-        table.add_row(w["kind"], w["from"], w["to"], _result(w))
+        table.add_row(w["kind"], w["from"], w["to"], result_text(w))
     if summary["workloads"]:
         console.print(table)
     if summary["throughput_bps"] is not None:
@@ -92,6 +97,16 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
                   f"{summary['dropped']} dropped in queues")
     for name, drops in summary["drops"].items():
         console.print(f"dropped by {name}: " + ", ".join(f"{reason} {n}" for reason, n in drops.items()))
+    print_findings(console, summary)
+
+
+def print_findings(console: Console, summary: dict[str, Any]) -> None:
+    """What stood out, and what would help."""
+    for finding in summary["findings"]:
+        console.print(f"[bold]•[/bold] {escape(finding['text'])}", soft_wrap=True)
+        if finding["cure"]:
+            console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)
+    console.print(summary["conclusion"], soft_wrap=True)
 
 
 def _request(r: dict[str, Any]) -> str:
@@ -104,25 +119,44 @@ def _lookup(r: dict[str, Any]) -> str:
     return f"{r['error'] or r['name'] + ' is ' + r['address']} in {r['total_time'] * 1e3:.3f} ms{waits}"
 
 
-def _result(w: dict[str, Any]) -> str:
+def _many(results: Sequence[tuple[str | None, float | None, str]], what: str) -> str:
+    """Each of some results (error, seconds, text), or of more than one would read the least, mean and most."""
+    if len(results) <= FEW:
+        return "; ".join(text for _, _, text in results)
+    times = [seconds * 1e3 for error, seconds, _ in results if error is None and seconds is not None]
+    errors = Counter(error for error, _, _ in results if error is not None)
+    answered = f"{len(times)} of {len(results)} {what} answered"
+    spread = f" in {min(times):.4g} / {sum(times) / len(times):.4g} / {max(times):.4g} ms (least / mean / most)" if times else ""
+    return answered + spread + "".join(f", {n} {error}" for error, n in errors.items())
+
+
+def _bulk(w: Mapping[str, Any]) -> str:
+    parts = w.get("flows", [w])
+    sent, again = sum(f.get("bytes", 0) for f in parts), sum(f.get("retransmits", 0) for f in parts)
+    done = [f["total_time_s"] for f in parts if "total_time_s" in f]
+    speed = f" ({w['goodput_bps'] / 1e6:.4g} Mbit/s)" if w.get("goodput_bps") else ""
+    return ((f"{len(parts)} flows, " if len(parts) > 1 else "") + f"{sent} bytes" + (f" in {max(done):.4f} s" if done else "") + speed
+            + f", {again} retransmits" + ("" if len(done) == len(parts) else f", {len(parts) - len(done)} not finished"))
+
+
+def result_text(w: Mapping[str, Any]) -> str:
+    """What a workload came to, in a line."""
     if "error" in w:
         return str(w["error"])
     if w["kind"] == "http":
-        return "; ".join(map(_request, w.get("requests", []))) or "not started"
+        return _many([(r["error"] or None, r["total_time"], _request(r)) for r in w.get("requests", [])], "requests") or "not started"
     if w["kind"] == "ping":
-        return ", ".join("lost" if r is None else f"{r * 1e3:.4f} ms" for r in w.get("rtt_s", [])) or "not started"
+        return _many([("lost" if r is None else None, r, "lost" if r is None else f"{r * 1e3:.4f} ms") for r in w.get("rtt_s", [])],
+                     "pings") or "not started"
     if w["kind"] == "dns":
-        return "; ".join(map(_lookup, w.get("lookups", []))) or "not finished"
+        return _many([(r["error"] or None, r["total_time"], _lookup(r)) for r in w.get("lookups", [])], "lookups") or "not finished"
     if w["kind"] == "load":
         t = w["response_s"]
         times = f", {t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else ""
         return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed, {w['unanswered']} unanswered{times}"
-    if w["kind"] == "bulk" and "flows" in w:
-        done = sum(f.get("bytes", 0) for f in w["flows"])
-        return f"{len(w['flows'])} flows, {done} bytes, {sum(f.get('retransmits', 0) for f in w['flows'])} retransmits"
+    if w["kind"] == "bulk":
+        return _bulk(w)
     if w["kind"] in ("udp", "trace"):
         delay = w.get("mean_delay_s")
         return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")
-    if "total_time_s" not in w:
-        return "not finished"
-    return f"{w['bytes']} bytes in {w['total_time_s']:.4f} s, {w['retransmits']} retransmits"
+    return ""

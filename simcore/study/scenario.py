@@ -27,6 +27,7 @@ from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace, known_sysctl
+from simcore.study.findings import conclusion, findings
 from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
 from simcore.traffic import dns, http, trace
@@ -36,6 +37,8 @@ from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
 Process = Generator[Any, Any, None]
+PATIENCE = 1.0
+"""Seconds that a request has no answer, and ten times longer than others took, for it to be called stalled."""
 
 
 @dataclass
@@ -104,6 +107,7 @@ class World:
         self.load_servers: dict[tuple[Namespace, int], LoadServer] = {}
         self.dns_servers: set[tuple[Namespace, int]] = set()
         self.outcomes: list[Outcome] = []
+        self.response_times: dict[int, Histogram] = {}
         self.finished: list[Callable[[], None]] = []
         self.tracer: Tracer | None = None
         self.writer: PcapngWriter | None = None
@@ -370,11 +374,14 @@ class World:
 
         def result() -> None:
             span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
+            times, under_way = clients.times.summary(), clients.waiting()
+            patience = max(PATIENCE, 10 * times.get("mean", 0.0))
             outcome.values.update(requests_done=clients.finished, failed=clients.failed, errors=clients.errors,
-                                  unanswered=clients.started - clients.finished - clients.failed,
+                                  unanswered=len(under_way), stalled=len([t for t in under_way if t > patience]),
                                   connections=clients.connections, requests_per_s=clients.finished / span,
-                                  goodput_bps=clients.response_bytes * 8 / span, response_s=clients.times.summary())
+                                  goodput_bps=clients.response_bytes * 8 / span, response_s=times)
         self.finished.append(result)
+        self.response_times[number] = clients.times
 
     def _end(self, w: Workload) -> float:
         """When a workload stops: its own time, or the run's."""
@@ -400,7 +407,8 @@ class World:
         def result() -> None:
             received = sum(s.packets for s in sinks)
             delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks)
-            outcome.values.update(sent=source.sent, received=received, mean_delay_s=delay / received if received else None)
+            outcome.values.update(sent=source.sent, received=received, mean_delay_s=delay / received if received else None,
+                                  loss=1 - received / source.sent if source.sent else None)
             if len(sinks) > 1:
                 outcome.values["received_by"] = {name: s.packets for name, s in zip(w.served_by, sinks, strict=True)}
         self.finished.append(result)
@@ -429,6 +437,8 @@ class World:
                 if (sock := part.pop("socket", None)) is not None:
                     part.setdefault("bytes", sock.bytes_out)
                     part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
+            span = max((part.get("total_time_s", self.env.now - w.start) for part in parts), default=0.0)
+            outcome.values["goodput_bps"] = sum(part.get("bytes", 0) for part in parts) * 8 / span if span > 0 else None
             if w.flows == 1 and "flows" in outcome.values:
                 outcome.values.update(outcome.values.pop("flows")[0])
         self.finished.append(result)
@@ -463,8 +473,8 @@ class World:
     def summary(self) -> dict[str, Any]:
         """What happened, as JSON has it."""
         host = self.host.namespace
-        links = {name: {"packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
-                        "lost": link.lost,
+        links = {name: {"rate_bps": link.rate, "packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
+                        "lost": link.lost, "drop_share": link.dropped / max(link.packets + link.dropped, 1),
                         "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0,
                         "mean_queue": link.queue_seconds / self.env.now if self.env.now else 0.0,
                         "utilisation": link.busy_seconds / self.env.now if self.env.now else 0.0,
@@ -474,17 +484,21 @@ class World:
         interfaces = {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
                                   "tx_bytes": dev.tx_bytes}
                       for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
-        return {
+        summary: dict[str, Any] = {
             "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now, "partial": self.partial,
             "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
             "workloads": [_outcome(o) for o in self.outcomes],
             "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
             "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
-            "conntrack_stats": host.netfilter.stats if host.netfilter else {},
+            "conntrack_stats": {**host.netfilter.stats, "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max")}
+            if host.netfilter else {},
             "cpu": self._cpu(), "links": links, "interfaces": interfaces,
             "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
             **({"flows": self.flows.records()} if self.flows is not None else {}),
         }
+        found = findings(summary)
+        summary.update(findings=[asdict(f) for f in found], conclusion=conclusion(summary, found))
+        return summary
 
 
 def _number(value: float | str) -> float | str:

@@ -135,6 +135,10 @@ cdef class LoadClients(App):
         for i in range(users):                      # as if they had been thinking already: not all start at once
             namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
+    def waiting(self):
+        """How long each request that has no answer yet has been under way, s."""
+        return [self.namespace.calendar.now - (<User>u).began for u in self.users if (<User>u).asking]
+
     @property
     def finished_event(self):
         """Event of the last of `most` requests being over."""

@@ -160,3 +160,36 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     world.run(None)
     w = world.summary()["workloads"][0]
     assert 400 < w["received"] < 600 < 800 < w["sent"]
+
+
+@pytest.mark.parametrize(("name", "what", "place", "text"), [
+    ("bufferbloat", "queue-overflow", "host/eth0", "waited 633.6 ms on average"),
+    ("mtu-black-hole", "dropped", "router", "too long for the next link"),
+    ("snat-exhaustion", "dropped", "host", "found no source port"),
+    ("conntrack-full", "conntrack-full", "host", "the conntrack table was full (64 entries)"),
+    ("dns-clash", "dropped", "host", "another one took their tuple"),
+    ("idle-timeout", "dropped", "host", "connections that nobody has"),
+    ("stale-udp", "dropped", "host", "dropped by a rule in FORWARD"),
+])
+def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:
+    def told(summary: dict[str, Any]) -> list[dict[str, Any]]:
+        return [f for f in summary["findings"] if (f["what"], f["place"]) == (what, place) and text in f["text"]]
+    sick, well = run(root, name, False), run(root, name, True)
+    [finding] = told(sick)
+    assert finding["weight"] > sum(f["weight"] for f in told(well))
+    assert finding["cure"]
+
+
+def test_what_would_be_short_first(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+
+    def conclusion(rate: int) -> str:
+        path.write_text(json.dumps({"services": {"a": {}}, "x-simcore": {
+            "duration": "10s", "servers": {"web": {"address": "93.184.216.34"}}, "links": {"host": {"rate": "8Mbit"}},
+            "workloads": [{"kind": "udp", "from": "a", "to": "web", "port": 9, "rate": rate, "pattern": "constant"}]}}))
+        world = World(load(path))
+        world.run()
+        return str(world.summary()["conclusion"])
+    assert conclusion(5).startswith("Nothing comes near its limit; link host/eth0 is the fullest, 0.49% used.")
+    assert conclusion(500) == "What would be short first: link host/eth0, 50% used, at about 2 times this load."
+    assert conclusion(2000) == "What limits: the queue and rate of host/eth0."

@@ -1,0 +1,211 @@
+"""What stood out in a run, in words: what was short, what was lost and where, and what would help."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simcore.study.metrics import written
+
+BUSY = 0.9
+"""Share of the run that a link or core is busy for, from which on it is called full."""
+IDLE = 0.01
+"""Share in use of the fullest resource, below which nothing is near its limit."""
+LONG = 0.02
+"""Seconds of waiting in a queue, on average, that are worth mentioning."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of them.
+
+    Attributes
+    ----------
+    what : str
+        Its kind, for machines: `link-full`, `conntrack-full`, …
+    place : str
+        Link, namespace or workload.
+    weight : float
+        About the share of packets, requests or time that it took; the heaviest comes first.
+    text, cure : str
+        For readers; the cure may be empty.
+    """
+
+    what: str
+    place: str
+    weight: float
+    text: str
+    cure: str = ""
+
+
+def findings(summary: Mapping[str, Any]) -> list[Finding]:
+    """What stood out, the heaviest first; nothing if all went well."""
+    found = [*_links(summary), *_conntrack(summary), *_drops(summary), *_cpu(summary), *_workloads(summary)]
+    return sorted(found, key=lambda f: -f.weight)
+
+
+def headroom(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """(resource, share in use) of all that can run out, the fullest first."""
+    used = [(f"link {name}", link["utilisation"]) for name, link in summary["links"].items()]
+    stats = summary["conntrack_stats"]
+    if stats:
+        used.append(("conntrack table", stats["peak"] / stats["max"]))
+    if summary["cpu"]:
+        used += [(f"core {i}", share) for i, share in enumerate(summary["cpu"]["utilisation"])]
+    return sorted(used, key=lambda u: -u[1])
+
+
+def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
+    """What is short, or would be first, in a sentence."""
+    short = next((f for f in found if f.what in _SHORT and f.weight >= IDLE), None)
+    if short is not None:
+        return f"What limits: {_SHORT[short.what]} of {short.place}."
+    name, share = headroom(summary)[0]
+    if share < IDLE:
+        return f"Nothing comes near its limit; {name} is the fullest, {share:.2%} used."
+    return f"What would be short first: {name}, {share:.0%} used, at about {1 / share:.2g} times this load."
+
+
+_SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate", "conntrack-full": "the conntrack table", "cpu-full": "the time"}
+
+
+def key_of(link: str, links: Collection[str]) -> str:
+    """The key that says what one of the links is like."""
+    namespace, _, interface = link.partition("/")
+    if namespace == "host":
+        return "x-simcore.links." + ("container.reverse" if interface.startswith("veth-") else "host")
+    if namespace == "router":
+        return "x-simcore.links." + ("host.reverse" if interface == "eth0" else "server")
+    return "x-simcore.links." + ("container" if f"host/veth-{namespace}" in links else "server.reverse")
+
+
+def _links(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, link in summary["links"].items():
+        key = key_of(name, summary["links"])
+        sent, dropped, busy, wait = link["packets"], link["dropped"], link["utilisation"], link["mean_wait_us"] * 1e-6
+        share = dropped / max(sent + dropped, 1)
+        waits = f"those that passed waited {written('_s', wait)} on average"
+        lost = f"{dropped} of {sent + dropped} frames ({share * 100:.2g} %)"
+        shorter = f"; a queue discipline such as fq_codel keeps the wait short ({key}.qdisc)" if wait > LONG else ""
+        if dropped:
+            full = busy >= BUSY
+            yield Finding("queue-overflow", name, max(share, 0.5 * busy if full else 0.0),
+                          f"{name} dropped {lost} from its queue: it was busy {busy:.0%} of the run"
+                          + ("" if full else ", so at times more came than it carries") + f"; {waits}",
+                          f"a higher rate ({key}.rate) or less traffic" + ("" if full or shorter else ", or a longer queue") + shorter)
+        elif busy >= BUSY:
+            yield Finding("link-full", name, 0.5 * busy,
+                          f"{name} was busy {busy:.0%} of the run; frames waited {written('_s', wait)} on average",
+                          f"a higher rate ({key}.rate) or less traffic{shorter}")
+        elif wait > LONG:
+            yield Finding("long-wait", name, min(wait, 0.4), f"{name}: frames waited {written('_s', wait)} on average",
+                          f"a higher rate ({key}.rate){shorter}")
+        if link["lost"]:
+            gone = link["lost"] / max(sent, 1)
+            yield Finding("loss", name, gone, f"{name} lost {link['lost']} of {sent} frames on the wire ({gone * 100:.2g} %)",
+                          "as the link's impairments and events say")
+
+
+def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    stats = summary["conntrack_stats"]
+    if not stats:
+        return
+    seen = max(stats["found"] + stats["insert"] + stats["drop"], 1)
+    if stats["table_full"]:
+        yield Finding("conntrack-full", "host", max(stats["table_full"] / seen, 0.45),
+                      f"the conntrack table was full ({stats['max']} entries): {stats['table_full']} packets of new connections "
+                      "were dropped",
+                      "x-simcore.host.sysctls: a larger net.netfilter.nf_conntrack_max, or shorter timeouts")
+    if stats["invalid"]:
+        yield Finding("invalid", "host", stats["invalid"] / seen,
+                      f"{stats['invalid']} packets fitted no connection (INVALID): they pass untranslated, and may be answered by resets",
+                      "-I FORWARD -m conntrack --ctstate INVALID -j DROP (x-simcore.host.iptables)")
+
+
+_REASONS: Mapping[str, tuple[str, str]] = {
+    "PREROUTING": ("were dropped by a rule in PREROUTING", ""),
+    "INPUT": ("were dropped by a rule in INPUT", ""),
+    "FORWARD": ("were dropped by a rule in FORWARD: networks are isolated from each other, and what is not published is closed",
+                "if an old conntrack entry leads them to the wrong container: delete it (conntrack -D)"),
+    "bridged FORWARD": ("were dropped by a rule in FORWARD, on a bridge", ""),
+    "OUTPUT": ("were dropped by a rule in OUTPUT", ""),
+    "POSTROUTING": ("found no source port that was free towards their destination (or a rule drops them)",
+                    "more addresses or ports to masquerade to, fewer new connections a second, or kept ones"),
+    "conntrack: insert failed": ("were dropped because another one took their tuple at the same moment, on another core",
+                                 "MASQUERADE --random-fully, or a resolver that does not ask twice from one port"),
+    "fragmentation needed and DF set": ("were too long for the next link and must not be fragmented: senders that do not hear of it stall",
+                                        "let ICMP type 3 code 4 pass, or TCPMSS --clamp-mss-to-pmtu"),
+    "neighbour unreachable": ("were for an address that nobody has (no answer to ARP)", ""),
+    "neighbour queue full": ("came while their neighbour's address was still asked for, more than wait for it", ""),
+    "no route": ("had no route", ""),
+    "TTL exceeded": ("had been routed too often (TTL)", ""),
+    "martian or unroutable": ("had a source address that cannot be there", ""),
+    "UDP: no socket": ("were datagrams to a port that nobody listens on", ""),
+    "TCP: no socket": ("were segments of connections that nobody has there",
+                       "if conntrack forgot an idle connection: a longer timeout, or keepalive"),
+    "TCP: bad checksum": ("arrived with a wrong checksum", ""),
+    "UDP: bad checksum": ("arrived with a wrong checksum", ""),
+    "IP: bad checksum": ("arrived with a wrong checksum", ""),
+    "bridge: back to its port": ("would have left by the port that they came by", "userland-proxy: false sets hairpin mode"),
+    "longer than the port's MTU": ("were longer than the MTU", ""),
+}
+
+
+def _drops(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    total = max(summary["packets"], 1)
+    for namespace, reasons in summary["drops"].items():
+        for reason, n in reasons.items():
+            if reason == "PREROUTING" and namespace == "host":
+                n -= summary["conntrack_stats"]["table_full"]       # told of already
+            if n > 0 and reason in _REASONS:
+                text, cure = _REASONS[reason]
+                yield Finding("dropped", namespace, n / total, f"{n} packets {text} (in {namespace})", cure)
+
+
+def _cpu(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    if not summary["cpu"]:
+        return
+    for i, (core, busy) in enumerate(zip(summary["cpu"]["cores"], summary["cpu"]["utilisation"], strict=True)):
+        share = core["dropped"] / max(core["packets"] + core["dropped"], 1)
+        if busy >= BUSY or core["dropped"]:
+            yield Finding("cpu-full", f"core {i}", max(share, 0.5 * busy),
+                          f"the host's core {i} was busy {busy:.0%} of the run"
+                          + (f" and dropped {core['dropped']} packets ({share:.1%}) from its backlog" if core["dropped"] else ""),
+                          "more cores (x-simcore.host.cpu.cores), fewer rules, or steering by flow")
+
+
+_ERRNO = {"ECONNREFUSED": "nobody listens there", "ETIMEDOUT": "no answer came", "ECONNRESET": "the connection was reset",
+          "ENETUNREACH": "there is no route: is it on internal networks only?", "EHOSTUNREACH": "nobody has that address"}
+
+
+def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    for i, w in enumerate(summary["workloads"]):
+        place = f"workloads.{i}"
+        title = f"{w['kind']} {w['from']} → {w['to']}"
+        errors, tried = _errors(w)
+        for error, n in errors.items():
+            share = n / max(tried, 1)
+            why = next((text for name, text in _ERRNO.items() if name in error), "")
+            yield Finding("failed", place, share, f"{title}: {n} of {tried} failed with {error}" + (f" ({why})" if why else ""))
+        if w.get("stalled"):
+            yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{title}: {w['stalled']} of {tried} requests had been waiting "
+                          "much longer than others when the run ended")
+        if (loss := w.get("loss")):
+            yield Finding("datagrams-lost", place, loss, f"{title}: {loss:.1%} of its datagrams did not arrive")
+        if (rtts := w.get("rtt_s")) and None in rtts:
+            lost = rtts.count(None)
+            yield Finding("pings-lost", place, lost / len(rtts), f"{title}: {lost} of {len(rtts)} pings had no answer")
+
+
+def _errors(w: Mapping[str, Any]) -> tuple[dict[str, int], int]:
+    """How often each error came up, of how many tries."""
+    if "error" in w:
+        return {str(w["error"]): 1}, 1
+    if w["kind"] == "load":
+        return dict(w.get("errors", {})), w.get("requests_done", 0) + w.get("failed", 0) + w.get("unanswered", 0)
+    results = w.get("requests") or w.get("lookups") or w.get("flows") or []
+    errors: dict[str, int] = {}
+    for r in results:
+        if r.get("error"):
+            errors[r["error"]] = errors.get(r["error"], 0) + 1
+    return errors, len(results)
