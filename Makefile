@@ -7,7 +7,7 @@ SOURCES := $(shell find natfast simcore -name '*.pyx' -o -name '*.pxd' -o -name 
 .PHONY: run test bench lint debug clean check-tools
 
 run: $(VENV)/.built
-	$(BIN)/simcore run examples/journey.yaml
+	$(BIN)/simcore run examples/journey.yaml --report
 
 test: $(VENV)/.tested
 	tools/debian-packages

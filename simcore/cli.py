@@ -1,7 +1,6 @@
 """The command `simcore`."""
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import asdict
@@ -13,13 +12,18 @@ import typer
 from rich.console import Console
 
 from natfast.errors import NatfastError
-from simcore.docker import compose
 from simcore.errors import ScenarioError, SimcoreError
 from simcore.files import write_json
 from simcore.measure.report import print_run
 from simcore.study import bench as benchmarks
-from simcore.study import kernel
+from simcore.study import html, kernel
+from simcore.study.plan import Limit, Range, similar
+from simcore.study.plan import plan as make_plan
+from simcore.study.printing import print_plan, print_sweep
 from simcore.study.scenario import World, write_flows
+from simcore.study.source import make_world, source
+from simcore.study.sweep import Results, parse_set, parse_vary
+from simcore.study.sweep import sweep as make_sweep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   help="Simulate container networks packet by packet, as Linux forwards them.")
@@ -40,33 +44,33 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
-def _python_scenario(path: Path, seed: int | None, engine: str) -> World:
-    """A Python scenario is a file with `build(seed, engine) -> World`."""
-    spec = importlib.util.spec_from_file_location("scenario", path)
-    if spec is None or spec.loader is None:
-        raise ScenarioError(f"{path}: cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
+def _directory(out: Path) -> Path:
     try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ScenarioError(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
-    if not hasattr(module, "build"):
-        raise ScenarioError(f"{path}: expected a function build(seed, engine) that returns a World")
-    world = module.build(seed, engine)
-    if not isinstance(world, World):
-        raise ScenarioError(f"{path}: build() returned {type(world).__name__}, expected a World")
-    return world
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScenarioError(f"--out {out}: {error.strerror}") from None
+    return out
+
+
+File = Annotated[Path, typer.Argument(help="A Compose file (with x-simcore) or a Python scenario.", metavar="FILE")]
+Override = Annotated[list[Path] | None, typer.Option(help="Compose file merged over FILE (repeatable).")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A value instead of the file's (repeatable).")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")]
+FirstSeed = Annotated[int | None, typer.Option(min=0, help="Seed of the first run instead of the file's; the others count on.")]
+Duration = Annotated[float | None, typer.Option(min=0, help="Seconds to simulate instead of the file's.")]
+Driver = Annotated[Engine, typer.Option(help="Who drives packet events; the results are the same.")]
+Runs = Annotated[int, typer.Option(min=1, help="Runs with different seeds, at each value.")]
+Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler that is there, as tcp://10.0.0.5:8786.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes, if there is no scheduler: one a core.")]
 
 
 @app.command(epilog="Examples:  simcore run compose.yaml   |   simcore run compose.yaml --json --seed 7   |   "
              "simcore run compose.yaml --pcap out.pcapng --engine simpy")
-def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcore) or a Python scenario.", metavar="FILE")],
-        override: Annotated[list[Path] | None, typer.Option(help="Compose file merged over FILE (repeatable).")] = None,
+def run(file: File, override: Override = None, settings: Set = None,
         out: Annotated[Path, typer.Option(help="Directory for summary.json and packets.pcapng.")] = Path("out"),
         pcap: Annotated[Path | None, typer.Option(help="Capture file (pcapng) instead of OUT/packets.pcapng.")] = None,
-        seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
-        duration: Annotated[float | None, typer.Option(min=0, help="Seconds to simulate instead of the file's.")] = None,
-        engine: Annotated[Engine, typer.Option(help="Who drives packet events; the results are the same.")] = Engine.compiled,
+        seed: Seed = None, duration: Duration = None, engine: Driver = Engine.compiled,
         as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
         expression: Annotated[str | None, typer.Option("--filter", help="Capture only what this tcpdump expression passes.")] = None,
         snaplen: Annotated[int, typer.Option(min=0, help="Bytes captured of a frame, 0 for all.")] = 0,
@@ -74,20 +78,15 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         flows: Annotated[bool, typer.Option("--flows", help="Record every flow: loss, delay, jitter; also in OUT/flows.csv.")] = False,
         sample: Annotated[float | None, typer.Option(min=1e-6, help="Sample queues and conntrack (s), into OUT/series.csv.")] = None,
         waits: Annotated[bool, typer.Option("--waits", help="Distribution of waiting times at every link.")] = False,
+        report: Annotated[bool, typer.Option("--report", help="Draw what happened, into OUT/report.html.")] = False,
         trace: Annotated[bool, typer.Option("--trace/--no-trace", help="Follow packets hop by hop.")] = True,
         capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Write the capture.")] = True) -> None:
     """Simulate a Compose file (or a Python scenario) and explain what happened."""
-    if file.suffix == ".py":
-        if not file.exists():
-            raise ScenarioError(f"{file}: No such file or directory")
-        world = _python_scenario(file, seed, engine.value)
-    else:
-        world = World(compose.load(file, override or ()), seed, engine.value)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ScenarioError(f"--out {out}: {error.strerror}") from None
+    if report:
+        html.available()
+    world = make_world(source(file, override or (), dict(map(parse_set, settings or ()))), seed, engine.value)
     target = pcap or out / "packets.pcapng"
+    _directory(out)
     if capture:
         if not target.parent.is_dir():
             raise ScenarioError(f"--pcap {target}: no such directory")
@@ -99,14 +98,19 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         world.record_flows()
     if waits:
         world.measure_waits()
+    end = duration if duration is not None else world.compose.x.duration
     if sample is not None:
         world.sample(sample)
+    elif report and end:
+        world.sample(end / html.SAMPLES)
     world.run(duration, progress=True)
     summary = world.summary()
     if world.flows is not None:
         write_flows(out / "flows.csv", summary["flows"])
     if world.sampler is not None:
         world.sampler.write(out / "series.csv")
+    if report:
+        html.write_run(out / "report.html", str(file), world, summary)
     write_json(out / "summary.json", summary)
     if as_json:
         print(json.dumps(summary))
@@ -114,7 +118,7 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
         console = _console()
         print_run(console, summary, tracer.packets() if tracer else None)
         written = [out / "summary.json", *([target] if capture else []), *([out / "flows.csv"] if flows else []),
-                   *([out / "series.csv"] if sample is not None else [])]
+                   *([out / "series.csv"] if world.sampler is not None else []), *([out / "report.html"] if report else [])]
         console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
     if world.partial:
         print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
@@ -123,6 +127,78 @@ def run(file: Annotated[Path, typer.Argument(help="A Compose file (with x-simcor
 
 def _heavy(world: World) -> bool:
     return any(w.kind in ("udp", "bulk", "load", "trace") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+
+
+@app.command(epilog="Examples:  simcore sweep compose.yaml --runs 10   |   "
+             "simcore sweep compose.yaml --vary links.server.queue=10,100,1000 --vary workloads.0.users=50,100   |   "
+             "simcore sweep compose.yaml --vary links.host.qdisc=fq_codel,pie --metric workloads.1.rtt_s.mean --json")
+def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KEY=V,V,…", help="Values to try (repeatable: all pairs).")]
+          = None, runs: Runs = 5, override: Override = None, settings: Set = None,
+          metric: Annotated[list[str] | None, typer.Option(help="What to tabulate, by its path in summary.json (repeatable).")] = None,
+          out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+          seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
+          scheduler: Scheduler = None, workers: Workers = None,
+          as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+    """Run a scenario with many seeds, and at many values: means with confidence intervals."""
+    varied = dict(map(parse_vary, vary or ()))
+    results = make_sweep(file, varied, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
+                         settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
+    _or_nothing(results)
+    known = results.metrics()
+    for name in metric or ():
+        if name not in known:
+            raise ScenarioError(f"--metric {name}: no such metric; {similar(name, known)}")
+    written = [*results.write(_directory(out)), out / "report.html"]
+    html.write_sweep(written[-1], results, metric or ())
+    if as_json:
+        print(json.dumps(results.as_json()))
+    else:
+        console = _console()
+        print_sweep(console, results, metric or ())
+        console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    _end_of(results)
+
+
+@app.command(epilog="Examples:  simcore plan compose.yaml --vary workloads.0.users --over 1..500 "
+             "--limit 'workloads.0.response_s.p99<=50ms'   |   simcore plan compose.yaml --vary links.server.rate --over 1Mbit..100Mbit "
+             "--limit 'workloads.0.loss<=1%' --limit 'workloads.0.mean_delay_s<=30ms'")
+def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What to search in.")],
+         over: Annotated[str, typer.Option(metavar="LOW..HIGH", help="Between which values.")],
+         limit: Annotated[list[str], typer.Option(metavar="METRIC<=VALUE", help="What must hold (repeatable); also >=.")],
+         runs: Runs = 5, most_runs: Annotated[int, typer.Option(min=1, help="Runs at a value where it is a near thing.")] = 20,
+         tolerance: Annotated[float, typer.Option(min=1e-6, max=1, help="How close together the two ends are in the end.")] = 0.02,
+         override: Override = None, settings: Set = None,
+         out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+         seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
+         scheduler: Scheduler = None, workers: Workers = None,
+         as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+    """Search for the greatest (or least) value for which a scenario keeps within limits, and say what breaks first."""
+    found = make_plan(file, vary, Range.parse(over), [Limit.parse(text) for text in limit], runs=runs, most_runs=most_runs,
+                      tolerance=tolerance, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
+                      settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
+    _or_nothing(found.results)
+    written = [*found.results.write(_directory(out)), out / "report.html"]
+    write_json(out / "results.json", found.as_json())
+    html.write_plan(written[-1], found)
+    if as_json:
+        print(json.dumps(found.as_json()))
+    else:
+        console = _console()
+        print_plan(console, found)
+        console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    _end_of(found.results)
+
+
+def _or_nothing(results: Results) -> None:
+    if not any(p.runs for p in results.points):
+        print("simcore: stopped by Ctrl-C before any run was over", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _end_of(results: Results) -> None:
+    if results.partial:
+        print("simcore: stopped by Ctrl-C; the results are partial", file=sys.stderr)
+        raise typer.Exit(130)
 
 
 @app.command(epilog="Example:  simcore replay --box box.json --conntrack case1.jsonl case2.jsonl")

@@ -21,6 +21,7 @@ from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
 from simcore.docker.ports import PublishedPort, parse_port, place
+from simcore.docker.settings import changed
 from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
@@ -508,7 +509,7 @@ class Compose(Model):
         return place({name: s.ports for name, s in self.services.items() if not s.shares})
 
 
-def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
+def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mapping[str, Any] | None = None) -> Compose:
     """Read and check a Compose file.
 
     Parameters
@@ -516,6 +517,8 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
     path : str or Path
     overrides : sequence of str or Path
         Files merged over it in turn, as `docker compose -f a -f b` does.
+    settings : mapping, optional
+        Single values instead of the file's, by their path (`simcore.docker.settings`).
 
     Raises
     ------
@@ -527,7 +530,7 @@ def load(path: str | Path, overrides: Sequence[str | Path] = ()) -> Compose:
     data, known = gather(path, over), variables(path.parent)
     path = [path, *over][-1]
     try:
-        data = _with_values(data, known)
+        data = changed(_with_values(data, known), settings or {})
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     try:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simcore.cli import _python_scenario
-from simcore.docker.compose import load
-from simcore.study.scenario import World
+from simcore.study.source import make_world, source
 
 ROOT = Path(__file__).parents[2]
 KNOWN = ROOT / "tests" / "data" / "fingerprints.json"
@@ -23,7 +21,7 @@ LONGEST = 3.0
 
 
 def fingerprint(example: Path, directory: Path, engine: str = "compiled") -> str:
-    world = _python_scenario(example, None, engine) if example.suffix == ".py" else World(load(example), engine=engine)
+    world = make_world(source(example), engine=engine)
     world.capture(directory / "packets.pcapng")
     world.run(None if example.name == "journey.yaml" else LONGEST)
     return hashlib.sha256((directory / "packets.pcapng").read_bytes()).hexdigest()

@@ -200,7 +200,7 @@ def test_progress_is_rewritten_on_a_terminal_and_plain_elsewhere() -> None:
         with Progress(env, 10.0, stream) as progress:
             progress.look()
             assert stream.getvalue() == ""              # nothing in the first two seconds
-            progress.next = 0
+            progress.status.next = 0
             progress.look()
         assert mark in stream.getvalue()
         assert "simulated of 10" in stream.getvalue() or "0.000 s simulated" in stream.getvalue()

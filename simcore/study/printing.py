@@ -1,0 +1,100 @@
+"""What `simcore sweep` and `simcore plan` print."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simcore.study.metrics import scale, written
+from simcore.study.plan import Plan
+from simcore.study.statistics import Estimate
+from simcore.study.sweep import Results, short
+
+
+def with_interval(name: str, e: Estimate | None) -> str:
+    """A metric's mean and half interval, in one unit; as many digits as the interval leaves sense in."""
+    if e is None:
+        return "-"
+    factor, unit = scale(name, abs(e.mean))
+    space = "" if unit in ("", "%") else " "
+    if e.half == 0 or not math.isfinite(e.half):
+        return written(name, e.mean)
+    half = e.half * factor
+    digits = max(0, 1 - math.floor(math.log10(half))) if half < 1e15 else 0
+    return f"{e.mean * factor:.{min(digits, 9)}f} ± {half:.{min(digits, 9)}f}{space}{unit}"
+
+
+def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ()) -> None:
+    """A row for each point: its settings, the metrics, and what stood out."""
+    titles = {name: name for name in metrics} or results.titles()
+    made = [(i, p) for i, p in enumerate(results.points) if p.runs]
+    if not results.keys:
+        table = Table(title=_title(results), title_justify="left", title_style="bold", pad_edge=False)
+        table.add_column("", overflow="fold")
+        table.add_column("mean ± half interval", justify="right")
+        for name, title in titles.items():
+            for i, _ in made:
+                table.add_row(title, with_interval(name, results.estimate(i, name)))
+    else:
+        table = Table(title=_title(results), title_justify="left", title_style="bold", pad_edge=False)
+        for key in results.keys:
+            table.add_column(short(key), overflow="fold")
+        for title in titles.values():
+            table.add_column(title, justify="right", overflow="fold")
+        for i, point in made:
+            table.add_row(*(str(point.settings[key]) for key in results.keys),
+                          *(with_interval(name, results.estimate(i, name)) for name in titles))
+    console.print(table)
+    _findings(console, grouped(results))
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """The answer, what was measured on the way to it, and what breaks first."""
+    table = Table(title=_title(plan.results), title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column(short(plan.key))
+    for limit in plan.limits:
+        table.add_column(str(limit), justify="right", overflow="fold")
+    table.add_column("")
+    for i, point in enumerate(plan.results.points):
+        undecided = any(point is u for u in plan.undecided)
+        mark = ("no" if plan.broken(point) else "yes") + (", a near thing" if undecided else "")
+        table.add_row(str(point.settings[plan.key]),
+                      *(with_interval(limit.metric, plan.results.estimate(i, limit.metric)) for limit in plan.limits), mark)
+    console.print(table)
+    console.print(f"[bold]{escape(plan.answer())}[/bold]", soft_wrap=True)
+    if plan.bad is not None:
+        found = plan.results.findings(plan.number(plan.bad))
+        _findings(console, [(f, f"at {plan.bad.title}, in {n} of {len(plan.bad.runs)} runs") for f, n in found])
+
+
+def _title(results: Results) -> str:
+    runs = sorted({len(p.runs) for p in results.points if p.runs}) or [0]
+    count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    return f"{results.file}: {count} runs each, {results.level:.0%} confidence"
+
+
+def grouped(results: Results) -> list[tuple[dict[str, Any], str]]:
+    """What stood out anywhere: each kind and place once, where it was heaviest, and at how many of the points it was."""
+    found: dict[tuple[str, str], list[tuple[dict[str, Any], int, int]]] = {}
+    for i in range(len(results.points)):
+        for finding, runs in results.findings(i):
+            found.setdefault((finding["what"], finding["place"]), []).append((finding, runs, i))
+    out = []
+    for group in sorted(found.values(), key=lambda g: -max(f["weight"] for f, _, _ in g)):
+        finding, runs, i = max(group, key=lambda g: float(g[0]["weight"]))
+        point = results.points[i]
+        where = f"in {runs} of {len(point.runs)} runs" if len(results.points) == 1 else \
+            f"at {point.title}, in {runs} of {len(point.runs)} runs; at {len(group)} of {len(results.points)} points in all"
+        out.append((finding, where))
+    return out
+
+
+def _findings(console: Console, found: Sequence[tuple[dict[str, Any], str]]) -> None:
+    for finding, where in found:
+        console.print(f"• {escape(finding['text'])} ({escape(where)})", soft_wrap=True)
+        if finding["cure"]:
+            console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)

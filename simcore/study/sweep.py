@@ -1,0 +1,230 @@
+"""One scenario, run many times: with other seeds, and with other values of its keys; means with confidence intervals."""
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from simcore.errors import ScenarioError
+from simcore.files import write_csv, write_json
+from simcore.study.farm import Farm, Run, Task
+from simcore.study.progress import told
+from simcore.study.source import Script, Source, source
+from simcore.study.statistics import Estimate, estimate
+
+if TYPE_CHECKING:
+    import pandas
+
+Settings = dict[str, Any]
+
+
+@dataclass
+class Point:
+    """A scenario with its settings, and the runs that were made of it by seed."""
+
+    settings: Settings
+    source: Source
+    runs: dict[int, Run] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Its settings, as text."""
+        return ", ".join(f"{short(k)} = {v}" for k, v in self.settings.items()) or "as the file says"
+
+
+@dataclass
+class Results:
+    """What all runs came to.
+
+    Attributes
+    ----------
+    file : str
+    keys : list of str
+        What was varied.
+    points : list of Point
+    level : float
+        Of the confidence intervals.
+    partial : bool
+        Whether Ctrl-C ended it before all runs were made.
+    """
+
+    file: str
+    keys: list[str]
+    points: list[Point]
+    level: float = 0.95
+    partial: bool = False
+
+    def values(self, point: int, metric: str) -> list[float]:
+        """A metric of each run of a point; of those drops that a run had none of, 0."""
+        runs = [self.points[point].runs[seed] for seed in sorted(self.points[point].runs)]
+        if metric.startswith("drops."):
+            return [r.metrics.get(metric, 0.0) for r in runs]
+        return [r.metrics[metric] for r in runs if metric in r.metrics]
+
+    def estimate(self, point: int, metric: str) -> Estimate | None:
+        """Mean and confidence interval over a point's runs; None if none of them has the metric."""
+        values = self.values(point, metric)
+        return estimate(values, self.level) if values else None
+
+    def metrics(self) -> list[str]:
+        """Every metric that some run has."""
+        return list(dict.fromkeys(name for p in self.points for r in p.runs.values() for name in r.metrics))
+
+    def titles(self) -> dict[str, str]:
+        """The metrics that one wants to know first, with titles; where points are compared, not those that are 0 everywhere."""
+        titles = {name: title for p in self.points for r in p.runs.values() for name, title in r.titles.items()}
+        return {name: title for name, title in titles.items()
+                if not self.keys or any(v for i in range(len(self.points)) for v in self.values(i, name))}
+
+    def findings(self, point: int) -> list[tuple[dict[str, Any], int]]:
+        """What stood out at a point, and in how many of its runs; of each kind and place the heaviest."""
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for run in self.points[point].runs.values():
+            for kind in {(f["what"], f["place"]): f for f in reversed(run.findings)}.values():
+                found.setdefault((kind["what"], kind["place"]), []).append(kind)
+        heaviest = [(max(group, key=lambda f: float(f["weight"])), len(group)) for group in found.values()]
+        return sorted(heaviest, key=lambda h: -h[0]["weight"])
+
+    def frame(self) -> pandas.DataFrame:
+        """A table of pandas with a row a run: settings, seed, metrics."""
+        import pandas as pd
+
+        return pd.DataFrame(self._run_rows())
+
+    def _run_rows(self) -> list[dict[str, Any]]:
+        return [{**p.settings, "seed": seed, **p.runs[seed].metrics} for p in self.points for seed in sorted(p.runs)]
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each point and metric: settings, metric, mean, low, high, runs."""
+        return [{**p.settings, "metric": name, "mean": e.mean, "low": e.low, "high": e.high, "runs": e.n}
+                for i, p in enumerate(self.points) for name in self.metrics() if (e := self.estimate(i, name)) is not None]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for machines; an interval of a single run has no ends."""
+        def bounds(e: Estimate) -> dict[str, Any]:
+            known = math.isfinite(e.half)
+            return {"mean": e.mean, "low": e.low if known else None, "high": e.high if known else None, "runs": e.n}
+        return {"file": self.file, "varied": self.keys, "level": self.level, "partial": self.partial, "headlines": self.titles(),
+                "points": [{"settings": p.settings, "seeds": sorted(p.runs),
+                            "metrics": {name: bounds(e) for name in self.metrics() if (e := self.estimate(i, name)) is not None},
+                            "findings": [{**f, "runs": n} for f, n in self.findings(i)]} for i, p in enumerate(self.points)]}
+
+    def write(self, directory: Path) -> list[Path]:
+        """`runs.csv`, `results.csv` and `results.json`."""
+        paths = [directory / name for name in ("runs.csv", "results.csv", "results.json")]
+        write_csv(paths[0], self._run_rows())
+        write_csv(paths[1], self.table())
+        write_json(paths[2], self.as_json())
+        return paths
+
+
+def short(key: str) -> str:
+    """A key without what goes without saying."""
+    return key.removeprefix("x-simcore.")
+
+
+def parse_vary(text: str) -> tuple[str, list[Any]]:
+    """`KEY=VALUE,VALUE,…`; values as in YAML, so that `{kind: red, limit: 100}` is one.
+
+    Raises
+    ------
+    ScenarioError
+        If it is not of this form.
+    """
+    key, equals, rest = text.partition("=")
+    try:
+        values = yaml.safe_load(f"[{rest}]") if equals and key.strip() else None
+    except yaml.YAMLError:
+        values = None
+    if not values:
+        raise ScenarioError(f"--vary {text}: expected KEY=VALUE,VALUE,… as x-simcore.links.host.rate=10Mbit,100Mbit")
+    return key.strip(), values
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE`, the value as in YAML.
+
+    Raises
+    ------
+    ScenarioError
+        If it is not of this form.
+    """
+    key, equals, rest = text.partition("=")
+    try:
+        if not equals or not key.strip():
+            raise ValueError
+        return key.strip(), yaml.safe_load(rest)
+    except (ValueError, yaml.YAMLError):
+        raise ScenarioError(f"--set {text}: expected KEY=VALUE, as x-simcore.links.host.rate=10Mbit") from None
+
+
+def base_seed(what: Source, seed: int | None) -> int:
+    """The first run's seed: that asked for, or the file's."""
+    return seed if seed is not None else 0 if isinstance(what, Script) else what.x.seed
+
+
+def sweep(file: str | Path, vary: Mapping[str, Sequence[Any]] | None = None, *, runs: int = 5, seed: int | None = None,
+          duration: float | None = None, engine: str = "compiled", overrides: Sequence[str | Path] = (),
+          settings: Mapping[str, Any] | None = None, level: float = 0.95, scheduler: str | None = None, workers: int | None = None,
+          progress: bool = False) -> Results:
+    """Run a scenario `runs` times at each combination of values.
+
+    The seeds are the same at every point (`seed`, `seed` + 1, …): points differ by their settings, not by their luck. Results do
+    not depend on where and in which order the runs were made.
+
+    Parameters
+    ----------
+    file : str or Path
+        A Compose file, or a Python scenario whose `build` takes what is varied as arguments.
+    vary : mapping
+        Values of each key; `simcore.docker.settings` says what a key is.
+    runs : int
+        With different seeds, at each point.
+    seed, duration, engine, overrides
+        As for one run.
+    settings : mapping, optional
+        Values that are the same at every point.
+    level : float
+        Of the confidence intervals.
+    scheduler, workers
+        As `simcore.study.farm.Farm`.
+    progress : bool
+        Tell on stderr how far it is.
+
+    Raises
+    ------
+    ScenarioError
+        If the file, or what a setting makes of it, is wrong: before anything is run.
+    """
+    vary, path = vary or {}, Path(file)
+    points = []
+    for values in itertools.product(*vary.values()):
+        chosen = dict(zip(vary, values, strict=True))
+        points.append(Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen})))
+    results = Results(str(file), list(vary), points, level)
+    todo = [(p, base_seed(p.source, seed) + r) for r in range(runs) for p in points]
+    with Farm(scheduler, workers, len(todo)) as farm, told(progress, lambda wall: _how_far(results, len(todo), wall)) as tell:
+        try:
+            collect(farm, todo, duration, engine, tell)
+        except KeyboardInterrupt:
+            results.partial = True
+    return results
+
+
+def _how_far(results: Results, wanted: int, wall: float) -> str:
+    made = sum(len(p.runs) for p in results.points)
+    return f"{made} of {wanted} runs, {wall / max(made, 1) * (wanted - made):.0f} s left"
+
+
+def collect(farm: Farm, todo: Sequence[tuple[Point, int]], duration: float | None, engine: str, tell: Callable[[], None]) -> None:
+    """Make runs, put each where it belongs, and `tell` after each."""
+    def done(i: int, run: Run) -> None:
+        point, seed = todo[i]
+        point.runs[seed] = run
+        tell()
+    farm.run([Task(p.source, seed, duration, engine) for p, seed in todo], done)
