@@ -20,7 +20,7 @@ from simcore.docker.files import gather
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
-from simcore.docker.ports import PublishedPort, parse_port, place
+from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.errors import ScenarioError
 from simcore.net import presets
@@ -30,6 +30,7 @@ from simcore.traffic.distributions import Distribution
 
 DEFAULT_NETWORK = "bridge"
 DOCKER0 = "172.17.0.0/16"
+MOST_REPLICAS = 15000
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
@@ -352,7 +353,7 @@ class NetworkUse(Model):
 class Deploy(BaseModel):
     """Of how a service is deployed, what is looked at."""
 
-    replicas: int | None = None
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] | None = None
 
 
 class Service(Model):
@@ -362,7 +363,7 @@ class Service(Model):
     network_mode: str | None = None
     ports: list[list[PublishedPort]] = []       # of each item
     deploy: Deploy | None = None
-    scale: int = 1
+    scale: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
     sysctls: dict[str, float | str] = {}
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
 
@@ -390,6 +391,11 @@ class Service(Model):
         if value not in (None, "bridge", "host") and not value.startswith("service:"):
             raise ValueError(f"{value!r}: expected bridge, host or service:NAME")
         return value
+
+    @property
+    def replicas(self) -> int:
+        """Containers."""
+        return self.deploy.replicas if self.deploy is not None and self.deploy.replicas is not None else self.scale
 
     @property
     def shares(self) -> str | None:
@@ -504,9 +510,34 @@ class Compose(Model):
             return {}
         return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
 
-    def published(self) -> list[tuple[str, PublishedPort, int]]:
-        """Every published port, and the host port that it gets, as `ports.place`; what shares a namespace publishes none."""
-        return place({name: s.ports for name, s in self.services.items() if not s.shares})
+    def instances(self, service: str) -> list[str]:
+        """The namespaces that a service is in: `web`, of several replicas `web-1`, `web-2` and so on; that of whose it shares."""
+        s = self.services[service]
+        if s.shares:
+            return ["host"] if s.shares == "host" else self.instances(s.shares)[:1]
+        return [service] if s.replicas == 1 else [f"{service}-{i + 1}" for i in range(s.replicas)]
+
+    def published(self) -> list[tuple[str, str, PublishedPort, int | None]]:
+        """(service, container, port, the host port that it gets) of every published port.
+
+        What shares a namespace publishes none. Of several replicas only one can have a certain port: the others get None.
+
+        Raises
+        ------
+        ValueError
+            As `ports.place`.
+        """
+        wanted, without = [], []
+        for name, s in self.services.items():
+            for k, instance in enumerate([] if s.shares else self.instances(name)):
+                for i, item in enumerate(s.ports):
+                    for p in item:
+                        if k and p.low == p.high:
+                            without.append((name, instance, p, None))
+                        else:
+                            wanted.append(Wanted(f"services.{name}.ports.{i}", instance, p))
+        owner = {instance: name for name in self.services for instance in self.instances(name)}
+        return [*((owner[w.container], w.container, w.port, host) for w, host in place(wanted)), *without]
 
 
 def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mapping[str, Any] | None = None) -> Compose:
@@ -597,12 +628,14 @@ def check(path: Path, c: Compose) -> None:
             if use not in pools:
                 raise fail(f"services.{name}.networks", f"network {use!r} is not defined; expected one of {', '.join(pools)}")
             if options is not None and options.ipv4_address:
+                if service.replicas > 1:
+                    raise fail(f"services.{name}.networks.{use}.ipv4_address", f"one address for {service.replicas} replicas")
                 try:
                     pools[use].allocate(name, options.ipv4_address)
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
     try:
-        published = {(host, p.protocol) for _, p, host in c.published()}
+        published = {(host, p.protocol) for _, _, p, host in c.published()}
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     addresses: dict[str, str] = {}
@@ -619,6 +652,8 @@ def check(path: Path, c: Compose) -> None:
         if event.move is not None:
             if event.move.to not in c.services:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to!r} is no service; expected one of {', '.join(c.services)}")
+            if not c.instances(event.move.to):
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no replicas")
             if c.services[event.move.to].shares:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
             if all(n in c.networks and c.networks[n].internal for n in c.networks_of(event.move.to)):
@@ -628,7 +663,12 @@ def check(path: Path, c: Compose) -> None:
             if event.move.protocol == "tcp" and c.x.host.userland_proxy:
                 raise fail(f"x-simcore.events.{i}.move",
                            "docker-proxy relays TCP ports and does not move; set x-simcore.host.userland-proxy: false")
-    known = [*c.services, *c.x.servers, "host"]
+    replicas = [(name, instance) for name in c.services for instance in c.instances(name)]
+    for name, instance in replicas:
+        if instance != name and not c.services[name].shares and (instance in c.services or instance in c.x.servers):
+            raise fail(f"services.{name}", f"its replica {instance} has the name of another")
+    known = [name for name in dict.fromkeys([*c.services, *(i for _, i in replicas), *c.x.servers, "host"])
+             if name not in c.services or c.instances(name)]
     for i, w in enumerate(c.x.workloads):
         if w.source not in known:
             raise fail(f"x-simcore.workloads.{i}.from",

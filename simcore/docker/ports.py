@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -70,23 +70,25 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
     return [PublishedPort(address, host[0] + i, host[0] + i, low + i, protocol or "tcp") for i in range(high - low + 1)]
 
 
-def place(services: Mapping[str, Sequence[Sequence[PublishedPort]]]) -> list[tuple[str, PublishedPort, int]]:
-    """(service, port, the host port that it gets) of all; who wants a certain one has it, the others come after them.
+class Wanted(NamedTuple):
+    """A port that a container shall be reached by; `key` is where the file says so."""
 
-    Parameters
-    ----------
-    services : mapping
-        By name, what each item of its `ports` stands for.
+    key: str
+    container: str
+    port: PublishedPort
+
+
+def place(wanted: Sequence[Wanted]) -> list[tuple[Wanted, int]]:
+    """The host port that each gets; who wants a certain one has it, the others come after them.
 
     Raises
     ------
     ValueError
-        `services.NAME.ports.ITEM: what is wrong`, if none is left for one.
+        `KEY: what is wrong`, if none is left for one.
     """
-    wanted = [(f"services.{name}.ports.{i}", name, p) for name, items in services.items() for i, ports in enumerate(items) for p in ports]
-    taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, service) of each that has it
+    taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, container) of each that has it
     found: dict[int, int] = {}
-    for n, (key, name, p) in sorted(enumerate(wanted), key=lambda w: w[1][2].low != w[1][2].high):
+    for n, (key, container, p) in sorted(enumerate(wanted), key=lambda w: w[1].port.low != w[1].port.high):
         for host in range(p.low, p.high + 1):
             others = taken.setdefault((host, p.protocol), [])
             owner = next((who for address, who in others if not address or p.address in ("", address)), None)
@@ -95,6 +97,6 @@ def place(services: Mapping[str, Sequence[Sequence[PublishedPort]]]) -> list[tup
         else:
             ports = f"port {p.low}/{p.protocol} is" if p.low == p.high else f"ports {p.low}-{p.high}/{p.protocol} are"
             raise ValueError(f"{key}: {ports} already published by {owner}")
-        others.append((p.address, name))
+        others.append((p.address, container))
         found[n] = host
-    return [(name, p, found[n]) for n, (_, name, p) in enumerate(wanted)]
+    return [(w, found[n]) for n, w in enumerate(wanted)]

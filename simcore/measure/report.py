@@ -12,7 +12,7 @@ from rich.table import Table
 from simcore.measure.trace import Hop
 
 FEW = 8
-"""Results of one workload that are told one by one."""
+"""Results of one workload that are told one by one, and findings."""
 WIDE = 170
 """Columns that the table needs."""
 
@@ -102,10 +102,12 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
 
 def print_findings(console: Console, summary: dict[str, Any]) -> None:
     """What stood out, and what would help."""
-    for finding in summary["findings"]:
+    for finding in summary["findings"][:FEW]:
         console.print(f"[bold]•[/bold] {escape(finding['text'])}", soft_wrap=True)
         if finding["cure"]:
             console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)
+    if (more := len(summary["findings"]) - FEW) > 0:
+        console.print(f"• and {more} more, in summary.json")
     console.print(summary["conclusion"], soft_wrap=True)
 
 

@@ -45,7 +45,7 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
     """The page of one run."""
     from simcore.study import pictures
 
-    waits = {f"{w['from']} → {w['to']}": world.response_times[i] for i, w in enumerate(summary["workloads"]) if i in world.response_times}
+    waits = {f"{summary['workloads'][i]['from']} → {summary['workloads'][i]['to']}": h for i, h in world.workloads.response_times.items()}
     drawn = [("The network: how busy each link was, of the whole run", pictures.network(world, summary)),
              ("Over time", pictures.over_time(world.sampler.rows, summary["links"]) if world.sampler else None),
              ("Response times", pictures.response_times(waits)), ("Round trips", pictures.round_trips(summary["workloads"]))]

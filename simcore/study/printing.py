@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from simcore.measure.report import FEW
 from simcore.study.metrics import scale, written
 from simcore.study.plan import Plan
 from simcore.study.statistics import Estimate
@@ -94,7 +95,9 @@ def grouped(results: Results) -> list[tuple[dict[str, Any], str]]:
 
 
 def _findings(console: Console, found: Sequence[tuple[dict[str, Any], str]]) -> None:
-    for finding, where in found:
+    for finding, where in found[:FEW]:
         console.print(f"• {escape(finding['text'])} ({escape(where)})", soft_wrap=True)
         if finding["cure"]:
             console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)
+    if (more := len(found) - FEW) > 0:
+        console.print(f"• and {more} more, in results.json")

@@ -1,17 +1,16 @@
 """A scenario: a Compose file made into a world, run, and summed up."""
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from natfast.capture import PcapngWriter
-from simcore import units
 from simcore.docker import compose as compose_file
 from simcore.docker import proxy
-from simcore.docker.compose import Compose, Event, Workload
+from simcore.docker.compose import Compose, Event
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
@@ -30,25 +29,8 @@ from simcore.net.namespace import Namespace, known_sysctl
 from simcore.study.findings import conclusion, findings
 from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
-from simcore.traffic import dns, http, trace
-from simcore.traffic.distributions import Distribution
-from simcore.traffic.load import LoadClients, LoadServer
-from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
-from simcore.transport import PingSocket, TcpListener, TcpSocket
-
-Process = Generator[Any, Any, None]
-PATIENCE = 1.0
-"""Seconds that a request has no answer, and ten times longer than others took, for it to be called stalled."""
-
-
-@dataclass
-class Outcome:
-    """What one workload came to."""
-
-    kind: str
-    source: str
-    to: str
-    values: dict[str, Any] = field(default_factory=dict)
+from simcore.study.workloads import Process, Workloads
+from simcore.traffic import http
 
 
 class World:
@@ -83,13 +65,14 @@ class World:
             if declared.enable_ipv6:
                 self.notes.append(f"networks.{name}.enable_ipv6: there is IPv4 only")
         self._add_services()
-        self.host.start(x.links.container.parameters(),
-                        {name: s.x.link.parameters() for name, s in compose.services.items() if s.x.link is not None})
+        self.host.start(x.links.container.parameters(), {instance: s.x.link.parameters() for name, s in compose.services.items()
+                                                         if s.x.link is not None for instance in compose.instances(name)})
         for name, service in compose.services.items():
-            if h := service.x.http:
-                owner = self._owner(name)
-                http.serve(self.host.namespace if owner == "host" else self.host.containers[owner].namespace, h.port,
-                           _body(h.body, name), h.size, h.think)
+            if (h := service.x.http) is None:
+                continue
+            for instance in self.instances(name):
+                ns = self.host.namespace if instance == "host" else self.host.containers[instance].namespace
+                http.serve(ns, h.port, _body(h.body, instance), h.size, h.think)
         if x.host.userland_proxy:
             for p in self.host.published:
                 if p.protocol == "tcp":
@@ -102,13 +85,7 @@ class World:
             ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters())
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
-        self.sinks: list[tuple[Namespace, int, UdpSink]] = []
-        self.bulk_sinks: list[tuple[Namespace, int]] = []
-        self.load_servers: dict[tuple[Namespace, int], LoadServer] = {}
-        self.dns_servers: set[tuple[Namespace, int]] = set()
-        self.outcomes: list[Outcome] = []
-        self.response_times: dict[int, Histogram] = {}
-        self.finished: list[Callable[[], None]] = []
+        self.workloads = Workloads(self)
         self.tracer: Tracer | None = None
         self.writer: PcapngWriter | None = None
         self.flows: FlowTable | None = None
@@ -117,7 +94,7 @@ class World:
         for i, event in enumerate(x.events):
             self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link") if event.link else None))
         for i, workload in enumerate(x.workloads):
-            self._start(i, workload)
+            self.workloads.start(i, workload)
         if not x.workloads:
             first, *others = compose.services
             self.notes.append("x-simcore.workloads: there are none, so nothing is sent; as a beginning: "
@@ -144,7 +121,7 @@ class World:
             else:
                 link.up_again()
         elif event.move is not None:
-            self.host.move_port(event.move.port, event.move.protocol, self.host.containers[event.move.to])
+            self.host.move_port(event.move.port, event.move.protocol, self.host.containers[self.instances(event.move.to)[0]])
         elif event.iptables:
             self.host.add_rules(event.iptables)
         else:
@@ -175,11 +152,14 @@ class World:
             self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
             self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
                            if use and use.mac_address]
-            if service.scale > 1 or (service.deploy and (service.deploy.replicas or 1) > 1):
-                self.notes.append(f"services.{name}: one container, however many replicas")
-            container = self.host.add_container(name, networks, known)
-        for name, p, host_port in self.compose.published():
-            container = self.host.containers[name]
+            for i, instance in enumerate(self.compose.instances(name)):
+                self.host.add_container(instance, networks if i == 0 else {net: self._free(net, reserved[net]) for net in networks}, known)
+        for name, instance, p, host_port in self.compose.published():
+            if host_port is None:
+                self.notes.append(f"services.{name}.ports: {p.low} is published for the first replica only: a host port has one owner; "
+                                  "expected a range, or no host port")
+                continue
+            container = self.host.containers[instance]
             if self.host.way_out(container) is None:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")
                 continue
@@ -204,14 +184,13 @@ class World:
         return [*(c.namespace for c in self.host.containers.values()), self.host.namespace, self.internet.router,
                 *self.internet.servers.values()]
 
-    def _owner(self, name: str) -> str:
-        """Whose namespace a service is in: often its own."""
-        service = self.compose.services.get(name)
-        return service.shares or name if service else name
+    def instances(self, name: str) -> list[str]:
+        """The namespaces behind a name: a service's containers (often one, of its own name), else the name itself."""
+        return self.compose.instances(name) if name in self.compose.services else [name]
 
     def namespace(self, name: str) -> Namespace:
-        """By name: a service, a server, `host` or `router`."""
-        name = self._owner(name)
+        """By name: a service (its first replica), a container, a server, `host` or `router`."""
+        name = next(iter(self.instances(name)), name)
         for ns in self.namespaces():
             if ns.name == name:
                 return ns
@@ -219,7 +198,7 @@ class World:
 
     def address_of(self, name: str, source: str = "") -> str:
         """The address that `source` reaches it by: of a container, that on the first network that they share, else its first."""
-        name, source = self._owner(name), self._owner(source)
+        name, source = (next(iter(self.instances(n)), n) for n in (name, source))
         if name in self.host.containers:
             addresses = self.host.containers[name].addresses
             near = self.host.containers[source].addresses if source in self.host.containers else {}
@@ -236,21 +215,6 @@ class World:
             if address in container.addresses.values():
                 return container.namespace
         return next((ns for ns in self.namespaces() if self.address_of(ns.name) == address), None)
-
-    def served_by(self, number: int, w: Workload, to: str) -> list[Namespace]:
-        """Who answers a workload: those it names, else the machine that has the address.
-
-        Raises
-        ------
-        ScenarioError
-            If nobody does.
-        """
-        if w.served_by:
-            return [self.namespace(name) for name in w.served_by]
-        if (target := self.machine(to)) is None:
-            raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers; "
-                                "name who does with 'served-by'")
-        return [target]
 
     def capture(self, path: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
         """Write frames to a pcapng file: of every interface, or of those named `namespace/interface`.
@@ -297,152 +261,6 @@ class World:
                     dev.tap = TraceTap(tracer, dev.tap)
         return tracer
 
-    # --- workloads ---------------------------------------------------------------------------------
-
-    def _start(self, number: int, w: Workload) -> None:
-        outcome = Outcome(w.kind, w.source, w.to)
-        self.outcomes.append(outcome)
-        ns, to = self.namespace(w.source), self.address_of(w.to, w.source)
-        if not ns.has_route(to):                    # as from an internal network
-            outcome.values["error"] = "ENETUNREACH"
-            return
-        if w.kind == "http":
-            self.env.process(self._http(w, ns, to, outcome))
-        elif w.kind == "ping":
-            self.env.process(self._ping(number, w, ns, to, outcome))
-        elif w.kind == "dns":
-            self.env.process(self._dns(number, w, ns, to, outcome))
-        elif w.kind == "bulk":
-            self._bulk(w, ns, to, outcome)
-        elif w.kind == "load":
-            self._load(number, w, ns, to, outcome)
-        else:
-            self._datagrams(number, w, ns, to, outcome)
-
-    def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
-        """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
-        yield self.env.timeout(w.start)
-        for i in range(w.count):
-            began = self.env.now
-            yield from once(i)
-            if i + 1 < w.count:
-                yield self.env.timeout(w.interval if rest else max(0.0, w.interval - (self.env.now - began)))
-
-    def _http(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
-        results: list[http.HttpResult] = []
-        outcome.values["requests"] = results
-
-        def get(i: int) -> Process:
-            results.append((yield from http.get(ns, to, w.port or 80, w.to, w.path, w.source_port or 0 if i == 0 else 0)))
-        return self._repeat(w, get, rest=True)
-
-    def _ping(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
-        rtts: list[float | None] = []
-        outcome.values["rtt_s"] = rtts
-        ping = PingSocket(ns, number + 1)
-
-        def echo(i: int) -> Process:
-            rtts.append((yield ping.echo(to, w.size or 56)))
-        return self._repeat(w, echo)
-
-    def _dns(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> Process:
-        port = w.server_port or w.port or 53
-        for target in self.served_by(number, w, to):
-            if (target, port) not in self.dns_servers:
-                self.dns_servers.add((target, port))
-                dns.serve(target, {n.name.lower(): self.address_of(n.name) for n in self.namespaces()}, port, w.service)
-        lookups: list[dns.Lookup] = []
-        outcome.values["lookups"] = lookups
-
-        def ask(i: int) -> Process:
-            lookups.append((yield from dns.resolve(
-                ns, to, w.name or w.to, w.port or 53, w.timeout, w.attempts, bool(w.options), "single-request-reopen" in w.options,
-                w.source_port or 0)))
-        return self._repeat(w, ask)
-
-    def _load(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
-        assert w.port is not None
-        port = w.server_port or w.port
-        for target in self.served_by(number, w, to):
-            if (target, port) not in self.load_servers:
-                self.load_servers[target, port] = LoadServer(target, port, w.service)
-        per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
-        clients = LoadClients(ns, to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
-                              Distribution(w.response_size, units.size), self.streams[f"workload/{number}"], per, w.start,
-                              self._end(w), w.requests or 0,
-                              keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
-
-        def result() -> None:
-            span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
-            times, under_way = clients.times.summary(), clients.waiting()
-            patience = max(PATIENCE, 10 * times.get("mean", 0.0))
-            outcome.values.update(requests_done=clients.finished, failed=clients.failed, errors=clients.errors,
-                                  unanswered=len(under_way), stalled=len([t for t in under_way if t > patience]),
-                                  connections=clients.connections, requests_per_s=clients.finished / span,
-                                  goodput_bps=clients.response_bytes * 8 / span, response_s=times)
-        self.finished.append(result)
-        self.response_times[number] = clients.times
-
-    def _end(self, w: Workload) -> float:
-        """When a workload stops: its own time, or the run's."""
-        if w.stop is not None:
-            return w.stop
-        return self.compose.x.duration if self.compose.x.duration is not None else w.start + 1.0
-
-    def _datagrams(self, number: int, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
-        assert w.port is not None
-        sinks = [self._sink(target, w.server_port or w.port) for target in self.served_by(number, w, to)]
-        source: UdpSource | TraceSource
-        stream = self.streams[f"workload/{number}"]
-        if w.kind == "trace":
-            assert w.file is not None
-            source = TraceSource(ns, to, w.port, w.source_port or 40000 + number, *trace.load(w.file), start=w.start)
-        else:
-            assert w.rate is not None
-            on, off = (None if d is None else Distribution(d, units.duration) for d in (w.on, w.off))
-            source = UdpSource(ns, to, w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
-                               stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
-                               self.streams[f"workload/{number}/pauses"] if on else None)
-
-        def result() -> None:
-            received = sum(s.packets for s in sinks)
-            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks)
-            outcome.values.update(sent=source.sent, received=received, mean_delay_s=delay / received if received else None,
-                                  loss=1 - received / source.sent if source.sent else None)
-            if len(sinks) > 1:
-                outcome.values["received_by"] = {name: s.packets for name, s in zip(w.served_by, sinks, strict=True)}
-        self.finished.append(result)
-
-    def _sink(self, target: Namespace, port: int) -> UdpSink:
-        """What counts the datagrams to a port; one for all workloads."""
-        for ns, at, sink in self.sinks:
-            if ns is target and at == port:
-                return sink
-        self.sinks.append((target, port, UdpSink(target, port)))
-        return self.sinks[-1][2]
-
-    def _bulk(self, w: Workload, ns: Namespace, to: str, outcome: Outcome) -> None:
-        assert w.port is not None
-        target = self.machine(to)
-        if target is not None and all(t is not target or p != w.port for t, p in self.bulk_sinks):
-            self.bulk_sinks.append((target, w.port))
-            self.env.process(_discard(target, w.port))
-        parts: list[dict[str, Any]] = [{} for _ in range(w.flows)]
-        outcome.values["flows"] = parts
-        for part in parts:
-            self.env.process(_upload(self.env, ns, to, w, part))
-
-        def result() -> None:
-            for part in parts:
-                if (sock := part.pop("socket", None)) is not None:
-                    part.setdefault("bytes", sock.bytes_out)
-                    part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
-            span = max((part.get("total_time_s", self.env.now - w.start) for part in parts), default=0.0)
-            outcome.values["goodput_bps"] = sum(part.get("bytes", 0) for part in parts) * 8 / span if span > 0 else None
-            if w.flows == 1 and "flows" in outcome.values:
-                outcome.values.update(outcome.values.pop("flows")[0])
-        self.finished.append(result)
-
     # --- running -----------------------------------------------------------------------------------
 
     def run(self, duration: float | None = None, progress: bool = False) -> None:
@@ -459,8 +277,7 @@ class World:
         except KeyboardInterrupt:
             self.partial = True
         finally:
-            for f in self.finished:
-                f()
+            self.workloads.finish()
             if self.writer is not None:
                 self.writer.close()
 
@@ -487,8 +304,8 @@ class World:
         summary: dict[str, Any] = {
             "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now, "partial": self.partial,
             "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
-            "workloads": [_outcome(o) for o in self.outcomes],
-            "throughput_bps": _throughput(self.outcomes), "latency_s": _latency(self.outcomes),
+            "workloads": self.workloads.results(),
+            "throughput_bps": self.workloads.throughput(), "latency_s": self.workloads.latency(),
             "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
             "conntrack_stats": {**host.netfilter.stats, "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max")}
             if host.netfilter else {},
@@ -511,68 +328,6 @@ def _number(value: float | str) -> float | str:
 
 def _body(text: str, name: str) -> bytes:
     return (text or f"hello from {name}\n").encode()
-
-
-def _discard(ns: Namespace, port: int) -> Process:
-    listener = TcpListener(ns, port, discard=True)
-
-    def drain(sock: TcpSocket) -> Process:
-        try:
-            yield sock.recv()
-            yield sock.close()
-        except OSError:
-            return                          # the sender's result says what became of it
-
-    while True:
-        sock = yield listener.accept()
-        ns.env.process(drain(sock))
-
-
-def _upload(env: Environment, ns: Namespace, to: str, w: Workload, part: dict[str, Any]) -> Process:
-    assert w.port is not None
-    yield env.timeout(w.start)
-    sock = part["socket"] = TcpSocket(ns, congestion=w.congestion)
-    began = env.now
-    try:
-        yield sock.connect(to, w.port)
-        if w.size is not None:
-            yield sock.send(w.size)
-        else:
-            assert w.stop is not None
-            while env.now < w.stop:
-                yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
-        yield sock.close()
-        part.update(bytes=sock.bytes_out if w.size is None else w.size, total_time_s=env.now - began)
-    except OSError as error:
-        part.update(error=str(error))
-
-
-def _outcome(o: Outcome) -> dict[str, Any]:
-    values = dict(o.values)
-    if "requests" in values:
-        values["requests"] = [{**asdict(r), "body": r.body.decode(errors="replace")} for r in values["requests"]]
-    if "lookups" in values:
-        values["lookups"] = [asdict(r) for r in values["lookups"]]
-    return {"kind": o.kind, "from": o.source, "to": o.to, **values}
-
-
-def _throughput(outcomes: list[Outcome]) -> float | None:
-    """Payload bits per second of the transfers that completed."""
-    total = time = 0.0
-    for o in outcomes:
-        for r in o.values.get("requests", ()):
-            if not r.error:
-                total, time = total + r.body_bytes, time + r.total_time
-        for part in (o.values, *o.values.get("flows", ())):
-            if "total_time_s" in part:
-                total, time = total + part["bytes"], time + part["total_time_s"]
-    return total * 8 / time if time else None
-
-
-def _latency(outcomes: list[Outcome]) -> dict[str, float] | None:
-    """Round-trip times of all pings: least, mean, most."""
-    rtts = [r for o in outcomes for r in o.values.get("rtt_s", ()) if r is not None]
-    return {"min": min(rtts), "mean": sum(rtts) / len(rtts), "max": max(rtts), "count": len(rtts)} if rtts else None
 
 
 def write_flows(path: Path, records: list[dict[str, Any]]) -> None:

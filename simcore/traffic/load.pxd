@@ -34,7 +34,7 @@ cdef class User:
 
 cdef class LoadClients(App):
     cdef readonly Namespace namespace
-    cdef readonly str address
+    cdef readonly list addresses
     cdef readonly int port
     cdef list users
     cdef Batch think, request, response

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class LoadClients:
     times: Histogram
     errors: dict[str, int]
     finished_event: simpy.Event
-    def __init__(self, namespace: Namespace, address: str, port: int, users: int, think: Distribution, request: Distribution,
-                 response: Distribution, rng: np.random.Generator, per_connection: int = 0, start: float = 0.0, stop: float = ...,
-                 most: int = 0, **options: Any) -> None: ...
+    def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, users: int, think: Distribution,
+                 request: Distribution, response: Distribution, rng: np.random.Generator, per_connection: int = 0,
+                 start: float = 0.0, stop: float = ..., most: int = 0, **options: Any) -> None: ...
     def waiting(self) -> list[float]: ...

@@ -96,7 +96,9 @@ cdef class LoadClients(App):
     Parameters
     ----------
     namespace : Namespace
-    address, port : destination
+    addresses : list of str
+        Destinations; users take them in turn.
+    port : int
     users : int
         Each has one request under way at most, and one connection.
     think, request, response : Distribution
@@ -112,14 +114,14 @@ cdef class LoadClients(App):
         Of the sockets.
     """
 
-    def __init__(self, Namespace namespace, str address, int port, int users, think, request, response, rng, int per_connection=0,
+    def __init__(self, Namespace namespace, addresses, int port, int users, think, request, response, rng, int per_connection=0,
                  double start=0.0, double stop=float("inf"), uint64_t most=0, **options):
         cdef int i
         if users < 1:
             raise ValueError(f"users {users}: expected at least 1")
         self.namespace = namespace
         namespace.env.handlers.append(self)
-        self.address = address
+        self.addresses = list(addresses)
         self.port = port
         self.think = Batch(think, rng)
         self.request = Batch(request, rng)
@@ -165,7 +167,7 @@ cdef class LoadClients(App):
             u.socket = s
             u.left = self.per_connection if self.per_connection else 0x7FFFFFFF
             self.connections += 1
-            s.connect(self.address, self.port)
+            s.connect(self.addresses[i % len(self.addresses)], self.port)
         except OSError as error:
             u.socket = None
             self.failed_with(i, error.errno)

@@ -1,7 +1,10 @@
 """IPAM, the rules Docker writes, Compose."""
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +150,7 @@ def test_ports_find_their_places(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("services:\n  a: {ports: ['7000-7010:70', '80', '127.0.0.1:90:90']}\n"
                     "  b: {ports: ['7000:71', '80', '192.168.1.100:90:90']}\n")
-    assert [(name, p.address, host, p.port) for name, p, host in load(path).published()] == [
+    assert [(name, p.address, host, p.port) for name, _, p, host in load(path).published()] == [
         ("a", "", 7001, 70), ("a", "", 32768, 80), ("a", "127.0.0.1", 90, 90),
         ("b", "", 7000, 71), ("b", "", 32769, 80), ("b", "192.168.1.100", 90, 90)]
     assert World(load(path)).notes[0] == "services.a.ports: 70/tcp is published as 7001"
@@ -175,7 +178,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("services:\n  a:\n    ports: ['${WEB}:80', '${OTHER:-1}:90']\n    command: ${MUST:?be set} $\n"
                     "networks: {default: {ipam: {config: [{subnet: $NET}]}}}\n")
     c = load(path)
-    assert [host for _, _, host in c.published()] == [8081, 9090]
+    assert [host for *_, host in c.published()] == [8081, 9090]
     assert c.networks["default"].ipam.config[0].subnet == "172.30.0.0/16"
     path.write_text("services: {a: {ports: ['${MUST:?be set}:80']}}\n")
     with pytest.raises(ScenarioError, match=r"services.a.ports.0: '\$\{MUST:\?be set\}:80': MUST is not set: be set"):
@@ -192,7 +195,7 @@ def test_files_that_include_and_services_that_extend(tmp_path: Path) -> None:
                     "services: {front: {extends: {file: more/base.yaml, service: web}, ports: ['3:3']}, old: {networks: [x]}}\n")
     c = load(path)
     assert {name: list(c.networks_of(name)) for name in c.services} == {"db": ["bridge"], "old": ["x"], "front": ["x"]}
-    assert [(name, host) for name, _, host in c.published()] == [("front", 1), ("front", 2), ("front", 3)]
+    assert [(name, host) for name, *_, host in c.published()] == [("front", 1), ("front", 2), ("front", 3)]
     assert c.services["front"].x.http is not None
     for text, message in {
             "services: {a: {extends: b}, b: {extends: {service: a}}}": "extends itself",
@@ -274,3 +277,51 @@ x-simcore:
     db.add_route("default", "eth0", "172.28.0.1")
     assert world.env.run(until=PingSocket(db, 99).echo("93.184.216.34")) is None
     assert world.links["host/eth0"].packets == sent
+
+
+def test_replicas_are_containers(tmp_path: Path) -> None:
+    """Each has an address, serves, sends, and is sent to in its turn; a range of host ports is theirs, one port the first's."""
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({
+        "services": {"web": {"deploy": {"replicas": 3}, "ports": ["8000-8002:80", "9000:90"], "x-simcore": {"http": {"port": 80}}},
+                     "worker": {"scale": 2}, "tap": {"network_mode": "service:web"}},
+        "x-simcore": {"duration": "5s", "servers": {"out": {"address": "93.184.216.34"}}, "workloads": [
+            {"kind": "http", "from": "worker", "to": "web", "count": 3, "interval": "100ms"},
+            {"kind": "http", "from": "out", "to": "host", "port": 8001},
+            {"kind": "load", "from": "worker", "to": "web", "port": 81, "users": 6, "think": "100ms"},
+            {"kind": "udp", "from": "worker", "to": "web", "port": 5, "rate": 100},
+            {"kind": "ping", "from": "worker-2", "to": "web-3"},
+            {"kind": "bulk", "from": "web", "to": "out", "port": 9, "size": "10k", "flows": 2}]}}))
+    world = World(load(path))
+    assert list(world.host.containers) == ["web-1", "web-2", "web-3", "worker-1", "worker-2"]
+    assert [c.address for c in world.host.containers.values()] == [f"172.17.0.{i}" for i in range(2, 7)]
+    assert world.namespace("tap") is world.namespace("web") is world.namespace("web-1")
+    assert [(p.address, p.host_port) for p in world.host.published] == [
+        ("172.17.0.2", 8000), ("172.17.0.2", 9000), ("172.17.0.3", 8001), ("172.17.0.4", 8002)]
+    assert world.notes.count("services.web.ports: 9000 is published for the first replica only: a host port has one owner; "
+                             "expected a range, or no host port") == 2
+    world.run()
+    http, published, load_, udp, ping, bulk = world.summary()["workloads"]
+    assert sorted(r["body"] for r in http["requests"]) == [f"hello from web-{i}\n" for i in (1, 1, 2, 2, 3, 3)]
+    assert published["requests"][0]["body"] == "hello from web-2\n"
+    assert load_["connections"] == 12
+    assert load_["requests_done"] == load_["response_s"]["count"] > 12 * 40
+    assert udp["received_by"].keys() == {"web-1", "web-2", "web-3"}
+    assert udp["received_by"]["web-3"] == 0                 # two senders: the first two
+    assert min(udp["received_by"]["web-1"], udp["received_by"]["web-2"]) > 400
+    assert len(ping["rtt_s"]) == 1
+    assert len(bulk["flows"]) == 6
+    assert all(f["bytes"] == 10240 for f in bulk["flows"])
+
+
+@pytest.mark.parametrize(("services", "message"), [
+    ({"a": {"scale": 2, "networks": {"default": {"ipv4_address": "172.18.0.9"}}}}, "one address for 2 replicas"),
+    ({"a": {"scale": 2}, "a-1": {}}, "services.a: its replica a-1 has the name of another"),
+    ({"a": {"scale": 3, "ports": ["8000-8001:80"]}}, "services.a.ports.0: ports 8000-8001/tcp are already published by a-"),
+    ({"a": {"scale": -1}}, "services.a.scale: Input should be greater than or equal to 0"),
+    ({"a": {"scale": 0}, "b": {}}, "x-simcore.workloads.0.from: 'a' is neither a service nor a server; expected one of b, host")])
+def test_replicas_that_cannot_be(tmp_path: Path, services: dict[str, Any], message: str) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({"services": services, "x-simcore": {"workloads": [{"kind": "ping", "from": "a", "to": "host"}]}}))
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        load(path)

@@ -51,7 +51,7 @@ from simcore.traffic.load import LoadClients, LoadServer
 pair = Pair(LinkParameters(0, 1e-3))
 LoadServer(pair.b, 80)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-clients = LoadClients(pair.a, "10.0.0.2", 80, 10000, Distribution(10), Distribution(100), Distribution(1000),
+clients = LoadClients(pair.a, ["10.0.0.2"], 80, 10000, Distribution(10), Distribution(100), Distribution(1000),
                       pair.streams["l"], sndbuf=65536)
 pair.env.run(until=25)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 20000, clients.connections, clients.finished)

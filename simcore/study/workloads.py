@@ -1,0 +1,320 @@
+"""A scenario's workloads: started in the namespaces that they come from, and what they came to."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simcore import units
+from simcore.docker.compose import Workload
+from simcore.engine import Environment
+from simcore.engine.histogram import Histogram
+from simcore.errors import ScenarioError
+from simcore.net.namespace import Namespace
+from simcore.traffic import dns, http, trace
+from simcore.traffic.distributions import Distribution
+from simcore.traffic.load import LoadClients, LoadServer
+from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
+from simcore.transport import PingSocket, TcpListener, TcpSocket
+
+if TYPE_CHECKING:
+    from simcore.study.scenario import World
+
+Process = Generator[Any, Any, None]
+PATIENCE = 1.0
+"""Seconds that a request has no answer, and ten times longer than others took, for it to be called stalled."""
+
+
+@dataclass
+class Outcome:
+    """What one workload came to."""
+
+    kind: str
+    source: str
+    to: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class End:
+    """One who sends: a namespace, and the addresses that it sends to in turn."""
+
+    ns: Namespace
+    to: list[str]
+
+
+class Workloads:
+    """Those of one world.
+
+    A service of several replicas sends from each of them, and is sent to in turn: each user, flow or request takes the next one, as
+    Docker's name server answers.
+
+    Attributes
+    ----------
+    outcomes : list of Outcome
+        One for each of the file's workloads.
+    response_times : dict
+        Of each `load` workload, by its number.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world, self.env = world, world.env
+        self.outcomes: list[Outcome] = []
+        self.response_times: dict[int, Histogram] = {}
+        self._sinks: dict[tuple[Namespace, int], UdpSink] = {}
+        self._discarding: set[tuple[Namespace, int]] = set()
+        self._load_servers: dict[tuple[Namespace, int], LoadServer] = {}
+        self._dns_servers: set[tuple[Namespace, int]] = set()
+        self._at_the_end: list[Callable[[], None]] = []
+
+    def finish(self) -> None:
+        """The run is over: sum up."""
+        for f in self._at_the_end:
+            f()
+
+    def start(self, number: int, w: Workload) -> None:
+        """Set one of the file's workloads going.
+
+        Raises
+        ------
+        ScenarioError
+            If nobody has the address that it is for.
+        """
+        outcome = Outcome(w.kind, w.source, w.to)
+        self.outcomes.append(outcome)
+        targets = self.world.instances(w.to)
+        ends = []
+        for i, name in enumerate(self.world.instances(w.source)):
+            to = [self.world.address_of(target, name) for target in targets]
+            ends.append(End(self.world.namespace(name), to[i % len(to):] + to[:i % len(to)]))
+        if not all(e.ns.has_route(to) for e in ends for to in e.to):        # as from an internal network
+            outcome.values["error"] = "ENETUNREACH"
+            return
+        {"http": self._http, "ping": self._ping, "dns": self._dns, "bulk": self._bulk, "load": self._load, "udp": self._datagrams,
+         "trace": self._datagrams}[w.kind](number, w, ends, outcome)
+
+    def _served_by(self, number: int, w: Workload, ends: Sequence[End]) -> list[Namespace]:
+        """Who answers a workload: those it names, else the machines that have the addresses."""
+        if w.served_by:
+            return [self.world.namespace(instance) for name in w.served_by for instance in self.world.instances(name)]
+        found = {to: self.world.machine(to) for e in ends for to in e.to}
+        for to, ns in found.items():
+            if ns is None:
+                raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers; "
+                                    "name who does with 'served-by'")
+        return list(dict.fromkeys(ns for ns in found.values() if ns is not None))
+
+    def _stream(self, number: int, which: int, what: str = "") -> np.random.Generator:
+        return self.world.streams["/".join(["workload", str(number), *([str(which)] if which else []), *([what] if what else [])])]
+
+    def _end(self, w: Workload) -> float:
+        """When a workload stops: its own time, or the run's."""
+        if w.stop is not None:
+            return w.stop
+        duration = self.world.compose.x.duration
+        return duration if duration is not None else w.start + 1.0
+
+    def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
+        """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
+        yield self.env.timeout(w.start)
+        for i in range(w.count):
+            began = self.env.now
+            yield from once(i)
+            if i + 1 < w.count:
+                yield self.env.timeout(w.interval if rest else max(0.0, w.interval - (self.env.now - began)))
+
+    def _http(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        results: list[http.HttpResult] = []
+        outcome.values["requests"] = results
+
+        def client(e: End) -> Process:
+            def get(i: int) -> Process:
+                to = e.to[i % len(e.to)]
+                results.append((yield from http.get(e.ns, to, w.port or 80, w.to, w.path, w.source_port or 0 if i == 0 else 0)))
+            return self._repeat(w, get, rest=True)
+        for e in ends:
+            self.env.process(client(e))
+
+    def _ping(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        rtts: list[float | None] = []
+        outcome.values["rtt_s"] = rtts
+
+        def client(e: End) -> Process:
+            ping = PingSocket(e.ns, number + 1)
+
+            def echo(i: int) -> Process:
+                rtts.append((yield ping.echo(e.to[0], w.size or 56)))
+            return self._repeat(w, echo)
+        for e in ends:
+            self.env.process(client(e))
+
+    def _dns(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        port = w.server_port or w.port or 53
+        names = {**{n.name: self.world.address_of(n.name) for n in self.world.namespaces()},
+                 **{name: self.world.address_of(name) for name in self.world.compose.services if self.world.instances(name)}}
+        for target in self._served_by(number, w, ends):
+            if (target, port) not in self._dns_servers:
+                self._dns_servers.add((target, port))
+                dns.serve(target, {name.lower(): address for name, address in names.items()}, port, w.service)
+        lookups: list[dns.Lookup] = []
+        outcome.values["lookups"] = lookups
+
+        def client(e: End) -> Process:
+            def ask(i: int) -> Process:
+                lookups.append((yield from dns.resolve(
+                    e.ns, e.to[0], w.name or w.to, w.port or 53, w.timeout, w.attempts, bool(w.options),
+                    "single-request-reopen" in w.options, w.source_port or 0)))
+            return self._repeat(w, ask)
+        for e in ends:
+            self.env.process(client(e))
+
+    def _load(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        assert w.port is not None
+        port = w.server_port or w.port
+        for target in self._served_by(number, w, ends):
+            if (target, port) not in self._load_servers:
+                self._load_servers[target, port] = LoadServer(target, port, w.service)
+        per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
+        clients = [LoadClients(e.ns, e.to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
+                               Distribution(w.response_size, units.size), self._stream(number, i), per, w.start, self._end(w),
+                               w.requests or 0, keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
+                   for i, e in enumerate(ends)]
+        histogram = self.response_times[number] = Histogram()
+
+        def result() -> None:
+            span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
+            errors: Counter[str] = Counter()
+            for c in clients:
+                histogram.merge(c.times)
+                errors.update(c.errors)
+            times, under_way = histogram.summary(), [t for c in clients for t in c.waiting()]
+            patience = max(PATIENCE, 10 * times.get("mean", 0.0))
+            finished = sum(c.finished for c in clients)
+            outcome.values.update(requests_done=finished, failed=sum(c.failed for c in clients), errors=dict(errors),
+                                  unanswered=len(under_way), stalled=len([t for t in under_way if t > patience]),
+                                  connections=sum(c.connections for c in clients), requests_per_s=finished / span,
+                                  goodput_bps=sum(c.response_bytes for c in clients) * 8 / span, response_s=times)
+        self._at_the_end.append(result)
+
+    def _datagrams(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        assert w.port is not None
+        sinks = {ns: self._sink(ns, w.server_port or w.port) for ns in self._served_by(number, w, ends)}
+        sources: list[UdpSource | TraceSource] = []
+        for i, e in enumerate(ends):
+            if w.kind == "trace":
+                assert w.file is not None
+                sources.append(TraceSource(e.ns, e.to[0], w.port, w.source_port or 40000 + number, *trace.load(w.file), start=w.start))
+                continue
+            assert w.rate is not None
+            on, off = (None if d is None else Distribution(d, units.duration) for d in (w.on, w.off))
+            stream = self._stream(number, i)
+            sources.append(UdpSource(e.ns, e.to[0], w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
+                                     stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
+                                     self._stream(number, i, "pauses") if on else None))
+
+        def result() -> None:
+            sent, received = sum(s.sent for s in sources), sum(s.packets for s in sinks.values())
+            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks.values())
+            outcome.values.update(sent=sent, received=received, mean_delay_s=delay / received if received else None,
+                                  loss=1 - received / sent if sent else None)
+            if len(sinks) > 1:
+                outcome.values["received_by"] = {ns.name: s.packets for ns, s in sinks.items()}
+        self._at_the_end.append(result)
+
+    def _sink(self, target: Namespace, port: int) -> UdpSink:
+        """What counts the datagrams to a port; one for all workloads."""
+        if (target, port) not in self._sinks:
+            self._sinks[target, port] = UdpSink(target, port)
+        return self._sinks[target, port]
+
+    def _bulk(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+        assert w.port is not None
+        for to in dict.fromkeys(to for e in ends for to in e.to):
+            target = self.world.machine(to)
+            if target is not None and (target, w.port) not in self._discarding:
+                self._discarding.add((target, w.port))
+                self.env.process(_discard(target, w.port))
+        parts: list[dict[str, Any]] = []
+        for e in ends:
+            for k in range(w.flows):
+                parts.append({})
+                self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, parts[-1]))
+        outcome.values["flows"] = parts
+
+        def result() -> None:
+            for part in parts:
+                if (sock := part.pop("socket", None)) is not None:
+                    part.setdefault("bytes", sock.bytes_out)
+                    part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
+            span = max((part.get("total_time_s", self.env.now - w.start) for part in parts), default=0.0)
+            outcome.values["goodput_bps"] = sum(part.get("bytes", 0) for part in parts) * 8 / span if span > 0 else None
+            if len(parts) == 1 and "flows" in outcome.values:
+                outcome.values.update(outcome.values.pop("flows")[0])
+        self._at_the_end.append(result)
+
+    def results(self) -> list[dict[str, Any]]:
+        """What each came to, as JSON has it."""
+        return [_as_json(o) for o in self.outcomes]
+
+    def throughput(self) -> float | None:
+        """Payload bits per second of the transfers that completed."""
+        total = time = 0.0
+        for o in self.outcomes:
+            for r in o.values.get("requests", ()):
+                if not r.error:
+                    total, time = total + r.body_bytes, time + r.total_time
+            for part in (o.values, *o.values.get("flows", ())):
+                if "total_time_s" in part:
+                    total, time = total + part["bytes"], time + part["total_time_s"]
+        return total * 8 / time if time else None
+
+    def latency(self) -> dict[str, float] | None:
+        """Round-trip times of all pings: least, mean, most."""
+        rtts = [r for o in self.outcomes for r in o.values.get("rtt_s", ()) if r is not None]
+        return {"min": min(rtts), "mean": sum(rtts) / len(rtts), "max": max(rtts), "count": len(rtts)} if rtts else None
+
+
+def _discard(ns: Namespace, port: int) -> Process:
+    listener = TcpListener(ns, port, discard=True)
+
+    def drain(sock: TcpSocket) -> Process:
+        try:
+            yield sock.recv()
+            yield sock.close()
+        except OSError:
+            return                          # the sender's result says what became of it
+
+    while True:
+        sock = yield listener.accept()
+        ns.env.process(drain(sock))
+
+
+def _upload(env: Environment, ns: Namespace, to: str, w: Workload, part: dict[str, Any]) -> Process:
+    assert w.port is not None
+    yield env.timeout(w.start)
+    sock = part["socket"] = TcpSocket(ns, congestion=w.congestion)
+    began = env.now
+    try:
+        yield sock.connect(to, w.port)
+        if w.size is not None:
+            yield sock.send(w.size)
+        else:
+            assert w.stop is not None
+            while env.now < w.stop:
+                yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
+        yield sock.close()
+        part.update(bytes=sock.bytes_out if w.size is None else w.size, total_time_s=env.now - began)
+    except OSError as error:
+        part.update(error=str(error))
+
+
+def _as_json(o: Outcome) -> dict[str, Any]:
+    values = dict(o.values)
+    if "requests" in values:
+        values["requests"] = [{**asdict(r), "body": r.body.decode(errors="replace")} for r in values["requests"]]
+    if "lookups" in values:
+        values["lookups"] = [asdict(r) for r in values["lookups"]]
+    return {"kind": o.kind, "from": o.source, "to": o.to, **values}
