@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 
 from natfast.errors import NatfastError
+from simcore.docker import compose
+from simcore.docker.suggest import as_text, in_words, suggest
 from simcore.errors import ScenarioError, SimcoreError
-from simcore.files import write_json
+from simcore.files import write_json, write_text
 from simcore.measure.report import print_run
 from simcore.study import bench as benchmarks
 from simcore.study import html, kernel
@@ -127,6 +129,24 @@ def run(file: File, override: Override = None, settings: Set = None,
 
 def _heavy(world: World) -> bool:
     return any(w.kind in ("udp", "bulk", "load", "trace") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+
+
+@app.command(epilog="Examples:  simcore init compose.yaml   |   simcore init compose.yaml --out traffic.yaml")
+def init(file: Annotated[Path, typer.Argument(help="A Compose file.", metavar="FILE")], override: Override = None,
+         out: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None) -> None:
+    """Make up traffic for a Compose file, as a file to change and to give to run's --override."""
+    made = suggest(compose.load(file, override or ()))
+    text = as_text(str(file), made)
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise ScenarioError(f"--out {out}: there is such a file already")
+    try:
+        write_text(out, text)
+    except OSError as error:
+        raise ScenarioError(f"--out {out}: {error.strerror}") from None
+    print(f"written to {out}: {in_words(made)}")
 
 
 @app.command(epilog="Examples:  simcore sweep compose.yaml --runs 10   |   "

@@ -12,16 +12,27 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from natfast.errors import NatfastError
 from simcore import units
-from simcore.docker.files import gather
+from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import docker_rules, with_lines
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
+from simcore.docker.suggest import in_words, suggest
 from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
@@ -40,9 +51,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NOT_OURS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name cpu_count "
-    "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec depends_on "
-    "develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment expose "
-    "external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation label_file labels links "
+    "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec "
+    "develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment "
+    "external_links extra_hosts gpus group_add healthcheck hostname init ipc isolation label_file labels "
     "logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj pid "
     "pids_limit platform post_start pre_stop privileged profiles provider pull_policy pull_refresh_after read_only restart "
     "runtime secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt tmpfs tty ulimits "
@@ -365,6 +376,11 @@ class Service(Model):
     deploy: Deploy | None = None
     scale: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
     sysctls: dict[str, float | str] = {}
+    # of what it is like otherwise, what makes traffic likely
+    image: Any = None
+    depends_on: list[str] = []
+    links: list[str] = []
+    expose: list[Any] = []
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
 
     @model_validator(mode="before")
@@ -401,6 +417,11 @@ class Service(Model):
     def shares(self) -> str | None:
         """Whose network namespace it is in: `host`, another service's, or None for one of its own."""
         return None if self.network_mode in (None, "bridge") else self.network_mode.removeprefix("service:")
+
+    @field_validator("depends_on", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return list(value) if isinstance(value, dict) else value
 
     @field_validator("networks", mode="before")
     @classmethod
@@ -489,6 +510,7 @@ class Compose(Model):
     configs: Any = None
     models: Any = None
     x: Extension = Field(default=Extension(), alias="x-simcore")
+    _notes: list[str] = PrivateAttr(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -502,6 +524,11 @@ class Compose(Model):
         if any("default" in s.networks for s in self.services.values()):
             self.networks.setdefault("default", Network())      # need not be declared
         return self
+
+    @property
+    def notes(self) -> list[str]:
+        """What was chosen for the author."""
+        return self._notes
 
     def networks_of(self, service: str) -> dict[str, NetworkUse | None]:
         """The networks that a service is on. If it names none: `default` if the file speaks of that, else docker0."""
@@ -540,7 +567,8 @@ class Compose(Model):
         return [*((owner[w.container], w.container, w.port, host) for w, host in place(wanted)), *without]
 
 
-def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mapping[str, Any] | None = None) -> Compose:
+def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mapping[str, Any] | None = None,
+         suggesting: bool = False) -> Compose:
     """Read and check a Compose file.
 
     Parameters
@@ -550,6 +578,8 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
         Files merged over it in turn, as `docker compose -f a -f b` does.
     settings : mapping, optional
         Single values instead of the file's, by their path (`simcore.docker.settings`).
+    suggesting : bool
+        Give workloads to a file that has none (`simcore.docker.suggest`).
 
     Raises
     ------
@@ -561,9 +591,22 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
     data, known = gather(path, over), variables(path.parent)
     path = [path, *over][-1]
     try:
-        data = changed(_with_values(data, known), settings or {})
+        data = _with_values(data, known)
+        made_up = None
+        if suggesting and not (compose := _validated(path, data)).x.workloads:
+            made_up = suggest(compose)
+            data = merge({"x-simcore": made_up}, data)
+        data = changed(data, settings or {})
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
+    compose = _validated(path, data)
+    if made_up is not None:
+        compose._notes.append(f"x-simcore.workloads: there are none, so some were made up: {in_words(made_up)}; "
+                              f"`simcore init {path}` prints them, to change")
+    return compose
+
+
+def _validated(path: Path, data: Any) -> Compose:
     try:
         compose = Compose.model_validate(data)
     except ValidationError as error:
@@ -585,7 +628,7 @@ def _with_values(data: Any, known: Mapping[str, str]) -> Any:
     def service(name: str, keys: Any) -> Any:
         if not isinstance(keys, dict):
             return keys
-        return {k: v if k in IGNORED_SERVICE_KEYS or k == "x-simcore" else interpolate(v, known, f"services.{name}.{k}")
+        return {k: v if k in IGNORED_SERVICE_KEYS or k in ("x-simcore", "image") else interpolate(v, known, f"services.{name}.{k}")
                 for k, v in keys.items()}
 
     filled = {"services": {name: service(name, keys) for name, keys in data["services"].items()}}

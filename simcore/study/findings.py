@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simcore.study.metrics import written
+from simcore.study.metrics import title, written
 
 BUSY = 0.9
 """Share of the run that a link or core is busy for, from which on it is called full."""
@@ -181,20 +181,20 @@ _ERRNO = {"ECONNREFUSED": "nobody listens there", "ETIMEDOUT": "no answer came",
 def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
     for i, w in enumerate(summary["workloads"]):
         place = f"workloads.{i}"
-        title = f"{w['kind']} {w['from']} → {w['to']}"
+        name = title(w)
         errors, tried = _errors(w)
         for error, n in errors.items():
             share = n / max(tried, 1)
             why = next((text for name, text in _ERRNO.items() if name in error), "")
-            yield Finding("failed", place, share, f"{title}: {n} of {tried} failed with {error}" + (f" ({why})" if why else ""))
+            yield Finding("failed", place, share, f"{name}: {n} of {tried} failed with {error}" + (f" ({why})" if why else ""))
         if w.get("stalled"):
-            yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{title}: {w['stalled']} of {tried} requests had been waiting "
+            yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{name}: {w['stalled']} of {tried} requests had been waiting "
                           "much longer than others when the run ended")
         if (loss := w.get("loss")):
-            yield Finding("datagrams-lost", place, loss, f"{title}: {loss:.1%} of its datagrams did not arrive")
+            yield Finding("datagrams-lost", place, loss, f"{name}: {loss:.1%} of its datagrams did not arrive")
         if (rtts := w.get("rtt_s")) and None in rtts:
             lost = rtts.count(None)
-            yield Finding("pings-lost", place, lost / len(rtts), f"{title}: {lost} of {len(rtts)} pings had no answer")
+            yield Finding("pings-lost", place, lost / len(rtts), f"{name}: {lost} of {len(rtts)} pings had no answer")
 
 
 def _errors(w: Mapping[str, Any]) -> tuple[dict[str, int], int]:

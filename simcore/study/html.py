@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from simcore.errors import ScenarioError
 from simcore.files import write_text
 from simcore.measure.report import result_text
+from simcore.study.metrics import title as name_of
 from simcore.study.metrics import written
 from simcore.study.plan import Plan
 from simcore.study.printing import grouped, with_interval
@@ -45,15 +46,15 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
     """The page of one run."""
     from simcore.study import pictures
 
-    waits = {f"{summary['workloads'][i]['from']} → {summary['workloads'][i]['to']}": h for i, h in world.workloads.response_times.items()}
+    waits = {name_of(summary["workloads"][i]): h for i, h in world.workloads.response_times.items()}
     drawn = [("The network: how busy each link was, of the whole run", pictures.network(world, summary)),
              ("Over time", pictures.over_time(world.sampler.rows, summary["links"]) if world.sampler else None),
              ("Response times", pictures.response_times(waits)), ("Round trips", pictures.round_trips(summary["workloads"]))]
     links = sorted(summary["links"].items(), key=lambda item: -item[1]["utilisation"])
     _render(path, title=title, answer=summary["conclusion"], findings=[(f, "") for f in summary["findings"]],
             pictures=[(caption, svg) for caption, svg in drawn if svg],
-            tables=[("Workloads", ["kind", "from", "to", "result"],
-                     [[w["kind"], w["from"], w["to"], result_text(w)] for w in summary["workloads"]]),
+            tables=[("Workloads", ["workload", "result"],
+                     [[name_of(w), result_text(w)] for w in summary["workloads"]]),
                     ("Links that were used, the busiest first", ["link", "rate", "frames", "dropped", "lost", "busy", "mean wait"],
                      [[name, written("_bps", x["rate_bps"]) if x["rate_bps"] else "unlimited", x["packets"], x["dropped"], x["lost"],
                        f"{x['utilisation']:.1%}", written("_us", x["mean_wait_us"])] for name, x in links if x["packets"]][:40])],

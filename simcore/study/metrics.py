@@ -6,7 +6,7 @@ from typing import Any
 
 from simcore import units
 
-NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings"})
+NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "port"})
 """Keys of a summary that are no measurements, or too many."""
 HEADLINES: Mapping[str, Sequence[str]] = {
     "http": ("requests.total_time.mean", "requests.failed_share"),
@@ -40,7 +40,8 @@ def _flatten(name: str, value: Any, out: dict[str, float]) -> None:
         out[name] = float(value)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            _flatten(f"{name}.{key}", inner, out)
+            if key not in NOT_MEASURED:
+                _flatten(f"{name}.{key}", inner, out)
     elif isinstance(value, list) and value:
         if name in ("workloads", "cpu.cores"):
             for i, inner in enumerate(value):
@@ -68,6 +69,11 @@ def _of_numbers(name: str, values: Iterable[float | None], out: dict[str, float]
         out[f"{name}.max"] = max(numbers)
 
 
+def title(w: Mapping[str, Any]) -> str:
+    """A workload's name for readers, as `load app → api:80`."""
+    return f"{w['kind']} {w['from']} → {w['to']}" + (f":{w['port']}" if "port" in w else "")
+
+
 def headlines(summary: Mapping[str, Any]) -> dict[str, str]:
     """The metrics that a summary is first asked for, each with a title: those of its workloads, and of links that are busy."""
     known = metrics(summary)
@@ -75,7 +81,7 @@ def headlines(summary: Mapping[str, Any]) -> dict[str, str]:
     for i, w in enumerate(summary["workloads"]):
         for key in HEADLINES[w["kind"]]:
             if (name := f"workloads.{i}.{key}") in known:
-                out[name] = f"{w['kind']} {w['from']} → {w['to']}: {said(key)}"
+                out[name] = f"{title(w)}: {said(key)}"
     busy = sorted(summary["links"], key=lambda name: -summary["links"][name]["utilisation"])
     for name in [b for b in busy if summary["links"][b]["utilisation"] > 0.5][:3]:
         out[f"links.{name}.utilisation"] = f"{name}: busy"

@@ -58,7 +58,7 @@ class World:
             network = compose.networks.get(name)
             self.host.add_network(name, config.pool(), network is not None and network.internal)
         # what of the file has no effect though the author may think so, and what was chosen in its stead
-        self.notes: list[str] = []
+        self.notes = list(compose.notes)
         for name, declared in compose.networks.items():
             if declared.external and declared.ipam.first() is None:
                 self.notes.append(f"networks.{name}: external, so its subnet is not in this file: {self.host.networks[name].pool.network}")
@@ -96,9 +96,7 @@ class World:
         for i, workload in enumerate(x.workloads):
             self.workloads.start(i, workload)
         if not x.workloads:
-            first, *others = compose.services
-            self.notes.append("x-simcore.workloads: there are none, so nothing is sent; as a beginning: "
-                              f"[{{kind: ping, from: {first}, to: {others[0] if others else 'host'}}}]")
+            self.notes.append("x-simcore.workloads: there are none, so nothing is sent")
 
     @property
     def links(self) -> dict[str, Link]:

@@ -65,7 +65,7 @@ def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, An
         if overrides:
             raise ScenarioError(f"{path}: a Python scenario takes no --override")
         return Script(str(path), read_text(path), settings or {})
-    return compose.load(path, overrides, settings)
+    return compose.load(path, overrides, settings, suggesting=True)
 
 
 def make_world(what: Source, seed: int | None = None, engine: str = "compiled") -> World:

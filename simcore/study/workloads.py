@@ -35,6 +35,7 @@ class Outcome:
     kind: str
     source: str
     to: str
+    port: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,7 +84,7 @@ class Workloads:
         ScenarioError
             If nobody has the address that it is for.
         """
-        outcome = Outcome(w.kind, w.source, w.to)
+        outcome = Outcome(w.kind, w.source, w.to, w.port)
         self.outcomes.append(outcome)
         targets = self.world.instances(w.to)
         ends = []
@@ -217,9 +218,12 @@ class Workloads:
 
         def result() -> None:
             sent, received = sum(s.sent for s in sources), sum(s.packets for s in sinks.values())
-            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks.values())
-            outcome.values.update(sent=sent, received=received, mean_delay_s=delay / received if received else None,
-                                  loss=1 - received / sent if sent else None)
+            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks.values()) / received if received else None
+            end = min(self.env.now, self._end(w)) if w.kind == "udp" else self.env.now
+            # those still on their way are not lost: as many as arrive in the time that one takes (Little), less what has passed since
+            under_way = received / max(end - w.start, 1e-12) * max(0.0, (delay or 0.0) - (self.env.now - end))
+            outcome.values.update(sent=sent, received=received, mean_delay_s=delay,
+                                  loss=max(0.0, 1 - (received + under_way) / sent) if sent else None)
             if len(sinks) > 1:
                 outcome.values["received_by"] = {ns.name: s.packets for ns, s in sinks.items()}
         self._at_the_end.append(result)
@@ -317,4 +321,4 @@ def _as_json(o: Outcome) -> dict[str, Any]:
         values["requests"] = [{**asdict(r), "body": r.body.decode(errors="replace")} for r in values["requests"]]
     if "lookups" in values:
         values["lookups"] = [asdict(r) for r in values["lookups"]]
-    return {"kind": o.kind, "from": o.source, "to": o.to, **values}
+    return {"kind": o.kind, "from": o.source, "to": o.to, **({"port": o.port} if o.port is not None else {}), **values}

@@ -146,3 +146,16 @@ def test_bad_workloads(tmp_path: Path, workload: dict[str, Any], message: str) -
         "workloads": [{"from": "a", "to": "a", **workload}]}}))
     with pytest.raises(ScenarioError, match=message):
         load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(("stop", "latency"), [(10.0, "200ms"), (9.9, "200ms"), (8.0, "200ms"), (10.0, "1us")])
+def test_datagrams_under_way_are_not_lost(tmp_path: Path, stop: float, latency: str) -> None:
+    """Of 2 000 datagrams one in ten is lost, however many are in the network when the run ends."""
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({"services": {"a": {}}, "x-simcore": {
+        "duration": 10, "servers": {"far": {"address": "93.184.216.34"}}, "links": {"server": {"latency": latency, "loss": 0.1}},
+        "workloads": [{"kind": "udp", "from": "a", "to": "far", "port": 9, "rate": 200, "stop": stop, "pattern": "constant"}]}}))
+    world = World(load(path))
+    world.run()
+    w = world.summary()["workloads"][0]
+    assert abs(w["loss"] - 0.1) < 3 * (0.1 * 0.9 / w["sent"]) ** 0.5
