@@ -489,6 +489,7 @@ class Extension(Model):
     """The file's `x-simcore`."""
 
     duration: Seconds | None = None
+    warmup: Seconds = 0.0
     seed: int = 0
     host: HostSpec = HostSpec()
     router: RouterSpec = RouterSpec()
@@ -644,6 +645,8 @@ def check(path: Path, c: Compose) -> None:
 
     if not c.services:
         raise fail("services", "expected at least one service")
+    if c.x.duration is not None and c.x.warmup and c.x.warmup >= c.x.duration:
+        raise fail("x-simcore.warmup", f"{c.x.warmup:g} s leave nothing of {c.x.duration:g} s to measure")
     subnets: list[tuple[str, ipaddress.IPv4Network]] = []
     pools: dict[str, Pool] = {}
     try:

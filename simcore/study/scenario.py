@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace, known_sysctl
-from simcore.study.findings import conclusion, findings
 from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
+from simcore.study.summary import counters, summary
 from simcore.study.workloads import Process, Workloads
 from simcore.traffic import http
 
@@ -86,6 +85,9 @@ class World:
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
         self.workloads = Workloads(self)
+        self.measured_from, self.before = 0.0, dict[str, Any]()
+        if x.warmup:
+            self.env.process(self._warm_up(x.warmup))
         self.tracer: Tracer | None = None
         self.writer: PcapngWriter | None = None
         self.flows: FlowTable | None = None
@@ -259,6 +261,15 @@ class World:
                     dev.tap = TraceTap(tracer, dev.tap)
         return tracer
 
+    def _warm_up(self, seconds: float) -> Process:
+        """From then on is measured; what the capture, the flow records and the samples have is all of the run."""
+        yield self.env.timeout(seconds)
+        self.measured_from, self.before = self.env.now, counters(self)
+        for link in self.links.values():
+            if link.delays is not None:
+                link.delays = Histogram()
+        self.workloads.begin()
+
     # --- running -----------------------------------------------------------------------------------
 
     def run(self, duration: float | None = None, progress: bool = False) -> None:
@@ -267,6 +278,8 @@ class World:
         Ctrl-C ends the run where it is: what was measured so far stays, and `partial` is true.
         """
         limit = duration if duration is not None else self.compose.x.duration
+        if limit is not None and 0 < limit <= self.compose.x.warmup:
+            raise ScenarioError(f"x-simcore.warmup: {self.compose.x.warmup:g} s leave nothing of {limit:g} s to measure")
         if limit is None and self.sampler is not None:
             raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
         try:
@@ -279,41 +292,9 @@ class World:
             if self.writer is not None:
                 self.writer.close()
 
-    def _cpu(self) -> dict[str, Any] | None:
-        if self.cpu is None:
-            return None
-        cores = self.cpu.stats
-        return {"cores": cores, "utilisation": [c["busy_s"] / self.env.now if self.env.now else 0.0 for c in cores]}
-
     def summary(self) -> dict[str, Any]:
-        """What happened, as JSON has it."""
-        host = self.host.namespace
-        links = {name: {"rate_bps": link.rate, "packets": link.packets, "bytes": link.bytes, "dropped": link.dropped,
-                        "lost": link.lost, "drop_share": link.dropped / max(link.packets + link.dropped, 1),
-                        "mean_wait_us": link.waited / link.packets * 1e6 if link.packets else 0.0,
-                        "mean_queue": link.queue_seconds / self.env.now if self.env.now else 0.0,
-                        "utilisation": link.busy_seconds / self.env.now if self.env.now else 0.0,
-                        **({"marked": link.qdisc.marked} if link.qdisc is not None else {}),
-                        **({"wait_s": link.delays.summary()} if link.delays is not None else {})}
-                 for name, link in self.links.items()}
-        interfaces = {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
-                                  "tx_bytes": dev.tx_bytes}
-                      for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
-        summary: dict[str, Any] = {
-            "engine": self.env.engine, "seed": self.seed, "simulated_s": self.env.now, "partial": self.partial,
-            "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
-            "workloads": self.workloads.results(),
-            "throughput_bps": self.workloads.throughput(), "latency_s": self.workloads.latency(),
-            "conntrack": host.netfilter.conntrack(self.env.now) if host.netfilter else [],
-            "conntrack_stats": {**host.netfilter.stats, "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max")}
-            if host.netfilter else {},
-            "cpu": self._cpu(), "links": links, "interfaces": interfaces,
-            "drops": {ns.name: ns.drops for ns in self.namespaces() if ns.drops},
-            **({"flows": self.flows.records()} if self.flows is not None else {}),
-        }
-        found = findings(summary)
-        summary.update(findings=[asdict(f) for f in found], conclusion=conclusion(summary, found))
-        return summary
+        """What happened since the measuring began, as JSON has it (`simcore.study.summary`)."""
+        return summary(self)
 
 
 def _number(value: float | str) -> float | str:

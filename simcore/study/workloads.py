@@ -70,6 +70,15 @@ class Workloads:
         self._load_servers: dict[tuple[Namespace, int], LoadServer] = {}
         self._dns_servers: set[tuple[Namespace, int]] = set()
         self._at_the_end: list[Callable[[], None]] = []
+        self._at_the_beginning: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Measure from now on: what is over already does not count."""
+        for outcome in self.outcomes:
+            for key in ("requests", "rtt_s", "lookups"):
+                outcome.values.get(key, []).clear()
+        for f in self._at_the_beginning:
+            f()
 
     def finish(self) -> None:
         """The run is over: sum up."""
@@ -117,6 +126,10 @@ class Workloads:
             return w.stop
         duration = self.world.compose.x.duration
         return duration if duration is not None else w.start + 1.0
+
+    def _span(self, w: Workload) -> float:
+        """Seconds of a workload that are measured."""
+        return max(min(self.env.now, self._end(w) if w.kind != "trace" else self.env.now) - max(w.start, self.world.measured_from), 1e-12)
 
     def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
         """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
@@ -185,19 +198,31 @@ class Workloads:
                    for i, e in enumerate(ends)]
         histogram = self.response_times[number] = Histogram()
 
+        def counted() -> Counter[str]:
+            return Counter(finished=sum(c.finished for c in clients), failed=sum(c.failed for c in clients),
+                           connections=sum(c.connections for c in clients), bytes=sum(c.response_bytes for c in clients),
+                           **{f"error {name}": n for c in clients for name, n in c.errors.items()})
+        before: Counter[str] = Counter()
+
+        def begin() -> None:
+            before.update(counted())
+            for c in clients:
+                c.forget_times()
+        self._at_the_beginning.append(begin)
+
         def result() -> None:
-            span = max(min(self.env.now, self._end(w)) - w.start, 1e-12)
-            errors: Counter[str] = Counter()
+            span = self._span(w)
+            n = counted()
+            n.subtract(before)
             for c in clients:
                 histogram.merge(c.times)
-                errors.update(c.errors)
             times, under_way = histogram.summary(), [t for c in clients for t in c.waiting()]
             patience = max(PATIENCE, 10 * times.get("mean", 0.0))
-            finished = sum(c.finished for c in clients)
-            outcome.values.update(requests_done=finished, failed=sum(c.failed for c in clients), errors=dict(errors),
+            outcome.values.update(requests_done=n["finished"], failed=n["failed"],
+                                  errors={name.removeprefix("error "): k for name, k in n.items() if name.startswith("error ") and k},
                                   unanswered=len(under_way), stalled=len([t for t in under_way if t > patience]),
-                                  connections=sum(c.connections for c in clients), requests_per_s=finished / span,
-                                  goodput_bps=sum(c.response_bytes for c in clients) * 8 / span, response_s=times)
+                                  connections=n["connections"], requests_per_s=n["finished"] / span, goodput_bps=n["bytes"] * 8 / span,
+                                  response_s=times)
         self._at_the_end.append(result)
 
     def _datagrams(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
@@ -216,16 +241,24 @@ class Workloads:
                                      stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
                                      self._stream(number, i, "pauses") if on else None))
 
+        before = {"sent": 0, "delays": 0.0, **{ns.name: 0 for ns in sinks}}
+
+        def counted() -> dict[str, float]:
+            return {"sent": sum(s.sent for s in sources), "delays": sum(s.delay_sum for s in sinks.values()),
+                    **{ns.name: s.packets for ns, s in sinks.items()}}
+        self._at_the_beginning.append(lambda: before.update(counted()))
+
         def result() -> None:
-            sent, received = sum(s.sent for s in sources), sum(s.packets for s in sinks.values())
-            delay = sum((s.mean_delay or 0.0) * s.packets for s in sinks.values()) / received if received else None
+            n = {k: v - before[k] for k, v in counted().items()}
+            sent, received = n["sent"], sum(n[ns.name] for ns in sinks)
+            delay = n["delays"] / received if received else None
             end = min(self.env.now, self._end(w)) if w.kind == "udp" else self.env.now
             # those still on their way are not lost: as many as arrive in the time that one takes (Little), less what has passed since
-            under_way = received / max(end - w.start, 1e-12) * max(0.0, (delay or 0.0) - (self.env.now - end))
+            under_way = received / self._span(w) * max(0.0, (delay or 0.0) - (self.env.now - end))
             outcome.values.update(sent=sent, received=received, mean_delay_s=delay,
                                   loss=max(0.0, 1 - (received + under_way) / sent) if sent else None)
             if len(sinks) > 1:
-                outcome.values["received_by"] = {ns.name: s.packets for ns, s in sinks.items()}
+                outcome.values["received_by"] = {ns.name: n[ns.name] for ns in sinks}
         self._at_the_end.append(result)
 
     def _sink(self, target: Namespace, port: int) -> UdpSink:
@@ -247,14 +280,21 @@ class Workloads:
                 parts.append({})
                 self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, parts[-1]))
         outcome.values["flows"] = parts
+        before: dict[int, int] = {}
+
+        def sent(part: dict[str, Any]) -> int:
+            return int(part["socket"].bytes_out if "socket" in part and "bytes" not in part else part.get("bytes", 0))
+        self._at_the_beginning.append(lambda: before.update({id(part): sent(part) for part in parts}))
 
         def result() -> None:
             for part in parts:
                 if (sock := part.pop("socket", None)) is not None:
                     part.setdefault("bytes", sock.bytes_out)
                     part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
-            span = max((part.get("total_time_s", self.env.now - w.start) for part in parts), default=0.0)
-            outcome.values["goodput_bps"] = sum(part.get("bytes", 0) for part in parts) * 8 / span if span > 0 else None
+            ends = [w.start + part["total_time_s"] if "total_time_s" in part else self.env.now for part in parts]
+            span = max(ends, default=0.0) - max(w.start, self.world.measured_from)
+            moved = sum(part.get("bytes", 0) - before.get(id(part), 0) for part in parts)
+            outcome.values["goodput_bps"] = moved * 8 / span if span > 0 else None
             if len(parts) == 1 and "flows" in outcome.values:
                 outcome.values.update(outcome.values.pop("flows")[0])
         self._at_the_end.append(result)

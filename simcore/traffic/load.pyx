@@ -137,6 +137,10 @@ cdef class LoadClients(App):
         for i in range(users):                      # as if they had been thinking already: not all start at once
             namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
+    def forget_times(self):
+        """Response times from now on only; the counts go on."""
+        self.times = Histogram()
+
     def waiting(self):
         """How long each request that has no answer yet has been under way, s."""
         return [self.namespace.calendar.now - (<User>u).began for u in self.users if (<User>u).asking]

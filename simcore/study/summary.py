@@ -1,0 +1,72 @@
+"""What a run came to, as JSON has it: what was counted since the measuring began."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from simcore.study.findings import conclusion, findings
+
+if TYPE_CHECKING:
+    from simcore.study.scenario import World
+
+_LEVELS = ("entries", "peak", "bytes")
+"""Of conntrack's statistics, what is a level, not a count."""
+
+
+def counters(world: World) -> dict[str, Any]:
+    """Everything in a world that only counts up."""
+    host = world.host.namespace
+    return {
+        "links": {name: {"packets": link.packets, "bytes": link.bytes, "dropped": link.dropped, "lost": link.lost,
+                         "waited": link.waited, "queue_s": link.queue_seconds, "busy_s": link.busy_seconds,
+                         **({"marked": link.qdisc.marked} if link.qdisc is not None else {})} for name, link in world.links.items()},
+        "interfaces": {dev.place: {"rx_packets": dev.rx_packets, "rx_bytes": dev.rx_bytes, "tx_packets": dev.tx_packets,
+                                   "tx_bytes": dev.tx_bytes}
+                       for ns in world.namespaces() for dev in ns.interfaces if dev.name != "lo"},
+        "conntrack": {k: v for k, v in host.netfilter.stats.items() if k not in _LEVELS} if host.netfilter else {},
+        "drops": {ns.name: dict(ns.drops) for ns in world.namespaces() if ns.drops},
+        "cores": {i: {k: v for k, v in core.items() if k != "longest_backlog"} for i, core in enumerate(world.cpu.stats)}
+        if world.cpu else {},
+    }
+
+
+def since(now: Mapping[Any, Any], before: Mapping[Any, Any]) -> dict[Any, Any]:
+    """How much has been counted after `before`, key by key; what was not there then counts from nothing."""
+    return {k: since(v, before.get(k, {})) if isinstance(v, Mapping) else v - before.get(k, 0) for k, v in now.items()}
+
+
+def summary(world: World) -> dict[str, Any]:
+    """Links, interfaces, conntrack, CPU and drops, the workloads' results, and what stood out."""
+    host = world.host.namespace
+    counted = since(counters(world), world.before)
+    seconds = world.env.now - world.measured_from
+    links = {name: {"rate_bps": world.links[name].rate, "packets": c["packets"], "bytes": c["bytes"], "dropped": c["dropped"],
+                    "lost": c["lost"], "drop_share": c["dropped"] / max(c["packets"] + c["dropped"], 1),
+                    "mean_wait_us": c["waited"] / c["packets"] * 1e6 if c["packets"] else 0.0,
+                    "mean_queue": c["queue_s"] / seconds if seconds > 0 else 0.0,
+                    "utilisation": c["busy_s"] / seconds if seconds > 0 else 0.0,
+                    **({"marked": c["marked"]} if "marked" in c else {}),
+                    **({"wait_s": delays.summary()} if (delays := world.links[name].delays) is not None else {})}
+             for name, c in counted["links"].items()}
+    drops = {name: left for name, reasons in counted["drops"].items() if (left := {r: n for r, n in reasons.items() if n})}
+    out: dict[str, Any] = {
+        "engine": world.env.engine, "seed": world.seed, "simulated_s": world.env.now, "measured_s": seconds, "partial": world.partial,
+        "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
+        "workloads": world.workloads.results(), "throughput_bps": world.workloads.throughput(), "latency_s": world.workloads.latency(),
+        "conntrack": host.netfilter.conntrack(world.env.now) if host.netfilter else [],
+        "conntrack_stats": {**counted["conntrack"], **{k: host.netfilter.stats[k] for k in _LEVELS},
+                            "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max")} if host.netfilter else {},
+        "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,
+        **({"flows": world.flows.records()} if world.flows is not None else {}),
+    }
+    found = findings(out)
+    return {**out, "findings": [asdict(f) for f in found], "conclusion": conclusion(out, found)}
+
+
+def _cpu(world: World, cores: Mapping[int, Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:
+    if world.cpu is None:
+        return None
+    longest = [core["longest_backlog"] for core in world.cpu.stats]
+    return {"cores": [{**core, "longest_backlog": longest[i]} for i, core in cores.items()],
+            "utilisation": [core["busy_s"] / seconds if seconds > 0 else 0.0 for core in cores.values()]}
