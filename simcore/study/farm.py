@@ -5,6 +5,7 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,19 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started meanwhile do not run the caller's script again to import it: nothing that they do is in there."""
+    main = sys.modules["__main__"]
+    before: dict[str, Any] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(before)
+
+
 class Farm:
     """Where runs are made; a context manager.
 
@@ -98,7 +112,7 @@ class Farm:
         self.cluster: Any = None
         if scheduler is None:
             cores = workers or len(os.sched_getaffinity(0))
-            with _deaf():
+            with _deaf(), _without_main():
                 self.cluster = self.dask.LocalCluster(n_workers=min(cores, most or cores), threads_per_worker=1, memory_limit=0,
                                                       dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)
         try:

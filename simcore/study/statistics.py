@@ -45,7 +45,7 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     ValueError
         Without values, or for a level that is no probability.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # a quantile of t; scipy.stats takes a second to import
 
     n = len(values)
     if n == 0:
@@ -56,4 +56,4 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     if n == 1:
         return Estimate(mean, math.inf, 1)
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    return Estimate(mean, float(t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n), n)
+    return Estimate(mean, float(stdtrit(n - 1, (1 + level) / 2)) * deviation / math.sqrt(n), n)

@@ -184,6 +184,14 @@ def test_a_python_scenario_takes_what_is_varied_as_arguments(tmp_path: Path, sch
         sweep(path, {"speed": [1]}, runs=1, scheduler=scheduler)
 
 
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    """Workers do not import the script that started them: it would start workers."""
+    script = tmp_path / "script.py"
+    script.write_text(f"from simcore.study.sweep import sweep\nprint(sweep({str(scenario(tmp_path, duration=2.0))!r}, runs=2).partial)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def simcore(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "simcore.cli", *map(str, arguments)], capture_output=True, text=True, timeout=120)
 
@@ -205,11 +213,11 @@ def test_commands_write_tables_and_pages(tmp_path: Path) -> None:
     assert page.count("<svg") == len(results["headlines"])
     assert "router/eth1 dropped" in page
 
-    done = simcore("plan", path, "--vary", "workloads.0.rate", "--over", "100..2000", "--limit", "workloads.0.loss<=1%", "--runs", "2",
-                   "--most-runs", "2", "--set", "links.server.queue=5", "--out", out, "--json")
+    done = simcore("plan", path, "--vary", "workloads.0.rate", "--over", "400..900", "--limit", "workloads.0.loss<=1%", "--runs", "2",
+                   "--most-runs", "2", "--tolerance", "0.1", "--set", "links.server.queue=5", "--out", out, "--json")
     assert done.returncode == 0
     answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["value"] < answer["beyond"] <= 1.03 * answer["value"]
+    assert answer["value"] < answer["beyond"] <= answer["value"] + 50
     assert answer == json.loads((out / "results.json").read_text())
     assert answer["answer"].replace("≤", "&le;") in (out / "report.html").read_text().replace("≤", "&le;")
 

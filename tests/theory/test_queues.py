@@ -7,29 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from simcore.engine import Environment, Streams
 from simcore.net.device import PythonDevice
 from simcore.net.link import Link, plug
 from simcore.net.qdisc import build
 from simcore.study.bench import wan_udp
+from simcore.study.statistics import estimate
 from simcore.traffic.frames import FrameSink, FrameSource
 
 RATE = 8e6                  # bit/s, so a frame of 1000 bytes takes 1 ms
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 99.9 % confidence interval."""
-    half = float(stats.t.ppf(0.9995, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(np.mean(values)), half
-
-
 def agrees(run: Callable[[int], float], theory: float, seeds: int = 12, precision: float = 0.05) -> None:
+    """Independent runs give what the theory says."""
+    compare([run(seed) for seed in range(seeds)], theory, precision)
+
+
+def compare(values: Sequence[float], theory: float, precision: float = 0.05) -> None:
     """The theory lies in the interval, and the interval is narrow enough to mean something."""
-    mean, half = interval([run(seed) for seed in range(seeds)])
-    assert half < precision * theory, (mean, half, theory)
-    assert abs(mean - theory) < half, (mean, half, theory)
+    measured = estimate(values, 0.999)
+    assert measured.half < precision * theory, (measured, theory)
+    assert measured.low < theory < measured.high, (measured, theory)
 
 
 class Station:
@@ -121,9 +120,7 @@ def test_md1k_loss_and_wait() -> None:
         return station.link.dropped / s.sent, station.link.waited / station.link.packets
     runs = [both(seed) for seed in range(12)]
     for k, theory in ((0, loss), (1, wait)):
-        mean, half = interval([r[k] for r in runs])
-        assert half < 0.05 * theory
-        assert abs(mean - theory) < half
+        compare([r[k] for r in runs], theory)
 
 
 def test_priority_queue() -> None:
@@ -149,9 +146,7 @@ def test_priority_queue() -> None:
     for k, load in enumerate(loads):
         theory = residual / ((1 - below) * (1 - below - load))
         below += load
-        mean, half = interval([r[k] for r in runs])
-        assert half < 0.08 * theory
-        assert abs(mean - theory) < half
+        compare([r[k] for r in runs], theory, 0.08)
 
 
 def test_tandem_queues() -> None:
@@ -188,10 +183,10 @@ def test_token_bucket_departures() -> None:
 def test_wan_queue_is_md1() -> None:
     """M/D/1 at 90 % load: mean wait rho * s / (2 (1 - rho)) = 180 us (Pollaczek-Khinchine)."""
     waits = [wan_udp(containers=8, duration=20.0, seed=s)["mean_wait_us"] for s in range(8)]
-    mean, half = np.mean(waits), 2.365 * np.std(waits, ddof=1) / math.sqrt(len(waits))
+    wait = estimate(waits)
     # the links before the WAN smooth the arrivals a little, so theory is the upper end
-    assert half < 15
-    assert abs(mean - 180.0) < half + 5.0
+    assert wait.half < 15
+    assert abs(wait.mean - 180.0) < wait.half + 5.0
 
 
 def test_load_and_loss_are_accounted_for() -> None:
