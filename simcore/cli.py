@@ -160,14 +160,12 @@ def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KE
           scheduler: Scheduler = None, workers: Workers = None,
           as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
     """Run a scenario with many seeds, and at many values: means with confidence intervals."""
+    html.available()
     varied = dict(map(parse_vary, vary or ()))
     results = make_sweep(file, varied, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                          settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
     _or_nothing(results)
-    known = results.metrics()
-    for name in metric or ():
-        if name not in known:
-            raise ScenarioError(f"--metric {name}: no such metric; {similar(name, known)}")
+    _note(file, results)
     written = [*results.write(_directory(out)), out / "report.html"]
     html.write_sweep(written[-1], results, metric or ())
     if as_json:
@@ -176,6 +174,10 @@ def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KE
         console = _console()
         print_sweep(console, results, metric or ())
         console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    known = results.metrics()
+    for name in metric or ():
+        if name not in known:           # what was measured is there all the same
+            raise ScenarioError(f"--metric {name}: no such metric; {similar(name, known)}")
     _end_of(results)
 
 
@@ -193,10 +195,12 @@ def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What
          scheduler: Scheduler = None, workers: Workers = None,
          as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
     """Search for the greatest (or least) value for which a scenario keeps within limits, and say what breaks first."""
+    html.available()
     found = make_plan(file, vary, Range.parse(over), [Limit.parse(text) for text in limit], runs=runs, most_runs=most_runs,
                       tolerance=tolerance, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                       settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
     _or_nothing(found.results)
+    _note(file, found.results)
     written = [*found.results.write(_directory(out)), out / "report.html"]
     write_json(out / "results.json", found.as_json())
     html.write_plan(written[-1], found)
@@ -207,6 +211,11 @@ def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What
         print_plan(console, found)
         console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
     _end_of(found.results)
+
+
+def _note(file: Path, results: Results) -> None:
+    for note in results.points[0].source.notes:
+        print(f"simcore: {file}: {note}", file=sys.stderr)
 
 
 def _or_nothing(results: Results) -> None:

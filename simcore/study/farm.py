@@ -42,13 +42,11 @@ class Run:
     titles : dict
         Its headlines.
     findings : list of dict
-    conclusion : str
     """
 
     metrics: dict[str, float]
     titles: dict[str, str]
     findings: list[dict[str, Any]]
-    conclusion: str
 
 
 def make(task: Task) -> Run:
@@ -57,7 +55,7 @@ def make(task: Task) -> Run:
         world = make_world(task.source, task.seed, task.engine)
         world.run(task.duration)
         summary = world.summary()
-    return Run(metrics(summary), headlines(summary), summary["findings"], summary["conclusion"])
+    return Run(metrics(summary), headlines(summary), summary["findings"])
 
 
 @contextmanager

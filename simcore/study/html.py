@@ -78,7 +78,8 @@ def write_sweep(path: Path, results: Results, metrics: Sequence[str] = ()) -> No
     from simcore.study import pictures
 
     titles = {name: name for name in metrics} or results.titles()
-    drawn = [(None, pictures.curve(results, name, title)) for name, title in titles.items()] if results.keys else []
+    drawn = [(None, pictures.curve(results, name, title)) for name, title in titles.items()] if results.keys else \
+        [("Every run, and the mean with its interval", pictures.spread(results, titles))]
     _render(path, title=results.file, answer="", findings=grouped(results), pictures=[(c, svg) for c, svg in drawn if svg],
             tables=[_points(results, titles)], foot=_foot(results) + (", stopped before all were made" if results.partial else ""))
 

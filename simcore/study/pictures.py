@@ -194,6 +194,27 @@ def round_trips(workloads: Sequence[Mapping[str, Any]]) -> str | None:
     return _svg(figure)
 
 
+@_styled
+def spread(results: Results, titles: Mapping[str, str]) -> str | None:
+    """Where nothing was varied: each metric's runs as dots, and its mean with the confidence interval."""
+    rows = [(name, title, results.values(0, name)) for name, title in titles.items()]
+    rows = [row for row in rows if row[2]]
+    if not rows:
+        return None
+    figure = _figure(10, 0.75 * len(rows) + 0.2)
+    for i, (name, title, values) in enumerate(rows):
+        e = results.estimate(0, name)
+        assert e is not None
+        factor, unit = scale(name, max(map(abs, values)))
+        axes = figure.add_subplot(len(rows), 1, i + 1)
+        axes.plot([v * factor for v in values], [0.0] * len(values), "o", ms=4, alpha=0.5)
+        axes.errorbar([e.mean * factor], [0.5], xerr=[e.half * factor if math.isfinite(e.half) else 0.0], fmt="D", ms=4, capsize=4)
+        axes.set_ylim(-0.5, 1.0)
+        axes.set_yticks([])
+        axes.set_title(title + (f", {unit}" if unit else ""), fontsize=8, loc="left", pad=2)
+    return _svg(figure)
+
+
 def number(value: Any) -> float | None:
     """A setting as a number to draw along an axis, None for what is none."""
     if isinstance(value, bool):

@@ -22,6 +22,7 @@ class Script:
     path: str
     text: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def world(self, seed: int | None, engine: str) -> World:
         """Run the file and its `build`.

@@ -32,6 +32,11 @@ class Point:
     runs: dict[int, Run] = field(default_factory=dict)
 
     @property
+    def made(self) -> list[Run]:
+        """Its runs in order of their seeds, in whatever order they were over."""
+        return [self.runs[seed] for seed in sorted(self.runs)]
+
+    @property
     def title(self) -> str:
         """Its settings, as text."""
         return ", ".join(f"{short(k)} = {v}" for k, v in self.settings.items()) or "as the file says"
@@ -61,7 +66,7 @@ class Results:
 
     def values(self, point: int, metric: str) -> list[float]:
         """A metric of each run of a point; of those drops that a run had none of, 0."""
-        runs = [self.points[point].runs[seed] for seed in sorted(self.points[point].runs)]
+        runs = self.points[point].made
         if metric.startswith("drops."):
             return [r.metrics.get(metric, 0.0) for r in runs]
         return [r.metrics[metric] for r in runs if metric in r.metrics]
@@ -73,18 +78,18 @@ class Results:
 
     def metrics(self) -> list[str]:
         """Every metric that some run has."""
-        return list(dict.fromkeys(name for p in self.points for r in p.runs.values() for name in r.metrics))
+        return list(dict.fromkeys(name for p in self.points for r in p.made for name in r.metrics))
 
     def titles(self) -> dict[str, str]:
         """The metrics that one wants to know first, with titles; where points are compared, not those that are 0 everywhere."""
-        titles = {name: title for p in self.points for r in p.runs.values() for name, title in r.titles.items()}
+        titles = {name: title for p in self.points for r in p.made for name, title in r.titles.items()}
         return {name: title for name, title in titles.items()
                 if not self.keys or any(v for i in range(len(self.points)) for v in self.values(i, name))}
 
     def findings(self, point: int) -> list[tuple[dict[str, Any], int]]:
         """What stood out at a point, and in how many of its runs; of each kind and place the heaviest."""
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for run in self.points[point].runs.values():
+        for run in self.points[point].made:
             for kind in {(f["what"], f["place"]): f for f in reversed(run.findings)}.values():
                 found.setdefault((kind["what"], kind["place"]), []).append(kind)
         heaviest = [(max(group, key=lambda f: float(f["weight"])), len(group)) for group in found.values()]
@@ -101,17 +106,19 @@ class Results:
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each point and metric: settings, metric, mean, low, high, runs."""
+        names = self.metrics()
         return [{**p.settings, "metric": name, "mean": e.mean, "low": e.low, "high": e.high, "runs": e.n}
-                for i, p in enumerate(self.points) for name in self.metrics() if (e := self.estimate(i, name)) is not None]
+                for i, p in enumerate(self.points) for name in names if (e := self.estimate(i, name)) is not None]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines; an interval of a single run has no ends."""
         def bounds(e: Estimate) -> dict[str, Any]:
             known = math.isfinite(e.half)
             return {"mean": e.mean, "low": e.low if known else None, "high": e.high if known else None, "runs": e.n}
+        names = self.metrics()
         return {"file": self.file, "varied": self.keys, "level": self.level, "partial": self.partial, "headlines": self.titles(),
                 "points": [{"settings": p.settings, "seeds": sorted(p.runs),
-                            "metrics": {name: bounds(e) for name in self.metrics() if (e := self.estimate(i, name)) is not None},
+                            "metrics": {name: bounds(e) for name in names if (e := self.estimate(i, name)) is not None},
                             "findings": [{**f, "runs": n} for f, n in self.findings(i)]} for i, p in enumerate(self.points)]}
 
     def write(self, directory: Path) -> list[Path]:

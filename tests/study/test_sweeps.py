@@ -244,7 +244,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, arguments: list[str], message
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out").exists() == ("--metric" in arguments)         # what was measured is kept
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
