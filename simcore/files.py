@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files: read with one clear line for what is wrong, written whole or not at all."""
 from __future__ import annotations
 
 import csv
@@ -8,6 +8,18 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from simcore.errors import ScenarioError
+
+
+def read_text(path: Path) -> str:
+    """A file's text; ScenarioError if it cannot be read, or is none."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
 
 
 def write_text(path: Path, text: str) -> None:

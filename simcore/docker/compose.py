@@ -589,7 +589,8 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
     """
     path = Path(path)
     over = [Path(other) for other in overrides]
-    data, known = gather(path, over), variables(path.parent)
+    known = variables(path.parent)
+    data = gather(path, over, known)
     path = [path, *over][-1]
     try:
         data = _with_values(data, known)

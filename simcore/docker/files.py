@@ -1,26 +1,29 @@
 """Compose files as they lie on disk: read, merged over each other, with what they include and what services extend."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from simcore.docker.interpolation import substitute
 from simcore.errors import ScenarioError
+from simcore.files import read_text
 
 
-def gather(path: Path, overrides: Sequence[Path] = ()) -> Any:
-    """What a file says, with `overrides` merged over it in turn.
+def gather(path: Path, overrides: Sequence[Path] = (), known: Mapping[str, str] | None = None) -> Any:
+    """What a file says, with `overrides` merged over it in turn; `known` are the variables that paths in it may have.
 
     Raises
     ------
     ScenarioError
         For a file that cannot be read, is not YAML, or names another file or service that is not there.
     """
-    data = _whole(path, ())
+    files = _Files(known or {})
+    data = files.whole(path, ())
     for other in overrides:
-        data = merge(data, _whole(other, ()))
+        data = merge(data, files.whole(other, ()))
     return data
 
 
@@ -33,70 +36,75 @@ def merge(base: Any, over: Any) -> Any:
     return over
 
 
-def read_text(path: Path) -> str:
-    """A file's text; ScenarioError if it cannot be read, or is none."""
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: byte {error.start}: not UTF-8 text") from None
+class _Files:
+    """The files of one scenario, each read once."""
 
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self.known = known
+        self.there: dict[Path, Any] = {}
 
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(read_text(path))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
-
-
-def _whole(path: Path, including: tuple[Path, ...]) -> Any:
-    """A file's data under that of those that it includes, its services complete."""
-    data = _read(path)
-    if not isinstance(data, dict):
+    def read(self, path: Path) -> Any:
+        if path.resolve() in self.there:
+            return self.there[path.resolve()]
+        try:
+            data = self.there[path.resolve()] = yaml.safe_load(read_text(path))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None
+        except yaml.YAMLError as error:
+            raise ScenarioError(f"{path}: not YAML: {error}".replace("\n", " ")) from None
         return data
-    services = data.get("services")
-    if isinstance(services, dict):
-        data = {**data, "services": {name: _service(path, services, name, ()) for name in services}}
-    if "include" not in data:
+
+    def beside(self, path: Path, name: str, key: str) -> Path:
+        """A file that `path` names."""
+        try:
+            return path.parent / substitute(name, self.known)
+        except ValueError as error:
+            raise ScenarioError(f"{path}: {key}: {error}") from None
+
+    def whole(self, path: Path, including: tuple[Path, ...]) -> Any:
+        """A file's data under that of those that it includes, its services complete."""
+        data = self.read(path)
+        if not isinstance(data, dict):
+            return data
+        services = data.get("services")
+        if isinstance(services, dict):
+            data = {**data, "services": {name: self.service(path, services, name, ()) for name in services}}
+        if "include" not in data:
+            return data
+        data, files = {k: v for k, v in data.items() if k != "include"}, data["include"]
+        if not isinstance(files, list):
+            raise ScenarioError(f"{path}: include: expected a list of files")
+        for i, item in enumerate(files):
+            wanted = item.get("path") if isinstance(item, dict) else item
+            for name in wanted if isinstance(wanted, list) else [wanted]:
+                if not isinstance(name, str):
+                    raise ScenarioError(f"{path}: include.{i}: expected a file's name, or a mapping with its 'path'")
+                other = self.beside(path, name, f"include.{i}")
+                if other.resolve() in (path.resolve(), *including):
+                    raise ScenarioError(f"{path}: include.{i}: {name} includes itself")
+                data = merge(self.whole(other, (path.resolve(), *including)), data)
         return data
-    files = data.pop("include")
-    if not isinstance(files, list):
-        raise ScenarioError(f"{path}: include: expected a list of files")
-    for i, item in enumerate(files):
-        wanted = item.get("path") if isinstance(item, dict) else item
-        for name in wanted if isinstance(wanted, list) else [wanted]:
-            if not isinstance(name, str):
-                raise ScenarioError(f"{path}: include.{i}: expected a file's name, or a mapping with its 'path'")
-            other = path.parent / name
-            if other.resolve() in (path.resolve(), *including):
-                raise ScenarioError(f"{path}: include.{i}: {name} includes itself")
-            data = merge(_whole(other, (path.resolve(), *including)), data)
-    return data
 
-
-def _service(path: Path, services: dict[str, Any], name: str, extending: tuple[tuple[Path, str], ...]) -> Any:
-    """A service over the one that it extends."""
-    service = services[name]
-    if not isinstance(service, dict) or "extends" not in service:
-        return service
-    key = f"{path}: services.{name}.extends"
-    wanted = service["extends"]
-    base, file = (wanted.get("service"), wanted.get("file")) if isinstance(wanted, dict) else (wanted, None)
-    if not isinstance(base, str) or not isinstance(file, str | None):
-        raise ScenarioError(f"{key}: expected a service's name, or a mapping with 'service' and perhaps 'file'")
-    where = path
-    others: Any = services
-    if file is not None:
-        where = path.parent / file
-        found = _read(where)
-        others = found.get("services") if isinstance(found, dict) else None
-    if not isinstance(others, dict) or base not in others:
-        raise ScenarioError(f"{key}: there is no service {base!r} in {where}")
-    here = (path.resolve(), name)
-    if (where.resolve(), base) in (here, *extending):
-        raise ScenarioError(f"{key}: {base} extends itself")
-    return merge(_service(where, others, base, (here, *extending)), {k: v for k, v in service.items() if k != "extends"})
+    def service(self, path: Path, services: dict[str, Any], name: str, extending: tuple[tuple[Path, str], ...]) -> Any:
+        """A service over the one that it extends."""
+        service = services[name]
+        if not isinstance(service, dict) or "extends" not in service:
+            return service
+        key = f"services.{name}.extends"
+        wanted = service["extends"]
+        base, file = (wanted.get("service"), wanted.get("file")) if isinstance(wanted, dict) else (wanted, None)
+        if not isinstance(base, str) or not isinstance(file, str | None):
+            raise ScenarioError(f"{path}: {key}: expected a service's name, or a mapping with 'service' and perhaps 'file'")
+        where = path
+        others: Any = services
+        if file is not None:
+            where = self.beside(path, file, f"{key}.file")
+            found = self.read(where)
+            others = found.get("services") if isinstance(found, dict) else None
+        if not isinstance(others, dict) or base not in others:
+            raise ScenarioError(f"{path}: {key}: there is no service {base!r} in {where}")
+        here = (path.resolve(), name)
+        if (where.resolve(), base) in (here, *extending):
+            raise ScenarioError(f"{path}: {key}: {base} extends itself")
+        return merge(self.service(where, others, base, (here, *extending)), {k: v for k, v in service.items() if k != "extends"})

@@ -10,8 +10,8 @@ from typing import Any
 
 from simcore.docker import compose
 from simcore.docker.compose import Compose
-from simcore.docker.files import read_text
 from simcore.errors import ScenarioError
+from simcore.files import read_text
 from simcore.study.scenario import World
 
 

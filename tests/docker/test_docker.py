@@ -191,8 +191,8 @@ def test_files_that_include_and_services_that_extend(tmp_path: Path) -> None:
         "services: {base: {networks: [x], ports: ['1:1']}, web: {extends: base, ports: ['2:2'], x-simcore: {http: {port: 81}}}}\n")
     (tmp_path / "db.yaml").write_text("services: {db: {}, old: {}}\nnetworks: {x: {}}\n")
     path = tmp_path / "f.yaml"
-    path.write_text("include: [db.yaml]\n"
-                    "services: {front: {extends: {file: more/base.yaml, service: web}, ports: ['3:3']}, old: {networks: [x]}}\n")
+    path.write_text("include: ['${DB:-db}.yaml']\n"
+                    "services: {front: {extends: {file: '${MORE:-more}/base.yaml', service: web}, ports: ['3:3']}, old: {networks: [x]}}\n")
     c = load(path)
     assert {name: list(c.networks_of(name)) for name in c.services} == {"db": ["bridge"], "old": ["x"], "front": ["x"]}
     assert [(name, host) for name, *_, host in c.published()] == [("front", 1), ("front", 2), ("front", 3)]
@@ -204,6 +204,7 @@ def test_files_that_include_and_services_that_extend(tmp_path: Path) -> None:
             "include: [f.yaml]": "include.0: f.yaml includes itself",
             "services: {a: {extends: [x]}}": "services.a.extends: expected a service's name",
             "include: [1]": "include.0: expected a file's name",
+            "include: ['${DB:?which}']": r"include.0: '\$\{DB:\?which\}': DB is not set: which",
             "include: [no.yaml]": "no.yaml: No such file", "include: db.yaml": "include: expected a list of files"}.items():
         path.write_text(text + "\n")
         with pytest.raises(ScenarioError, match=message):
