@@ -37,6 +37,7 @@ from simcore.errors import ScenarioError
 from simcore.net import presets
 from simcore.net.cable import LinkParameters
 from simcore.net.cpu import Costs
+from simcore.net.namespace import BRIDGE_PORTS
 from simcore.traffic.distributions import Distribution
 
 DEFAULT_NETWORK = "bridge"
@@ -681,6 +682,19 @@ def check(path: Path, c: Compose) -> None:
                     pools[use].allocate(name, options.ipv4_address)
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
+    members: dict[str, int] = {}
+    for name, service in c.services.items():
+        for use in c.networks_of(name):
+            asked = service.networks.get(use)
+            for instance in c.instances(name):
+                members[use] = members.get(use, 0) + 1
+                if members[use] > BRIDGE_PORTS:
+                    raise fail(f"services.{name}", f"a bridge takes {BRIDGE_PORTS} ports, and network {use} has more containers")
+                try:
+                    if asked is None or not asked.ipv4_address:
+                        pools[use].allocate(instance)
+                except IpamError as error:
+                    raise fail(f"services.{name}", f"network {use}: {error}") from None
     try:
         published = {(host, p.protocol) for _, _, p, host in c.published()}
     except ValueError as error:

@@ -13,6 +13,8 @@ from simcore.measure.trace import Hop
 
 FEW = 8
 """Results of one workload that are told one by one, and findings."""
+ENTRIES = 30
+"""Of conntrack that are printed."""
 WIDE = 170
 """Columns that the table needs."""
 
@@ -77,8 +79,10 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
             console.print()
     if summary["conntrack"]:
         console.print("[bold]conntrack on the host at the end[/bold]")
-        for line in summary["conntrack"]:
+        for line in summary["conntrack"][:ENTRIES]:
             console.print(f"  {line}", highlight=False, soft_wrap=True)
+        if (more := len(summary["conntrack"]) - ENTRIES) > 0:
+            console.print(f"  and {more} more, in summary.json")
         console.print()
     table = Table(title="workloads", title_justify="left", title_style="bold", pad_edge=False)
     for name in ("kind", "from", "to", "result"):

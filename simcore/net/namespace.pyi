@@ -7,6 +7,8 @@ from simcore.engine.calendar import Environment, Handler
 from simcore.net.device import Device
 from simcore.net.interface import Interface
 
+BRIDGE_PORTS: int
+
 class Endpoint(Handler):
     protocol: int
     local_ip: int

@@ -91,6 +91,8 @@ def known_sysctl(str key):
     return key in DEFAULTS or key.startswith("net.netfilter.") or key.startswith("net.ipv4.conf.") and key.endswith(CONF)
 
 
+BRIDGE_PORTS = 1023
+"""Ports that a Linux bridge takes: their numbers have ten bits, and 0 is none."""
 CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
 
 
@@ -311,8 +313,8 @@ cdef class Namespace(Device):
         cdef Interface b = self.by_name[bridge]
         if b.kind != BRIDGE:
             raise ValueError(f"{self.name}/{bridge} is not a bridge")
-        if len(b.members) >= 1023:
-            raise ValueError(f"{self.name}/{bridge}: a bridge takes at most 1023 ports")
+        if len(b.members) >= BRIDGE_PORTS:
+            raise ValueError(f"{self.name}/{bridge}: a bridge takes at most {BRIDGE_PORTS} ports")
         p.master = b
         b.members.append(p)
 

@@ -319,10 +319,13 @@ def test_replicas_are_containers(tmp_path: Path) -> None:
     ({"a": {"scale": 2, "networks": {"default": {"ipv4_address": "172.18.0.9"}}}}, "one address for 2 replicas"),
     ({"a": {"scale": 2}, "a-1": {}}, "services.a: its replica a-1 has the name of another"),
     ({"a": {"scale": 3, "ports": ["8000-8001:80"]}}, "services.a.ports.0: ports 8000-8001/tcp are already published by a-"),
+    ({"a": {"scale": 1000}, "b": {"scale": 24}}, "services.b: a bridge takes 1023 ports, and network bridge has more containers"),
+    ({"a": {"scale": 6, "networks": ["small"]}}, "services.a: network small: no address is left in 10.9.0.0/29"),
     ({"a": {"scale": -1}}, "services.a.scale: Input should be greater than or equal to 0"),
     ({"a": {"scale": 0}, "b": {}}, "x-simcore.workloads.0.from: 'a' is neither a service nor a server; expected one of b, host")])
 def test_replicas_that_cannot_be(tmp_path: Path, services: dict[str, Any], message: str) -> None:
     path = tmp_path / "f.yaml"
-    path.write_text(json.dumps({"services": services, "x-simcore": {"workloads": [{"kind": "ping", "from": "a", "to": "host"}]}}))
+    path.write_text(json.dumps({"services": services, "networks": {"small": {"ipam": {"config": [{"subnet": "10.9.0.0/29"}]}}},
+                                "x-simcore": {"workloads": [{"kind": "ping", "from": "a", "to": "host"}]}}))
     with pytest.raises(ScenarioError, match=re.escape(message)):
         load(path)
