@@ -49,7 +49,7 @@ def headroom(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
     used = [(f"link {name}", link["utilisation"]) for name, link in summary["links"].items()]
     stats = summary["conntrack_stats"]
     if stats:
-        used.append(("conntrack table", stats["peak"] / stats["max"]))
+        used.append(("conntrack table", max(stats["peak"], stats["expected"]) / stats["max"]))
     if summary["cpu"]:
         used += [(f"core {i}", share) for i, share in enumerate(summary["cpu"]["utilisation"])]
     return sorted(used, key=lambda u: -u[1])
@@ -66,7 +66,9 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
     return f"What would be short first: {name}, {share:.0%} used, at about {1 / share:.2g} times this load."
 
 
-_SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate", "conntrack-full": "the conntrack table", "cpu-full": "the time"}
+_SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
+          "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
+          "cpu-full": "the time"}
 
 
 def key_of(link: str, links: Collection[str]) -> str:
@@ -106,6 +108,9 @@ def _links(summary: Mapping[str, Any]) -> Iterator[Finding]:
                           "as the link's impairments and events say")
 
 
+_LARGER = "x-simcore.host.sysctls: a larger net.netfilter.nf_conntrack_max, or shorter timeouts; connections that are kept"
+
+
 def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
     stats = summary["conntrack_stats"]
     if not stats:
@@ -115,7 +120,11 @@ def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("conntrack-full", "host", max(stats["table_full"] / seen, 0.45),
                       f"the conntrack table was full ({stats['max']} entries): {stats['table_full']} packets of new connections "
                       "were dropped",
-                      "x-simcore.host.sysctls: a larger net.netfilter.nf_conntrack_max, or shorter timeouts")
+                      _LARGER)
+    elif stats["expected"] > BUSY * stats["max"]:
+        yield Finding("conntrack-filling", "host", 0.45 * stats["expected"] / (stats["expected"] + stats["max"]),
+                      f"the conntrack table will be full if it goes on like this: connections that are over stay for their timeout, "
+                      f"so that there will be about {stats['expected']:.3g} entries, and it takes {stats['max']}", _LARGER)
     if stats["invalid"]:
         yield Finding("invalid", "host", stats["invalid"] / seen,
                       f"{stats['invalid']} packets fitted no connection (INVALID): they pass untranslated, and may be answered by resets",

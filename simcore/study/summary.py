@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _LEVELS = ("entries", "peak", "bytes")
 """Of conntrack's statistics, what is a level, not a count."""
 
+_ENDING = ("TIME_WAIT", "CLOSE", "LAST_ACK", "SYN_SENT", "SYN_RECV")
+"""States of TCP in which nothing comes any more."""
+
 
 def counters(world: World) -> dict[str, Any]:
     """Everything in a world that only counts up."""
@@ -56,12 +59,30 @@ def summary(world: World) -> dict[str, Any]:
         "workloads": world.workloads.results(), "throughput_bps": world.workloads.throughput(), "latency_s": world.workloads.latency(),
         "conntrack": host.netfilter.conntrack(world.env.now) if host.netfilter else [],
         "conntrack_stats": {**counted["conntrack"], **{k: host.netfilter.stats[k] for k in _LEVELS},
-                            "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max")} if host.netfilter else {},
+                            "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max"), "expected": _expected(world)}
+        if host.netfilter else {},
         "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,
         **({"flows": world.flows.records()} if world.flows is not None else {}),
     }
     found = findings(out)
     return {**out, "findings": [asdict(f) for f in found], "conclusion": conclusion(out, found)}
+
+
+def _expected(world: World) -> float:
+    """Entries of conntrack once it has gone on like this for long: arrivals times the time that each stays (Little).
+
+    A TCP connection that is over, or never began, stays for its state's timeout; what a run shorter than that has of them is only
+    the beginning. Others are taken to be as many as they are.
+    """
+    nf = world.host.namespace.netfilter
+    elapsed = world.env.now - min((w.start for w in world.compose.x.workloads), default=0.0)
+    there = nf.occupancy(world.env.now)
+    total = float(sum(there.values()))
+    for state in _ENDING:
+        timeout = nf.sysctl(f"net.netfilter.nf_conntrack_tcp_timeout_{state.lower()}")
+        if 0 < elapsed < timeout:
+            total += there.get(f"tcp {state}", 0) * (timeout / elapsed - 1)
+    return total
 
 
 def _cpu(world: World, cores: Mapping[int, Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:

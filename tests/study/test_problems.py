@@ -193,3 +193,26 @@ def test_what_would_be_short_first(tmp_path: Path) -> None:
     assert conclusion(5).startswith("Nothing comes near its limit; link host/eth0 is the fullest, 0.49% used.")
     assert conclusion(500) == "What would be short first: link host/eth0, 50% used, at about 2 times this load."
     assert conclusion(2000) == "What limits: the queue and rate of host/eth0."
+
+
+def test_a_short_run_knows_how_full_conntrack_will_be(tmp_path: Path) -> None:
+    """Connections that are over stay for two minutes: ten seconds foretell what ten minutes show."""
+    path = tmp_path / "f.yaml"
+
+    def run_for(seconds: float, most: int = 262144) -> dict[str, Any]:
+        path.write_text(json.dumps({"services": {"a": {}}, "x-simcore": {
+            "duration": seconds, "servers": {"api": {"address": "93.184.216.34"}},
+            "host": {"sysctls": {"net.netfilter.nf_conntrack_max": most}},
+            "workloads": [{"kind": "load", "from": "a", "to": "api", "port": 80, "users": 40, "think": {"exponential": "200ms"},
+                           "keep-alive": False, "response-size": 1000}]}}))
+        world = World(load(path))
+        world.run()
+        return world.summary()
+    short, long = run_for(10), run_for(300)
+    assert short["conntrack_stats"]["entries"] < 2400
+    assert short["conntrack_stats"]["expected"] == pytest.approx(long["conntrack_stats"]["expected"], rel=0.05)
+    assert long["conntrack_stats"]["expected"] == len(long["conntrack"]) > 20_000       # nothing left to foretell
+    small = run_for(10, 10_000)
+    assert [f["what"] for f in small["findings"]] == ["conntrack-filling"]
+    assert "will be full if it goes on like this" in small["findings"][0]["text"]
+    assert small["conclusion"].startswith("What limits: the conntrack table")
