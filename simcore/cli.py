@@ -86,7 +86,7 @@ def run(file: File, override: Override = None, settings: Set = None,
     """Simulate a Compose file (or a Python scenario) and explain what happened."""
     if report:
         html.available()
-    world = make_world(source(file, override or (), dict(map(parse_set, settings or ()))), seed, engine.value)
+    world = make_world(source(file, override or (), dict(map(parse_set, settings or ())), duration), seed, engine.value)
     target = pcap or out / "packets.pcapng"
     _directory(out)
     if capture:

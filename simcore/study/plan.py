@@ -210,7 +210,7 @@ def plan(file: str | Path, key: str, over: Range, limits: Sequence[Limit], *, ru
 
     def point(x: float) -> Point:
         chosen = {key: over.setting(x)}
-        points[x] = Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen}))
+        points[x] = Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen}, duration))
         return points[x]
 
     ends = [point(over.low), point(over.high)]

@@ -54,8 +54,11 @@ class Script:
 Source = Compose | Script
 
 
-def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, Any] | None = None) -> Source:
+def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, Any] | None = None,
+           duration: float | None = None) -> Source:
     """Read a scenario, checked as far as it can be without making its world.
+
+    A `duration` is a Compose file's instead of its own: its workloads go on as long.
 
     Raises
     ------
@@ -66,7 +69,8 @@ def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, An
         if overrides:
             raise ScenarioError(f"{path}: a Python scenario takes no --override")
         return Script(str(path), read_text(path), settings or {})
-    return compose.load(path, overrides, settings, suggesting=True)
+    given = {} if duration is None else {"duration": duration}
+    return compose.load(path, overrides, {**(settings or {}), **given}, suggesting=True)
 
 
 def make_world(what: Source, seed: int | None = None, engine: str = "compiled") -> World:

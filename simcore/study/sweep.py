@@ -212,7 +212,7 @@ def sweep(file: str | Path, vary: Mapping[str, Sequence[Any]] | None = None, *, 
     points = []
     for values in itertools.product(*vary.values()):
         chosen = dict(zip(vary, values, strict=True))
-        points.append(Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen})))
+        points.append(Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen}, duration)))
     results = Results(str(file), list(vary), points, level)
     todo = [(p, base_seed(p.source, seed) + r) for r in range(runs) for p in points]
     with Farm(scheduler, workers, len(todo)) as farm, told(progress, lambda wall: _how_far(results, len(todo), wall)) as tell:

@@ -213,3 +213,13 @@ def test_overrides_are_merged_as_compose_merges_files(tmp_path: Path) -> None:
         (tmp_path / "d.yaml").write_text(json.dumps({"x-simcore": {"host": {"iptables": lines}}}))
         with pytest.raises(ScenarioError, match=f"d.yaml: x-simcore.host.iptables: .*{message}"):
             load(tmp_path / "a.yaml", [tmp_path / "d.yaml"])
+
+
+def test_workloads_last_as_long_as_the_run(tmp_path: Path) -> None:
+    """--duration is the file's, also for what goes on until its end."""
+    file = tmp_path / "f.yaml"
+    file.write_text("services: {a: }\nx-simcore: {servers: {far: {address: 93.184.216.34}}, workloads: "
+                    "[{kind: udp, from: a, to: far, port: 9, rate: 100, pattern: constant}]}\n")
+    sent = [json.loads(run("run", file, "--json", "--no-capture", "--out", tmp_path, *args).stdout)["workloads"][0]["sent"]
+            for args in ((), ("--duration", "7"), ("--set", "duration=4s"))]
+    assert [round(n, -1) for n in sent] == [100, 700, 400]
