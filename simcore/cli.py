@@ -46,6 +46,13 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
+def _check(out: Path) -> None:
+    """Before long work: what can be known of where its results shall go."""
+    html.available()
+    if out.exists() and not out.is_dir():
+        raise ScenarioError(f"--out {out}: expected a directory")
+
+
 def _directory(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -160,7 +167,7 @@ def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KE
           scheduler: Scheduler = None, workers: Workers = None,
           as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
     """Run a scenario with many seeds, and at many values: means with confidence intervals."""
-    html.available()
+    _check(out)
     varied = dict(map(parse_vary, vary or ()))
     results = make_sweep(file, varied, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                          settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
@@ -195,7 +202,7 @@ def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What
          scheduler: Scheduler = None, workers: Workers = None,
          as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
     """Search for the greatest (or least) value for which a scenario keeps within limits, and say what breaks first."""
-    html.available()
+    _check(out)
     found = make_plan(file, vary, Range.parse(over), [Limit.parse(text) for text in limit], runs=runs, most_runs=most_runs,
                       tolerance=tolerance, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                       settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)

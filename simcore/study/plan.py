@@ -45,7 +45,7 @@ class Limit:
         ScenarioError
             If it is not of this form.
         """
-        match = re.fullmatch(r"\s*([^<>=\s]+)\s*([<>])=?\s*(\S+)\s*", text)
+        match = re.fullmatch(r"\s*([^<>=]+?)\s*([<>])=?\s*(\S+)\s*", text)
         try:
             if match is None:
                 raise ValueError("no limit")

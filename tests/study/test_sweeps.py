@@ -140,6 +140,7 @@ def test_values_with_units() -> None:
     assert Limit.parse("links.router/eth1.mean_wait_us<=2ms").value == 2000.0
     assert Limit.parse("links.router/eth1.mean_wait_us<=150").value == 150.0
     assert Limit.parse("workloads.0.loss<1%").value == 0.01
+    assert Limit.parse("drops.host.neighbour queue full<=0") == Limit("drops.host.neighbour queue full", True, 0.0)
     for bad in ("x=1", "x<=fast", "<=1"):
         with pytest.raises(ScenarioError, match="expected METRIC"):
             Limit.parse(bad)
