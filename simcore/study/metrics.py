@@ -15,7 +15,7 @@ HEADLINES: Mapping[str, Sequence[str]] = {
     "udp": ("mean_delay_s", "loss"),
     "trace": ("mean_delay_s", "loss"),
     "bulk": ("goodput_bps",),
-    "load": ("requests_per_s", "response_s.mean", "response_s.p99", "failed", "unanswered"),
+    "load": ("requests_per_s", "response_s.mean", "response_s.p99", "failed", "stalled"),
 }
 """What one wants to know first of a kind of workload."""
 
@@ -92,7 +92,7 @@ def headlines(summary: Mapping[str, Any]) -> dict[str, str]:
 
 _SAID = {"total_time.mean": "mean time", "total_time.max": "longest", "failed_share": "failed", "lost_share": "lost", "mean": "mean",
          "max": "most", "p99": "p99", "p50": "median", "p90": "p90", "mean_delay_s": "mean delay", "loss": "lost", "goodput_bps": "goodput",
-         "requests_per_s": "requests/s", "failed": "failed", "unanswered": "unanswered", "rtt_s": "RTT", "response_s": "response"}
+         "requests_per_s": "requests/s", "failed": "failed", "stalled": "stalled", "rtt_s": "RTT", "response_s": "response"}
 
 
 def said(key: str) -> str:

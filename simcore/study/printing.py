@@ -15,6 +15,9 @@ from simcore.study.plan import Plan
 from simcore.study.statistics import Estimate
 from simcore.study.sweep import Results, short
 
+COLUMN = 13
+"""Characters that a column needs."""
+
 
 def with_interval(name: str, e: Estimate | None) -> str:
     """A metric's mean and half interval, in one unit; as many digits as the interval leaves sense in."""
@@ -40,16 +43,20 @@ def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ())
         for name, title in titles.items():
             for i, _ in made:
                 table.add_row(title, with_interval(name, results.estimate(i, name)))
+        console.print(table)
     else:
-        table = Table(title=_title(results), title_justify="left", title_style="bold", pad_edge=False)
-        for key in results.keys:
-            table.add_column(short(key), overflow="fold")
-        for title in titles.values():
-            table.add_column(title, justify="right", overflow="fold")
-        for i, point in made:
-            table.add_row(*(str(point.settings[key]) for key in results.keys),
-                          *(with_interval(name, results.estimate(i, name)) for name in titles))
-    console.print(table)
+        names = list(titles)
+        most = max(1, console.width // COLUMN - len(results.keys))
+        for first in range(0, len(names), most):            # as many beside each other as can be read
+            table = Table(title=_title(results) if first == 0 else None, title_justify="left", title_style="bold", pad_edge=False)
+            for key in results.keys:
+                table.add_column(short(key), overflow="fold")
+            for name in names[first:first + most]:
+                table.add_column(titles[name], justify="right", overflow="fold")
+            for i, point in made:
+                table.add_row(*(str(point.settings[key]) for key in results.keys),
+                              *(with_interval(name, results.estimate(i, name)) for name in names[first:first + most]))
+            console.print(table)
     _findings(console, grouped(results))
 
 
