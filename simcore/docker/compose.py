@@ -588,13 +588,13 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
     ScenarioError
         One line: file, key (or line), what was wrong, what was expected.
     """
-    path = Path(path)
+    first = path = Path(path)
     over = [Path(other) for other in overrides]
     known = variables(path.parent)
     data = gather(path, over, known)
     path = [path, *over][-1]
     try:
-        data = _with_values(data, known)
+        data, notes = _started(_with_values(data, known), known)
         made_up = None
         if suggesting and not (compose := _validated(path, data)).x.workloads:
             made_up = suggest(compose)
@@ -603,10 +603,24 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     compose = _validated(path, data)
+    compose._notes += notes
     if made_up is not None:
         compose._notes.append(f"x-simcore.workloads: there are none, so some were made up: {in_words(made_up)}; "
-                              f"`simcore init {path}` prints them, to change")
+                              f"`simcore init {first}` prints them, to change")
     return compose
+
+
+def _started(data: Any, known: Mapping[str, str]) -> tuple[Any, list[str]]:
+    """The file without the services that are started only with a profile that is not active, and what there is to say of them."""
+    if not isinstance(data, dict) or not isinstance(data.get("services"), dict):
+        return data, []
+    active = {name.strip() for name in known.get("COMPOSE_PROFILES", "").split(",")}
+    left_out = {name: wanted for name, s in data["services"].items()
+                if isinstance(s, dict) and isinstance(wanted := s.get("profiles"), list) and wanted
+                and "*" not in active and active.isdisjoint(map(str, wanted))}
+    notes = [f"services.{name}: not started: it is of profile {' or '.join(map(str, wanted))} (COMPOSE_PROFILES)"
+             for name, wanted in left_out.items()]
+    return {**data, "services": {name: s for name, s in data["services"].items() if name not in left_out}}, notes
 
 
 def _validated(path: Path, data: Any) -> Compose:

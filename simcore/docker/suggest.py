@@ -75,7 +75,7 @@ def _published(c: Compose, internet: str) -> Iterator[dict[str, Any]]:
 
 def _depending(c: Compose) -> Iterator[dict[str, Any]]:
     for name, service in c.services.items():
-        for other in dict.fromkeys(service.depends_on):
+        for other in dict.fromkeys([*service.depends_on, *(link.split(":")[0] for link in service.links)]):
             if other not in c.services or not c.instances(name) or not c.instances(other) or not _meet(c, name, other):
                 continue
             port = _port(c.services[other])

@@ -280,6 +280,20 @@ x-simcore:
     assert world.links["host/eth0"].packets == sent
 
 
+def test_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of a profile is started with it only."""
+    path = tmp_path / "f.yaml"
+    path.write_text("services: {a: , b: {profiles: [debug, dev]}, c: {profiles: []}, d: {profiles: [ops]}}\n")
+    c = load(path)
+    assert list(c.services) == ["a", "c"]
+    assert c.notes == ["services.b: not started: it is of profile debug or dev (COMPOSE_PROFILES)",
+                       "services.d: not started: it is of profile ops (COMPOSE_PROFILES)"]
+    (tmp_path / ".env").write_text("COMPOSE_PROFILES=dev, other\n")
+    assert list(load(path).services) == ["a", "b", "c"]
+    monkeypatch.setenv("COMPOSE_PROFILES", "*")
+    assert list(load(path).services) == ["a", "b", "c", "d"]
+
+
 def test_replicas_are_containers(tmp_path: Path) -> None:
     """Each has an address, serves, sends, and is sent to in its turn; a range of host ports is theirs, one port the first's."""
     path = tmp_path / "f.yaml"
