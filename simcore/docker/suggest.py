@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -33,7 +34,8 @@ def suggest(c: Compose) -> dict[str, Any]:
     dict
         Plain data, to merge under what the file has.
     """
-    internet = next(name for name in ("internet", "users", "outside", "far") if name not in c.services and name not in c.x.servers)
+    taken = c.services.keys() | c.x.servers.keys()
+    internet = next(name for name in chain(("internet", "users"), (f"internet-{n}" for n in count(2))) if name not in taken)
     workloads = [*_published(c, internet), *_depending(c)]
     if not workloads:
         workloads = [{"kind": "load", "from": name, "to": internet, "port": 443, "users": 5, "think": {"exponential": "500ms"}}

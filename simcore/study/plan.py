@@ -76,7 +76,7 @@ class Range:
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """`LOW..HIGH`, as `1..500` or `10Mbit..1Gbit`.
+        """`LOW..HIGH`, as `1..500` or `10Mbit..1000Mbit`.
 
         Raises
         ------
