@@ -26,7 +26,7 @@ def _render(path: Path, **values: Any) -> None:
     from jinja2 import Environment, PackageLoader
 
     pages = Environment(loader=PackageLoader("simcore.study"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    write_text(path, pages.get_template("report.html.j2").render(written=written, **values))
+    write_text(path, pages.get_template("report.html.j2").render(**values))
 
 
 def available() -> None:
@@ -47,7 +47,7 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
     from simcore.study import pictures
 
     waits = {name_of(summary["workloads"][i]): h for i, h in world.workloads.response_times.items()}
-    drawn = [("The network: how busy each link was, of the whole run", pictures.network(world, summary)),
+    drawn = [("The network, and how busy each link was", pictures.network(world, summary)),
              ("Over time", pictures.over_time(world.sampler.rows, summary["links"]) if world.sampler else None),
              ("Response times", pictures.response_times(waits)), ("Round trips", pictures.round_trips(summary["workloads"]))]
     links = sorted(summary["links"].items(), key=lambda item: -item[1]["utilisation"])
