@@ -50,7 +50,8 @@ def _flatten(name: str, value: Any, out: dict[str, float]) -> None:
             _of_results(name, value, out)
         elif all(item is None or isinstance(item, int | float) for item in value):
             _of_numbers(name, value, out)
-            out[f"{name}.lost_share"] = sum(item is None for item in value) / len(value)
+            if name.endswith(".rtt_s"):
+                out[f"{name}.lost_share"] = sum(item is None for item in value) / len(value)
 
 
 def _of_results(name: str, results: Sequence[Mapping[str, Any]], out: dict[str, float]) -> None:

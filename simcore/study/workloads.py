@@ -47,6 +47,30 @@ class End:
     to: list[str]
 
 
+@dataclass
+class Upload:
+    """One flow of a `bulk` workload."""
+
+    socket: TcpSocket | None = None
+    time: float | None = None       # s, once it is over
+    size: int | None = None         # bytes of one that had a size and is over
+    error: str = ""
+    before: int = 0                 # bytes sent when the measuring began
+
+    @property
+    def sent(self) -> int:
+        """Bytes, so far."""
+        return self.size if self.size is not None else 0 if self.socket is None else self.socket.bytes_out
+
+    def as_json(self) -> dict[str, Any]:
+        """What is known of it."""
+        if self.socket is None:
+            return {}
+        return {"bytes": self.sent, **({"total_time_s": self.time} if self.time is not None else {}),
+                **({"error": self.error} if self.error else {}), "retransmits": self.socket.retransmits, "srtt_s": self.socket.srtt,
+                "cwnd_bytes": self.socket.cwnd}
+
+
 class Workloads:
     """Those of one world.
 
@@ -196,8 +220,6 @@ class Workloads:
                                Distribution(w.response_size, units.size), self._stream(number, i), per, w.start, self._end(w),
                                w.requests or 0, keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
                    for i, e in enumerate(ends)]
-        histogram = self.response_times[number] = Histogram()
-
         def counted() -> Counter[str]:
             return Counter(finished=sum(c.finished for c in clients), failed=sum(c.failed for c in clients),
                            connections=sum(c.connections for c in clients), bytes=sum(c.response_bytes for c in clients),
@@ -214,6 +236,7 @@ class Workloads:
             span = self._span(w)
             n = counted()
             n.subtract(before)
+            histogram = self.response_times[number] = Histogram()
             for c in clients:
                 histogram.merge(c.times)
             times, under_way = histogram.summary(), [t for c in clients for t in c.waiting()]
@@ -274,29 +297,22 @@ class Workloads:
             if target is not None and (target, w.port) not in self._discarding:
                 self._discarding.add((target, w.port))
                 self.env.process(_discard(target, w.port))
-        parts: list[dict[str, Any]] = []
-        for e in ends:
-            for k in range(w.flows):
-                parts.append({})
-                self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, parts[-1]))
-        outcome.values["flows"] = parts
-        before: dict[int, int] = {}
+        uploads = [Upload() for _ in ends for _ in range(w.flows)]
+        for i, upload in enumerate(uploads):
+            e, k = ends[i // w.flows], i % w.flows
+            self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, upload))
 
-        def sent(part: dict[str, Any]) -> int:
-            return int(part["socket"].bytes_out if "socket" in part and "bytes" not in part else part.get("bytes", 0))
-        self._at_the_beginning.append(lambda: before.update({id(part): sent(part) for part in parts}))
+        def begin() -> None:
+            for u in uploads:
+                u.before = u.sent
+        self._at_the_beginning.append(begin)
 
         def result() -> None:
-            for part in parts:
-                if (sock := part.pop("socket", None)) is not None:
-                    part.setdefault("bytes", sock.bytes_out)
-                    part.update(retransmits=sock.retransmits, srtt_s=sock.srtt, cwnd_bytes=sock.cwnd)
-            ends = [w.start + part["total_time_s"] if "total_time_s" in part else self.env.now for part in parts]
-            span = max(ends, default=0.0) - max(w.start, self.world.measured_from)
-            moved = sum(part.get("bytes", 0) - before.get(id(part), 0) for part in parts)
-            outcome.values["goodput_bps"] = moved * 8 / span if span > 0 else None
-            if len(parts) == 1 and "flows" in outcome.values:
-                outcome.values.update(outcome.values.pop("flows")[0])
+            done = [w.start + u.time if u.time is not None else self.env.now for u in uploads]
+            span = max(done, default=0.0) - max(w.start, self.world.measured_from)
+            outcome.values["goodput_bps"] = sum(u.sent - u.before for u in uploads) * 8 / span if span > 0 else None
+            parts = [u.as_json() for u in uploads]
+            outcome.values.update(parts[0] if len(parts) == 1 else {"flows": parts})
         self._at_the_end.append(result)
 
     def results(self) -> list[dict[str, Any]]:
@@ -336,10 +352,10 @@ def _discard(ns: Namespace, port: int) -> Process:
         ns.env.process(drain(sock))
 
 
-def _upload(env: Environment, ns: Namespace, to: str, w: Workload, part: dict[str, Any]) -> Process:
+def _upload(env: Environment, ns: Namespace, to: str, w: Workload, upload: Upload) -> Process:
     assert w.port is not None
     yield env.timeout(w.start)
-    sock = part["socket"] = TcpSocket(ns, congestion=w.congestion)
+    sock = upload.socket = TcpSocket(ns, congestion=w.congestion)
     began = env.now
     try:
         yield sock.connect(to, w.port)
@@ -350,9 +366,11 @@ def _upload(env: Environment, ns: Namespace, to: str, w: Workload, part: dict[st
             while env.now < w.stop:
                 yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
         yield sock.close()
-        part.update(bytes=sock.bytes_out if w.size is None else w.size, total_time_s=env.now - began)
+        upload.time = env.now - began
+        if w.size is not None:
+            upload.size = w.size
     except OSError as error:
-        part.update(error=str(error))
+        upload.error = str(error)
 
 
 def _as_json(o: Outcome) -> dict[str, Any]:

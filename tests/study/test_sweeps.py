@@ -165,12 +165,14 @@ def test_metrics_are_paths_into_the_summary() -> None:
     found = metrics.metrics({"workloads": [
         {"kind": "ping", "rtt_s": [0.1, None, 0.3]}, {"kind": "http", "requests": [
             {"error": "", "total_time": 1.0, "status": 200}, {"error": "ECONNREFUSED", "total_time": 9.0, "status": 0}]},
-        {"kind": "load", "response_s": {"count": 2, "p99": 0.5}}], "conntrack": ["tcp 6"], "partial": False, "cpu": None})
+        {"kind": "load", "response_s": {"count": 2, "p99": 0.5}}], "conntrack": ["tcp 6"], "partial": False,
+        "cpu": {"utilisation": [0.25, 0.75], "cores": [{"packets": 3}]}})
     assert found == {
         "workloads.0.rtt_s.mean": 0.2, "workloads.0.rtt_s.max": 0.3, "workloads.0.rtt_s.lost_share": 1 / 3,
         "workloads.1.requests.failed_share": 0.5, "workloads.1.requests.total_time.mean": 1.0, "workloads.1.requests.total_time.max": 1.0,
         "workloads.1.requests.status.mean": 200.0, "workloads.1.requests.status.max": 200.0,
-        "workloads.2.response_s.count": 2.0, "workloads.2.response_s.p99": 0.5}
+        "workloads.2.response_s.count": 2.0, "workloads.2.response_s.p99": 0.5,
+        "cpu.utilisation.mean": 0.5, "cpu.utilisation.max": 0.75, "cpu.cores.0.packets": 3.0}
 
 
 def test_a_python_scenario_takes_what_is_varied_as_arguments(tmp_path: Path, scheduler: str) -> None:

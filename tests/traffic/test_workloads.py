@@ -159,3 +159,24 @@ def test_datagrams_under_way_are_not_lost(tmp_path: Path, stop: float, latency: 
     world.run()
     w = world.summary()["workloads"][0]
     assert abs(w["loss"] - 0.1) < 3 * (0.1 * 0.9 / w["sent"]) ** 0.5
+
+
+def test_a_run_can_go_on(tmp_path: Path) -> None:
+    """What was summed up once is summed up again: the same as of one run."""
+    path = tmp_path / "f.yaml"
+    path.write_text(json.dumps({"services": {"a": {}}, "x-simcore": {
+        "duration": 6, "servers": {"far": {"address": "93.184.216.34"}}, "links": {"server": {"rate": "2Mbit", "latency": "1ms"}},
+        "workloads": [{"kind": "load", "from": "a", "to": "far", "port": 80, "users": 2, "think": 0.1},
+                      {"kind": "bulk", "from": "a", "to": "far", "port": 9, "stop": 6},
+                      {"kind": "bulk", "from": "a", "to": "far", "port": 9, "flows": 2, "size": "100k"}]}}))
+    once, twice = World(load(path)), World(load(path))
+    once.run()
+    twice.run(3.0)
+    half = twice.summary()["workloads"]
+    twice.run()
+    assert twice.summary()["workloads"] == once.summary()["workloads"]
+    requests, endless, two = half
+    assert requests["response_s"]["count"] == requests["requests_done"] > 5
+    assert 0 < endless["bytes"] < once.summary()["workloads"][1]["bytes"]
+    assert [f["bytes"] for f in once.summary()["workloads"][2]["flows"]] == [102400, 102400]
+    assert len(two["flows"]) == 2
