@@ -101,18 +101,18 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
                   f"{summary['dropped']} dropped in queues")
     for name, drops in summary["drops"].items():
         console.print(f"dropped by {name}: " + ", ".join(f"{reason} {n}" for reason, n in drops.items()))
-    print_findings(console, summary)
+    print_findings(console, [(f, "") for f in summary["findings"]], "summary.json")
+    console.print(summary["conclusion"], soft_wrap=True)
 
 
-def print_findings(console: Console, summary: dict[str, Any]) -> None:
-    """What stood out, and what would help."""
-    for finding in summary["findings"][:FEW]:
-        console.print(f"[bold]•[/bold] {escape(finding['text'])}", soft_wrap=True)
+def print_findings(console: Console, found: Sequence[tuple[Mapping[str, Any], str]], file: str) -> None:
+    """What stood out, where if that needs to be said, and what would help; of many the first, the rest are in a file."""
+    for finding, where in found[:FEW]:
+        console.print(f"• {escape(finding['text'])}" + (f" ({escape(where)})" if where else ""), soft_wrap=True)
         if finding["cure"]:
             console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)
-    if (more := len(summary["findings"]) - FEW) > 0:
-        console.print(f"• and {more} more, in summary.json")
-    console.print(summary["conclusion"], soft_wrap=True)
+    if (more := len(found) - FEW) > 0:
+        console.print(f"• and {more} more, in {file}")
 
 
 def _request(r: dict[str, Any]) -> str:
@@ -162,7 +162,5 @@ def result_text(w: Mapping[str, Any]) -> str:
         return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed, {w['unanswered']} unanswered{times}"
     if w["kind"] == "bulk":
         return _bulk(w)
-    if w["kind"] in ("udp", "trace"):
-        delay = w.get("mean_delay_s")
-        return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")
-    return ""
+    delay = w.get("mean_delay_s")           # udp, trace
+    return f"{w.get('sent', 0)} sent, {w.get('received', 0)} received" + ("" if delay is None else f", mean delay {delay * 1e3:.3f} ms")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simcore.measure.report import FEW
+from simcore.measure.report import print_findings
 from simcore.study.metrics import scale, written
 from simcore.study.plan import Plan
 from simcore.study.statistics import Estimate
@@ -57,7 +57,7 @@ def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ())
                 table.add_row(*(str(point.settings[key]) for key in results.keys),
                               *(with_interval(name, results.estimate(i, name)) for name in names[first:first + most]))
             console.print(table)
-    _findings(console, grouped(results))
+    print_findings(console, grouped(results), "results.json")
 
 
 def print_plan(console: Console, plan: Plan) -> None:
@@ -76,7 +76,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(f"[bold]{escape(plan.answer())}[/bold]", soft_wrap=True)
     if plan.bad is not None:
         found = plan.results.findings(plan.number(plan.bad))
-        _findings(console, [(f, f"at {plan.bad.title}, in {n} of {len(plan.bad.runs)} runs") for f, n in found])
+        print_findings(console, [(f, f"at {plan.bad.title}, in {n} of {len(plan.bad.runs)} runs") for f, n in found], "results.json")
 
 
 def _title(results: Results) -> str:
@@ -99,12 +99,3 @@ def grouped(results: Results) -> list[tuple[dict[str, Any], str]]:
             f"at {point.title}, in {runs} of {len(point.runs)} runs; at {len(group)} of {len(results.points)} points in all"
         out.append((finding, where))
     return out
-
-
-def _findings(console: Console, found: Sequence[tuple[dict[str, Any], str]]) -> None:
-    for finding, where in found[:FEW]:
-        console.print(f"• {escape(finding['text'])} ({escape(where)})", soft_wrap=True)
-        if finding["cure"]:
-            console.print(f"    helps: {escape(finding['cure'])}", soft_wrap=True)
-    if (more := len(found) - FEW) > 0:
-        console.print(f"• and {more} more, in results.json")
