@@ -16,7 +16,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.tested
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[study,test,bench]"
+	$(BIN)/python tools/extra-requirements bench | xargs -d '\n' $(BIN)/pip install --quiet
 	$(BIN)/python -m benchmarks.compare
 
 lint: $(VENV)/.tested
@@ -40,7 +40,7 @@ $(VENV)/.built: $(VENV)/.venv $(SOURCES)
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.built
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[study,test]"
+	$(BIN)/python tools/extra-requirements test | xargs -d '\n' $(BIN)/pip install --quiet
 	@touch $@
 
 clean:
