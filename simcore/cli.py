@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -171,16 +172,8 @@ def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KE
     varied = dict(map(parse_vary, vary or ()))
     results = make_sweep(file, varied, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                          settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
-    _or_nothing(results)
-    _note(file, results)
-    written = [*results.write(_directory(out)), out / "report.html"]
-    html.write_sweep(written[-1], results, metric or ())
-    if as_json:
-        print(json.dumps(results.as_json()))
-    else:
-        console = _console()
-        print_sweep(console, results, metric or ())
-        console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    _deliver(file, out, results, results.as_json, lambda path: html.write_sweep(path, results, metric or ()),
+             None if as_json else lambda console: print_sweep(console, results, metric or ()))
     known = results.metrics()
     for name in metric or ():
         if name not in known:           # what was measured is there all the same
@@ -206,29 +199,28 @@ def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What
     found = make_plan(file, vary, Range.parse(over), [Limit.parse(text) for text in limit], runs=runs, most_runs=most_runs,
                       tolerance=tolerance, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                       settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
-    _or_nothing(found.results)
-    _note(file, found.results)
-    written = [*found.results.write(_directory(out)), out / "report.html"]
-    write_json(out / "results.json", found.as_json())
-    html.write_plan(written[-1], found)
-    if as_json:
-        print(json.dumps(found.as_json()))
-    else:
-        console = _console()
-        print_plan(console, found)
-        console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    _deliver(file, out, found.results, found.as_json, lambda path: html.write_plan(path, found),
+             None if as_json else lambda console: print_plan(console, found))
     _end_of(found.results)
 
 
-def _note(file: Path, results: Results) -> None:
-    for note in results.points[0].source.notes:
-        print(f"simcore: {file}: {note}", file=sys.stderr)
-
-
-def _or_nothing(results: Results) -> None:
+def _deliver(file: Path, out: Path, results: Results, as_json: Callable[[], dict[str, Any]], page: Callable[[Path], None],
+             show: Callable[[Console], None] | None) -> None:
+    """Write what many runs came to, and show it; as JSON if there is no way to show it."""
     if not any(p.runs for p in results.points):
         print("simcore: stopped by Ctrl-C before any run was over", file=sys.stderr)
         raise typer.Exit(130)
+    for note in results.points[0].source.notes:
+        print(f"simcore: {file}: {note}", file=sys.stderr)
+    whole = as_json()
+    written = [*results.write(_directory(out), whole), out / "report.html"]
+    page(written[-1])
+    if show is None:
+        print(json.dumps(whole))
+        return
+    console = _console()
+    show(console)
+    console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
 
 
 def _end_of(results: Results) -> None:

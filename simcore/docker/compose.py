@@ -539,6 +539,10 @@ class Compose(Model):
             return {}
         return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
 
+    def internal_only(self, service: str) -> bool:
+        """Whether a service has no network with a way out."""
+        return all(n in self.networks and self.networks[n].internal for n in self.networks_of(service))
+
     def instances(self, service: str) -> list[str]:
         """The namespaces that a service is in: `web`, of several replicas `web-1`, `web-2` and so on; that of whose it shares."""
         s = self.services[service]
@@ -731,7 +735,7 @@ def check(path: Path, c: Compose) -> None:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no replicas")
             if c.services[event.move.to].shares:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
-            if all(n in c.networks and c.networks[n].internal for n in c.networks_of(event.move.to)):
+            if c.internal_only(event.move.to):
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has internal networks only: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")

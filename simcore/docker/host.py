@@ -28,11 +28,12 @@ class BridgeNetwork:
 
 @dataclass
 class Container:
-    """A container: its namespace and its address on each network."""
+    """A container: its namespace, its address on each network, and the links to each, the way out of it and the way back."""
 
     name: str
     namespace: Namespace
     addresses: dict[str, str] = field(default_factory=dict)
+    links: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -182,7 +183,8 @@ class DockerHost:
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
         if network.name == self.way_out(container):
             ns.add_route("default", inside, network.pool.gateway)
-        self.links |= connect(self.env, self.streams, ns, a.port, f"{container.name}/{inside}", host, b.port, f"host/{outside}", link)
+        there, back = container.links[network.name] = f"{container.name}/{inside}", f"host/{outside}"
+        self.links |= connect(self.env, self.streams, ns, a.port, there, host, b.port, back, link)
 
 
 class Internet:

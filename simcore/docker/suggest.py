@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from simcore.traffic.title import title
+
 if TYPE_CHECKING:
     from simcore.docker.compose import Compose, Service
 
@@ -39,7 +41,7 @@ def suggest(c: Compose) -> dict[str, Any]:
     workloads = [*_published(c, internet), *_depending(c)]
     if not workloads:
         workloads = [{"kind": "load", "from": name, "to": internet, "port": 443, "users": 5, "think": {"exponential": "500ms"}}
-                     for name, s in c.services.items() if c.instances(name) and not s.shares and not _internal(c, name)]
+                     for name, s in c.services.items() if c.instances(name) and not s.shares and not c.internal_only(name)]
     if not workloads:
         first, *others = [name for name in c.services if c.instances(name)] or ["host"]
         workloads = [{"kind": "ping", "from": first, "to": others[0] if others else "host", "count": 5}]
@@ -58,12 +60,12 @@ def as_text(file: str, suggestion: dict[str, Any]) -> str:
 
 def in_words(suggestion: dict[str, Any]) -> str:
     """Its workloads, for one line."""
-    return ", ".join(f"{w['kind']} {w['from']} → {w['to']}" + (f":{w['port']}" if "port" in w else "") for w in suggestion["workloads"])
+    return ", ".join(map(title, suggestion["workloads"]))
 
 
 def _published(c: Compose, internet: str) -> Iterator[dict[str, Any]]:
     for name, instance, p, host_port in c.published():
-        if host_port is None or p.address.startswith("127.") or _internal(c, name):
+        if host_port is None or p.address.startswith("127.") or c.internal_only(name):
             continue
         if p.protocol == "udp":
             yield {"kind": "udp", "from": internet, "to": "host", "port": host_port, "rate": 100, "size": 300, "served-by": instance,
@@ -86,10 +88,6 @@ def _depending(c: Compose) -> Iterator[dict[str, Any]]:
             else:
                 yield {"kind": "load", "from": name, "to": other, "port": port, "users": 5, "think": {"exponential": "100ms"},
                        "response-size": {"exponential": "4k"}}
-
-
-def _internal(c: Compose, name: str) -> bool:
-    return all(net in c.networks and c.networks[net].internal for net in c.networks_of(name))
 
 
 def _meet(c: Compose, one: str, other: str) -> bool:

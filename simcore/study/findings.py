@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simcore.study.metrics import title, written
+from simcore.study.metrics import written
+from simcore.traffic.title import title
 
 BUSY = 0.9
 """Share of the run that a link or core is busy for, from which on it is called full."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from simcore.errors import ScenarioError
 from simcore.files import write_text
 from simcore.measure.report import result_text
-from simcore.study.metrics import title as name_of
 from simcore.study.metrics import written
 from simcore.study.plan import Plan
 from simcore.study.printing import grouped, with_interval
 from simcore.study.sweep import Results, short
+from simcore.traffic.title import title as name_of
 
 if TYPE_CHECKING:
     from simcore.study.scenario import World

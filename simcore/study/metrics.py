@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simcore import units
+from simcore.traffic.title import title
 
 NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "port"})
 """Keys of a summary that are no measurements, or too many."""
@@ -68,11 +69,6 @@ def _of_numbers(name: str, values: Iterable[float | None], out: dict[str, float]
     if numbers:
         out[f"{name}.mean"] = sum(numbers) / len(numbers)
         out[f"{name}.max"] = max(numbers)
-
-
-def title(w: Mapping[str, Any]) -> str:
-    """A workload's name for readers, as `load app → api:80`."""
-    return f"{w['kind']} {w['from']} → {w['to']}" + (f":{w['port']}" if "port" in w else "")
 
 
 def headlines(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -63,14 +63,11 @@ def _node(axes: Axes, x: float, y: float, name: str, detail: str = "", fill: str
         axes.text(x, y - 0.13, detail, ha="center", va="center", fontsize=6.5, color="#52606d")
 
 
-def _wire(axes: Axes, a: tuple[float, float], b: tuple[float, float], there: Mapping[str, Any] | None,
-          back: Mapping[str, Any] | None) -> None:
+def _wire(axes: Axes, a: tuple[float, float], b: tuple[float, float], there: Mapping[str, Any], back: Mapping[str, Any]) -> None:
     """Both directions of a link, side by side: the fuller, the thicker and redder."""
     length = math.hypot(b[0] - a[0], b[1] - a[1]) or 1.0
     across = (-(b[1] - a[1]) / length * 0.05, (b[0] - a[0]) / length * 0.05)
     for link, side, (p, q) in ((there, 1, (a, b)), (back, -1, (b, a))):
-        if link is None:
-            continue
         dx, dy = across[0] * side, across[1] * side
         busy = link["utilisation"]
         colour = _HEAT(min(busy, 1.0))
@@ -88,8 +85,7 @@ def _wire(axes: Axes, a: tuple[float, float], b: tuple[float, float], there: Map
 def network(world: World, summary: Mapping[str, Any]) -> str:
     """Who is where, and how full the links between them were."""
     links, host = summary["links"], world.host
-    traffic = {name: sum(links[f"{name}/eth{i}"]["packets"] + links[f"host/veth-{name}" + (f"-{i}" if i else "")]["packets"]
-                         for i in range(len(c.addresses))) for name, c in host.containers.items()}
+    traffic = {name: sum(links[link]["packets"] for both in c.links.values() for link in both) for name, c in host.containers.items()}
     shown = list(host.containers)
     if len(shown) > _SHOWN:
         busiest = set(sorted(shown, key=lambda n: -traffic[n])[:_SHOWN - 1])
@@ -108,9 +104,8 @@ def network(world: World, summary: Mapping[str, Any]) -> str:
             axes.text(0, y, f"and {more} more", ha="center", va="center", fontsize=8, color="#52606d")
             continue
         container = host.containers[name]
-        for i, net in enumerate(container.addresses):
-            _wire(axes, (0.31, y), (1.39, bridge_at[net]), links[f"{name}/eth{i}"],
-                  links[f"host/veth-{name}" + (f"-{i}" if i else "")])
+        for net, (there, back) in container.links.items():
+            _wire(axes, (0.31, y), (1.39, bridge_at[net]), links[there], links[back])
         _node(axes, 0, y, name, container.address)
     middle = rows / 2
     for net, y in bridge_at.items():
@@ -208,7 +203,7 @@ def spread(results: Results, titles: Mapping[str, str]) -> str | None:
         factor, unit = scale(name, max(map(abs, values)))
         axes = figure.add_subplot(len(rows), 1, i + 1)
         axes.plot([v * factor for v in values], [0.0] * len(values), "o", ms=4, alpha=0.5)
-        axes.errorbar([e.mean * factor], [0.5], xerr=[e.half * factor if math.isfinite(e.half) else 0.0], fmt="D", ms=4, capsize=4)
+        axes.errorbar([e.mean * factor], [0.5], xerr=[e.half * factor if e.known else 0.0], fmt="D", ms=4, capsize=4)
         axes.set_ylim(-0.5, 1.0)
         axes.set_yticks([])
         axes.set_title(title + (f", {unit}" if unit else ""), fontsize=8, loc="left", pad=2)
@@ -256,7 +251,7 @@ def curve(results: Results, metric: str, title: str, limit: Limit | None = None,
                  for v, i in members if i in estimates]
         there.sort(key=lambda xe: xe[0])
         xs = [x for x, _ in there]
-        half = [e.half * factor if math.isfinite(e.half) else 0.0 for _, e in there]
+        half = [e.half * factor if e.known else 0.0 for _, e in there]
         axes.errorbar(xs, [e.mean * factor for _, e in there], yerr=half, marker="o", ms=3.5, lw=1.2 if numeric else 0, elinewidth=1,
                       capsize=2.5, label=name or None)
     if numeric:

@@ -12,9 +12,8 @@ from simcore.errors import ScenarioError
 from simcore.study.farm import Farm
 from simcore.study.metrics import parse, written
 from simcore.study.progress import told
-from simcore.study.source import source
 from simcore.study.statistics import Estimate
-from simcore.study.sweep import Point, Results, base_seed, collect, short
+from simcore.study.sweep import Point, Results, base_seed, collect, make_point, short
 
 WIDE = 8.0
 """Ranges whose ends differ by more than this factor are searched by ratio, others by difference."""
@@ -206,11 +205,10 @@ def plan(file: str | Path, key: str, over: Range, limits: Sequence[Limit], *, ru
     ScenarioError
         As there; and if no run has a metric that is limited.
     """
-    path, points = Path(file), dict[float, Point]()
+    points = dict[float, Point]()
 
     def point(x: float) -> Point:
-        chosen = {key: over.setting(x)}
-        points[x] = Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen}, duration))
+        points[x] = make_point(file, {key: over.setting(x)}, overrides, settings, duration)
         return points[x]
 
     ends = [point(over.low), point(over.high)]

@@ -25,7 +25,7 @@ def with_interval(name: str, e: Estimate | None) -> str:
         return "-"
     factor, unit = scale(name, abs(e.mean))
     space = "" if unit in ("", "%") else " "
-    if e.half == 0 or not math.isfinite(e.half):
+    if e.half == 0 or not e.known:
         return written(name, e.mean)
     half = e.half * factor
     digits = max(0, 1 - math.floor(math.log10(half))) if half < 1e15 else 0

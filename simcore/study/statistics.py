@@ -24,6 +24,11 @@ class Estimate:
     n: int
 
     @property
+    def known(self) -> bool:
+        """Whether there is an interval at all: a single value has none."""
+        return math.isfinite(self.half)
+
+    @property
     def low(self) -> float:
         """The interval's lower end."""
         return self.mean - self.half

@@ -58,7 +58,7 @@ def summary(world: World) -> dict[str, Any]:
         "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
         "workloads": world.workloads.results(), "throughput_bps": world.workloads.throughput(), "latency_s": world.workloads.latency(),
         "conntrack": host.netfilter.conntrack(world.env.now) if host.netfilter else [],
-        "conntrack_stats": {**counted["conntrack"], **{k: host.netfilter.stats[k] for k in _LEVELS},
+        "conntrack_stats": {**host.netfilter.stats, **counted["conntrack"],
                             "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max"), "expected": _expected(world)}
         if host.netfilter else {},
         "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,

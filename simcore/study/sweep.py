@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,20 +112,19 @@ class Results:
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines; an interval of a single run has no ends."""
         def bounds(e: Estimate) -> dict[str, Any]:
-            known = math.isfinite(e.half)
-            return {"mean": e.mean, "low": e.low if known else None, "high": e.high if known else None, "runs": e.n}
+            return {"mean": e.mean, "low": e.low if e.known else None, "high": e.high if e.known else None, "runs": e.n}
         names = self.metrics()
         return {"file": self.file, "varied": self.keys, "level": self.level, "partial": self.partial, "headlines": self.titles(),
                 "points": [{"settings": p.settings, "seeds": sorted(p.runs),
                             "metrics": {name: bounds(e) for name in names if (e := self.estimate(i, name)) is not None},
                             "findings": [{**f, "runs": n} for f, n in self.findings(i)]} for i, p in enumerate(self.points)]}
 
-    def write(self, directory: Path) -> list[Path]:
-        """`runs.csv`, `results.csv` and `results.json`."""
+    def write(self, directory: Path, whole: Mapping[str, Any]) -> list[Path]:
+        """`runs.csv` and `results.csv`, and `results.json` with `whole`: `as_json`, or that of what the results are part of."""
         paths = [directory / name for name in ("runs.csv", "results.csv", "results.json")]
         write_csv(paths[0], self._run_rows())
         write_csv(paths[1], self.table())
-        write_json(paths[2], self.as_json())
+        write_json(paths[2], whole)
         return paths
 
 
@@ -144,13 +142,10 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
         If it is not of this form.
     """
     key, equals, rest = text.partition("=")
-    try:
-        values = yaml.safe_load(f"[{rest}]") if equals and key.strip() else None
-    except yaml.YAMLError:
-        values = None
-    if not values:
+    parsed = _parsed(key, equals, f"[{rest}]")
+    if parsed is None or not parsed[1]:
         raise ScenarioError(f"--vary {text}: expected KEY=VALUE,VALUE,… as x-simcore.links.host.rate=10Mbit,100Mbit")
-    return key.strip(), values
+    return parsed
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -161,13 +156,20 @@ def parse_set(text: str) -> tuple[str, Any]:
     ScenarioError
         If it is not of this form.
     """
-    key, equals, rest = text.partition("=")
+    parsed = _parsed(*text.partition("="))
+    if parsed is None:
+        raise ScenarioError(f"--set {text}: expected KEY=VALUE, as x-simcore.links.host.rate=10Mbit")
+    return parsed
+
+
+def _parsed(key: str, equals: str, value: str) -> tuple[str, Any] | None:
+    """A key and a value in YAML; None if there is no key, or the value is none."""
+    if not equals or not key.strip():
+        return None
     try:
-        if not equals or not key.strip():
-            raise ValueError
-        return key.strip(), yaml.safe_load(rest)
-    except (ValueError, yaml.YAMLError):
-        raise ScenarioError(f"--set {text}: expected KEY=VALUE, as x-simcore.links.host.rate=10Mbit") from None
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        return None
 
 
 def base_seed(what: Source, seed: int | None) -> int:
@@ -208,11 +210,9 @@ def sweep(file: str | Path, vary: Mapping[str, Sequence[Any]] | None = None, *, 
     ScenarioError
         If the file, or what a setting makes of it, is wrong: before anything is run.
     """
-    vary, path = vary or {}, Path(file)
-    points = []
-    for values in itertools.product(*vary.values()):
-        chosen = dict(zip(vary, values, strict=True))
-        points.append(Point(chosen, source(path, [Path(o) for o in overrides], {**(settings or {}), **chosen}, duration)))
+    vary = vary or {}
+    points = [make_point(file, dict(zip(vary, values, strict=True)), overrides, settings, duration)
+              for values in itertools.product(*vary.values())]
     results = Results(str(file), list(vary), points, level)
     todo = [(p, base_seed(p.source, seed) + r) for r in range(runs) for p in points]
     with Farm(scheduler, workers, len(todo)) as farm, told(progress, lambda wall: _how_far(results, len(todo), wall)) as tell:
@@ -221,6 +221,12 @@ def sweep(file: str | Path, vary: Mapping[str, Sequence[Any]] | None = None, *, 
         except KeyboardInterrupt:
             results.partial = True
     return results
+
+
+def make_point(file: str | Path, chosen: Settings, overrides: Sequence[str | Path], settings: Mapping[str, Any] | None,
+               duration: float | None) -> Point:
+    """A scenario with what was chosen at this point, over the `settings` of all; ScenarioError as `sweep`."""
+    return Point(chosen, source(Path(file), [Path(o) for o in overrides], {**(settings or {}), **chosen}, duration))
 
 
 def _how_far(results: Results, wanted: int, wall: float) -> str:

@@ -151,9 +151,13 @@ class Workloads:
         duration = self.world.compose.x.duration
         return duration if duration is not None else w.start + 1.0
 
+    def _last(self, w: Workload) -> float:
+        """When a workload sent last, or now if it still sends; a trace's own end is not known."""
+        return self.env.now if w.kind == "trace" else min(self.env.now, self._end(w))
+
     def _span(self, w: Workload) -> float:
         """Seconds of a workload that are measured."""
-        return max(min(self.env.now, self._end(w) if w.kind != "trace" else self.env.now) - max(w.start, self.world.measured_from), 1e-12)
+        return max(self._last(w) - max(w.start, self.world.measured_from), 1e-12)
 
     def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
         """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
@@ -220,6 +224,7 @@ class Workloads:
                                Distribution(w.response_size, units.size), self._stream(number, i), per, w.start, self._end(w),
                                w.requests or 0, keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
                    for i, e in enumerate(ends)]
+
         def counted() -> Counter[str]:
             return Counter(finished=sum(c.finished for c in clients), failed=sum(c.failed for c in clients),
                            connections=sum(c.connections for c in clients), bytes=sum(c.response_bytes for c in clients),
@@ -275,9 +280,8 @@ class Workloads:
             n = {k: v - before[k] for k, v in counted().items()}
             sent, received = n["sent"], sum(n[ns.name] for ns in sinks)
             delay = n["delays"] / received if received else None
-            end = min(self.env.now, self._end(w)) if w.kind == "udp" else self.env.now
             # those still on their way are not lost: as many as arrive in the time that one takes (Little), less what has passed since
-            under_way = received / self._span(w) * max(0.0, (delay or 0.0) - (self.env.now - end))
+            under_way = received / self._span(w) * max(0.0, (delay or 0.0) - (self.env.now - self._last(w)))
             outcome.values.update(sent=sent, received=received, mean_delay_s=delay,
                                   loss=max(0.0, 1 - (received + under_way) / sent) if sent else None)
             if len(sinks) > 1:

@@ -1,7 +1,6 @@
 """The problems in examples/problems: each shows its effect, and its cure cures."""
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from natfast import capture
 from simcore.docker.compose import load
 from simcore.errors import ScenarioError
 from simcore.study.scenario import World
+from simcore.study.source import make_world, source
 
 
 def run(root: Path, name: str, cured: bool, duration: float | None = None, pcap: Path | None = None) -> dict[str, Any]:
@@ -95,14 +95,9 @@ def test_hairpin_and_userland_proxy(root: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["compiled", "simpy"])
 def test_invalid_packet_resets_a_healthy_connection(root: Path, engine: str) -> None:
-    spec = importlib.util.spec_from_file_location("invalid_reset", root / "examples" / "problems" / "invalid_reset.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     got = {}
     for cure in (False, True):
-        world = module.build(None, engine, cure)
+        world = make_world(source(root / "examples" / "problems" / "invalid_reset.py", settings={"cure": cure}), engine=engine)
         world.run()
         got[cure] = world.summary()["workloads"][0].get("requests", [])
     assert got[True][0]["body_bytes"] == 5_000_000
