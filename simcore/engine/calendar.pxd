@@ -4,7 +4,7 @@ Order: earlier time first; at equal times SimPy's events first, then packet even
 """
 cimport cython
 from libc.stdint cimport uint64_t
-from simcore.engine.events cimport Event, EventQueue, queue_crowded, queue_push
+from simcore.engine.events cimport EventQueue, queue_crowded
 
 cdef class Handler:
     """What a packet event calls."""
@@ -29,21 +29,12 @@ cdef class Calendar:
         self.seq += 4
         return self.seq
 
-    cdef inline void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
-        cdef Event e
-        if self.simpy_driven:
-            self.push_simpy(time, seq, handler, token)
-            return
-        e.time = time
-        e.seq = seq
-        e.handler = <void*>handler
-        e.token = token
-        queue_push(&self.queue, &e)
-
     cdef inline bint crowded(self) noexcept:
         """Is what an event touches cold when its turn comes? Then it is worth asking for it ahead."""
         return queue_crowded(&self.queue)
 
+    cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
+    cdef void push_slow(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept
     cdef void at(self, double time, Handler handler, uint64_t token) noexcept
     cdef void fail(self, object error) noexcept

@@ -4,7 +4,7 @@ import simpy
 from simpy.core import Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
-from simcore.engine.events cimport Event, queue_first, queue_free, queue_init, queue_pop, queue_size
+from simcore.engine.events cimport Event, queue_first, queue_free, queue_init, queue_place, queue_pop, queue_push, queue_size
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -44,6 +44,22 @@ cdef class Calendar:
         """Call `handler.fire(token)` at `time`."""
         self.push(time, self.next_seq(), handler, token)
 
+    cdef void push(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
+        """The same at a place in the order that was taken before."""
+        if not queue_place(&self.queue, time, seq, <void*>handler, token):
+            self.push_slow(time, seq, handler, token)
+
+    cdef void push_slow(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
+        cdef Event e
+        if self.simpy_driven:                       # then the queue has no bucket
+            self.push_simpy(time, seq, handler, token)
+            return
+        e.time = time
+        e.seq = seq
+        e.handler = <void*>handler
+        e.token = token
+        queue_push(&self.queue, &e)
+
     cdef void push_simpy(self, double time, uint64_t seq, Handler handler, uint64_t token) noexcept:
         event = PacketEvent(self.environment, handler, token)
         heappush(self.environment._queue, (time, PACKET, seq, event))
@@ -61,13 +77,11 @@ cdef class Calendar:
     def run_before(self, double limit):
         """Run packet events earlier than `limit`, until one wakes SimPy."""
         cdef Event e
-        cdef Handler h
         self.wake = False
         while queue_pop(&self.queue, limit, &e):
             self.now = e.time
             self.executed += 1
-            h = <Handler>e.handler
-            h.fire(e.token)
+            (<Handler>e.handler).fire(e.token)
             if self.executed & LOOK == 0:
                 self.look()
             if self.wake:

@@ -39,13 +39,16 @@ cdef enum:
     CACHED = 256                # pending events whose handlers the cache keeps anyhow
 
 
+cdef inline bint before(const Event* a, double time, uint64_t seq) noexcept nogil:
+    return a.time < time or (a.time == time and a.seq < seq)
+
+
 cdef inline bint earlier(const Event* a, const Event* b) noexcept nogil:
-    return a.time < b.time or (a.time == b.time and a.seq < b.seq)
+    return before(a, b.time, b.seq)
 
 
 cdef void queue_init(EventQueue* q) noexcept nogil
-cdef void grow(Bucket* b) noexcept nogil
-cdef void heap_push(EventQueue* q, const Event* e) noexcept nogil
+cdef void queue_push(EventQueue* q, const Event* e) noexcept nogil
 cdef void heap_pop(EventQueue* q) noexcept nogil
 cdef bint next_bucket(EventQueue* q) noexcept
 cdef void tune(EventQueue* q, double now) noexcept nogil
@@ -62,38 +65,43 @@ cdef inline bint queue_crowded(const EventQueue* q) noexcept nogil:
     return q.waiting > CACHED
 
 
-cdef inline void queue_push(EventQueue* q, const Event* e) noexcept nogil:
-    cdef double x = e.time * q.per_second
+cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* handler, uint64_t token) noexcept nogil:
+    """Put an event into its bucket; False if that has no room, or it has none."""
+    cdef double x = time * q.per_second
     cdef uint64_t k
-    cdef uint32_t i, least
     cdef Bucket* b
-    if q.next <= x < q.end:
-        k = <uint64_t>x & q.mask
-        b = &q.buckets[k]
-        if b.n == b.room:
-            grow(b)
-        b.event[b.n] = e[0]
-        b.n += 1
-        q.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
-        q.waiting += 1
-        return
+    cdef Event* place
+    cdef Event* least
     if x < q.next:
         b = &q.near
         if b.n == b.room:
-            grow(b)
-        i = b.n
-        least = i - SHIFTS if i > SHIFTS else 0
-        while i > least and earlier(&b.event[i - 1], e):
-            b.event[i] = b.event[i - 1]
-            i -= 1
-        if i == 0 or not earlier(&b.event[i - 1], e):
-            b.event[i] = e[0]
-            b.n += 1
-            return
-        while i < b.n:                              # too many are earlier: back again
-            b.event[i] = b.event[i + 1]
-            i += 1
-    heap_push(q, e)
+            return False
+        place = b.event + b.n
+        least = place - SHIFTS if b.n > SHIFTS else b.event
+        while place > least and before(place - 1, time, seq):
+            place[0] = place[-1]
+            place -= 1
+        if place == least and place != b.event and before(place - 1, time, seq):
+            while place < b.event + b.n:            # too many are earlier: back again
+                place[0] = place[1]
+                place += 1
+            return False
+    elif x < q.end:
+        k = <uint64_t>x & q.mask
+        b = &q.buckets[k]
+        if b.n == b.room:
+            return False
+        place = b.event + b.n
+        q.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
+        q.waiting += 1
+    else:
+        return False
+    place.time = time
+    place.seq = seq
+    place.handler = handler
+    place.token = token
+    b.n += 1
+    return True
 
 
 cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept:

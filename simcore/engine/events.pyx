@@ -18,6 +18,20 @@ cdef extern from *:
     int ctz "__builtin_ctzll"(unsigned long long x) nogil
 
 
+cdef void queue_push(EventQueue* q, const Event* e) noexcept nogil:
+    """Add an event: to its bucket, which grows if it must, else to the heap."""
+    cdef double x = e.time * q.per_second
+    cdef Bucket* b = NULL
+    if x < q.next:
+        b = &q.near
+    elif x < q.end:
+        b = &q.buckets[<uint64_t>x & q.mask]
+    if b != NULL and b.n == b.room:
+        grow(b)
+    if b == NULL or not queue_place(q, e.time, e.seq, e.handler, e.token):
+        heap_push(q, e)
+
+
 cdef void grow(Bucket* b) noexcept nogil:
     b.room = 2 * b.room if b.room else 4
     b.event = <Event*>realloc(b.event, b.room * sizeof(Event))

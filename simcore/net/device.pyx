@@ -109,6 +109,7 @@ cdef class Device(Handler):
         """Add what a frame with this beginning touches when it is received."""
 
     cdef void deliver(self, Frame* f, int port) noexcept:
+        """A frame has come to a port; with the SimPy engine the device's process takes it when its turn comes."""
         if self.inbox is None:
             self.receive(f, port)
         else:

@@ -1,4 +1,5 @@
 """One direction of a wire: a queue, a rate, a latency, and what goes wrong on it."""
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from simcore.engine.calendar cimport Calendar
 from simcore.engine.frame cimport Frame
@@ -13,6 +14,7 @@ ctypedef struct Slot:
     uint64_t seq
     Frame* frame
 
+@cython.final
 cdef class Link(Wire):
     # what every frame touches, side by side
     cdef readonly Calendar calendar
@@ -30,7 +32,7 @@ cdef class Link(Wire):
     cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
     cdef object inbox
     cdef public Histogram delays        # of waiting, s; None unless asked for
-    cdef uint64_t epoch                 # events of an earlier one are void
+    cdef uint32_t stamp                 # of events since the wire was cut last; those before it are void
     cdef readonly bint up
     cdef bint sending
     cdef double busy                    # s
@@ -53,13 +55,14 @@ cdef class Link(Wire):
     cdef public uint64_t lost           # by the wire, or cut off
     cdef void grow(self) noexcept
     cdef void free_ring(self) noexcept
+    cdef void announce(self, double arrive, uint64_t seq) noexcept
     cdef void accept(self, Frame* f, uint64_t seq) noexcept
     cdef void accept_queued(self, Frame* f) noexcept
     cdef void integrate(self) noexcept
     cdef void transmit(self) noexcept
     cdef void depart(self, Frame* f, double now) noexcept
     cdef void onto_wire(self, Frame* f, uint64_t seq, double time) noexcept
-    cdef void put(self, double start, double arrive, uint64_t seq, Frame* f) noexcept
     cdef void count(self, Frame* f, double start) noexcept
+    cdef void turn(self, uint64_t token) noexcept
     cdef void take_back(self, Frame* f) noexcept
     cdef void apply(self, object action) noexcept

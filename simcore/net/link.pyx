@@ -10,7 +10,7 @@ from simcore.net.netem cimport Netem
 from simcore.net.qdisc.base cimport Qdisc
 from simcore.net.qdisc.fifo cimport Pfifo
 
-cdef enum:                              # token: kind in two bits, then 30 bits of epoch, then a place in `flying`
+cdef enum:                              # token: kind in two bits, then the stamp of its time, then a place in `flying`
     ARRIVAL = 0                         # of the ring's head
     SENT = 1                            # the transmitter is free
     WATCHDOG = 2                        # a shaper lets the next one go
@@ -20,6 +20,10 @@ cdef enum:                              # what an event adds to its frame's plac
     AFTER_SENT = 1
     AFTER_WATCH = 2
     AFTER_COPY = 3
+
+cdef enum:
+    KIND = 3
+    NEXT_STAMP = 4
 
 
 def link_process(Link link, inbox):
@@ -40,6 +44,26 @@ cdef inline void prefetch_frame(const Frame* f) noexcept nogil:
     prefetch(f)
     prefetch(<const char*>f + 64)
     prefetch(<const char*>f + 128)
+
+
+cdef inline void put(Link link, double start, double arrive, uint64_t seq, Frame* f) noexcept:
+    """Settle a frame's arrival: the last of the ring, and never before the one ahead of it."""
+    cdef Slot* s
+    cdef double before
+    if link.tail - link.head > link.mask:
+        link.grow()
+    if link.tail == link.head:
+        link.announce(arrive, seq)
+    else:
+        before = link.ring[(link.tail - 1) & link.mask].arrive
+        if arrive < before:                     # the latency was shortened meanwhile
+            arrive = before
+    s = &link.ring[link.tail & link.mask]
+    s.start = start
+    s.arrive = arrive
+    s.seq = seq
+    s.frame = f
+    link.tail += 1
 
 
 cdef class Link(Wire):
@@ -186,7 +210,7 @@ cdef class Link(Wire):
             return
         if action is False:
             self.up = False
-            self.epoch += 1
+            self.stamp += NEXT_STAMP
             while self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
                 if self.qdisc is None and s.start > now:
@@ -255,7 +279,7 @@ cdef class Link(Wire):
             self.area_until = now
         if self.qdisc is not None and self.free_at > now and not self.sending:
             self.sending = True                 # the ring's last is the one being sent
-            self.calendar.push(self.free_at, self.ring[(self.tail - 1) & self.mask].seq | AFTER_SENT, self, SENT | self.epoch << 2)
+            self.calendar.push(self.free_at, self.ring[(self.tail - 1) & self.mask].seq | AFTER_SENT, self, SENT | self.stamp)
         for ref in held:
             f, (<FrameRef>ref).frame = (<FrameRef>ref).frame, NULL
             if "qdisc" in action:
@@ -280,7 +304,7 @@ cdef class Link(Wire):
             return
         self.waited += start - f.queued_at
         self.count(f, start)
-        self.put(start, (self.free_at if self.rate > 0 else now) + self.latency, f.seq, f)
+        put(self, start, (self.free_at if self.rate > 0 else now) + self.latency, f.seq, f)
 
     # --- taking frames -----------------------------------------------------------------------------
 
@@ -302,8 +326,7 @@ cdef class Link(Wire):
             self.busy += length
 
     cdef void accept(self, Frame* f, uint64_t seq) noexcept:
-        cdef double now = self.calendar.now
-        cdef double start = now if now > self.free_at else self.free_at
+        cdef double now = self.calendar.now, start = now
         if not self.up:
             self.lost += 1
             frame_free(f)
@@ -313,33 +336,25 @@ cdef class Link(Wire):
             f.seq = seq
             self.accept_queued(f)
             return
-        while self.waiting != self.tail and self.ring[self.waiting & self.mask].start <= now:
-            self.waiting += 1
-        if start > now and self.tail - self.waiting >= self.limit:
-            self.tail_dropped += 1
-            frame_free(f)
-            return
+        if self.free_at > now:
+            start = self.free_at
+            while self.waiting != self.tail and self.ring[self.waiting & self.mask].start <= now:
+                self.waiting += 1
+            if self.tail - self.waiting >= self.limit:
+                self.tail_dropped += 1
+                frame_free(f)
+                return
+            self.waited += start - now
+        else:
+            self.waiting = self.tail                # all before it have begun
         if self.delays is not None:
             self.delays.record(start - now)
-        self.waited += start - now
         self.count(f, start)
-        self.put(start, (self.free_at if self.rate > 0 else now) + self.latency, seq, f)
+        put(self, start, (self.free_at if self.rate > 0 else now) + self.latency, seq, f)
 
-    cdef inline void put(self, double start, double arrive, uint64_t seq, Frame* f) noexcept:
-        """Settle a frame's arrival: the last of the ring, and never before the one ahead of it."""
-        cdef Slot* s
-        if self.tail - self.head > self.mask:
-            self.grow()
-        s = &self.ring[self.tail & self.mask]
-        s.start = start
-        s.arrive = arrive
-        s.seq = seq
-        s.frame = f
-        if self.tail == self.head:
-            self.calendar.push(arrive, seq, self, ARRIVAL | self.epoch << 2)
-        elif arrive < self.ring[(self.tail - 1) & self.mask].arrive:
-            s.arrive = self.ring[(self.tail - 1) & self.mask].arrive    # the latency was shortened meanwhile
-        self.tail += 1
+    cdef void announce(self, double arrive, uint64_t seq) noexcept:
+        """The arrival of the ring's head stands in the calendar."""
+        self.calendar.push(arrive, seq, self, ARRIVAL | self.stamp)
 
     cdef void free_ring(self) noexcept:
         if self.ring != self.few:
@@ -367,23 +382,35 @@ cdef class Link(Wire):
             prefetch_frame(self.ring[self.head & self.mask].frame)
 
     cdef void fire(self, uint64_t token) noexcept:
-        cdef Slot* s
+        cdef const Slot* s
         cdef Frame* f
-        cdef uint32_t kind = token & 3, place
-        if (token >> 2) & 0x3FFFFFFF != self.epoch & 0x3FFFFFFF:
-            return                              # the wire was cut since
-        if kind == ARRIVAL:
-            f = self.ring[self.head & self.mask].frame
-            self.head += 1
-            if self.tail - self.head > 1:           # whoever arrives next but one
-                prefetch_frame(self.ring[(self.head + 1) & self.mask].frame)
-            if <int>(self.waiting - self.head) < 0:
-                self.waiting = self.head
-            if self.head != self.tail:
-                s = &self.ring[self.head & self.mask]
-                self.calendar.push(s.arrive, s.seq, self, ARRIVAL | self.epoch << 2)
+        cdef uint32_t head
+        if token != (ARRIVAL | self.stamp):
+            self.turn(token)
+            return
+        head = self.head
+        f = self.ring[head & self.mask].frame
+        head += 1
+        self.head = head
+        if <int>(self.waiting - head) < 0:
+            self.waiting = head
+        if head != self.tail:
+            s = &self.ring[head & self.mask]
+            self.announce(s.arrive, s.seq)
+            if self.tail - head > 1:                # whoever arrives next but one
+                prefetch_frame(self.ring[(head + 1) & self.mask].frame)
+        if self.sink.inbox is None:
+            self.sink.receive(f, self.sink_port)
+        else:
             self.sink.deliver(f, self.sink_port)
-        elif kind == FLOWN:
+
+    cdef void turn(self, uint64_t token) noexcept:
+        """Any event but the arrival of the ring's head."""
+        cdef Frame* f
+        cdef uint32_t kind = token & KIND, place
+        if <uint32_t>token & ~<uint32_t>KIND != self.stamp:
+            return                                  # the wire was cut since
+        if kind == FLOWN:
             place = <uint32_t>(token >> 32)
             f = self.flying[place]
             self.flying[place] = NULL
@@ -425,7 +452,7 @@ cdef class Link(Wire):
                 ready = self.qdisc.ready(now)
                 if ready < self.watch and ready < INFINITY:
                     self.watch = ready
-                    self.calendar.push(ready, self.last_seq | AFTER_WATCH, self, WATCHDOG | self.epoch << 2)
+                    self.calendar.push(ready, self.last_seq | AFTER_WATCH, self, WATCHDOG | self.stamp)
                 return
             if self.delays is not None:
                 self.delays.record(now - f.queued_at)
@@ -434,7 +461,7 @@ cdef class Link(Wire):
             seq = f.seq
             if self.rate > 0:
                 self.sending = True
-                self.calendar.push(self.free_at, seq | AFTER_SENT, self, SENT | self.epoch << 2)
+                self.calendar.push(self.free_at, seq | AFTER_SENT, self, SENT | self.stamp)
                 self.depart(f, self.free_at)
             else:
                 self.depart(f, now)
@@ -444,7 +471,7 @@ cdef class Link(Wire):
         cdef Netem n = self.netem
         cdef Frame* g
         if n is None:
-            self.put(now, now + self.latency, f.seq, f)
+            put(self, now, now + self.latency, f.seq, f)
             self.waiting = self.tail
             return
         if n.loses():
@@ -463,7 +490,7 @@ cdef class Link(Wire):
             n.flip(f)
         time += n.delay(self.latency)
         if n.keeps_order:
-            self.put(time, time, seq, f)
+            put(self, time, time, seq, f)
             self.waiting = self.tail
             return
         if self.n_spare == 0:
@@ -480,7 +507,7 @@ cdef class Link(Wire):
         self.n_spare -= 1
         place = self.spare[self.n_spare]
         self.flying[place] = f
-        self.calendar.push(time, seq, self, FLOWN | (self.epoch & 0x3FFFFFFF) << 2 | <uint64_t>place << 32)
+        self.calendar.push(time, seq, self, FLOWN | self.stamp | <uint64_t>place << 32)
 
 
 def wire(env, Device a, int port_a, Device b, int port_b, rate=0.0, latency=0.0, limit=1000, rate_back=None, limit_back=None):

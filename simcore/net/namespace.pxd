@@ -1,4 +1,5 @@
 """A network namespace: the way of a packet through a Linux host."""
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
@@ -51,6 +52,7 @@ cdef class Processor(Handler):
     cdef void hold_output(self, Frame* f, const Way* w) noexcept
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept
 
+@cython.final
 cdef class Namespace(Device):
     # what every packet needs, side by side: with thousands of namespaces each is cold when its turn comes
     cdef Ways ways
