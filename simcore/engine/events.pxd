@@ -79,7 +79,7 @@ cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* han
         place = b.event + b.n
         least = place - SHIFTS if b.n > SHIFTS else b.event
         while place > least and before(place - 1, time, seq):
-            place[0] = place[-1]
+            place[0] = (place - 1)[0]
             place -= 1
         if place == least and place != b.event and before(place - 1, time, seq):
             while place < b.event + b.n:            # too many are earlier: back again

@@ -103,9 +103,9 @@ cdef class Namespace(Device):
     cdef bint ip_header_ok(self, Frame* f, bint trim=*) noexcept
     cdef Frame* reassemble(self, Frame* f, int where) noexcept
     cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept
-    cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept
+    cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept
     cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept
-    cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
+    cdef void route_output(self, uint64_t addresses, Way* w) noexcept
     cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept
@@ -114,7 +114,9 @@ cdef class Namespace(Device):
     cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept
     cdef void learn(self, Interface port, uint64_t mac) noexcept
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
-    cdef void finish_output(self, const Way* w, Frame* f) noexcept
+    cdef void output_fragments(self, const Way* w, Frame* f) noexcept
+    cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept
+    cdef void neighbour_stale(self, Neighbour n) noexcept
     cdef void neighbour_output(self, const Way* w, Frame* f) noexcept
     cdef void next_neighbour(self, Way* w) noexcept
     cdef void transmit(self, Interface dev, Frame* f) noexcept
@@ -144,6 +146,6 @@ cdef class Namespace(Device):
     cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept
     cdef void local_error(self, Frame* f) noexcept
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept
-    cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport)
+    cdef void* lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept
     cdef int fdb_port(self, uint64_t key) noexcept
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept

@@ -27,6 +27,7 @@ from natfast.siphash cimport siphash13
 from natfast.table cimport Bucket, bucket_of, reference_in
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
+from natfast.wide cimport load64, swap64
 from natfast.defrag import Defragmenter, fragment
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
@@ -157,6 +158,12 @@ cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, ui
     return k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol
 
 
+cdef inline bint is_bound(void* e, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept:
+    """Is this Endpoint's both ends these?"""
+    return ((<Endpoint>e).protocol == protocol and (<Endpoint>e).local_ip == lip and (<Endpoint>e).local_port == lport
+            and (<Endpoint>e).remote_ip == rip and (<Endpoint>e).remote_port == rport)
+
+
 cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     """Let netfilter see the frame's IP packet."""
     p.data = <uint8_t*>f.data + IP
@@ -190,11 +197,16 @@ cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
     put16(f.data + l4 + at, <uint16_t>~fold(s))
 
 
-cdef uint32_t untagged_type(Frame* f) noexcept:
+cdef inline uint32_t untagged_type(Frame* f) noexcept:
     """The frame's EtherType; tags of VLAN 0, which only carry a priority (IEEE 802.1Q 6.9), are taken off before.
 
     No interface here is of another VLAN: the type of such a tag is nobody's protocol.
     """
+    cdef uint32_t kind = be16(f.data + 12)
+    return kind if kind == ETH_P_IP else type_behind_tags(f)
+
+
+cdef uint32_t type_behind_tags(Frame* f) noexcept:
     cdef uint32_t kind = be16(f.data + 12)
     while (kind == ETH_P_8021Q or kind == ETH_P_8021AD) and f.have >= ETH_HLEN + 4 and be16(f.data + 14) & 0x0FFF == 0:
         memmove(f.data + 12, f.data + 16, f.have - 16)
@@ -202,6 +214,66 @@ cdef uint32_t untagged_type(Frame* f) noexcept:
         f.len -= 4
         kind = be16(f.data + 12)
     return kind
+
+
+cdef inline bint header_ok(Namespace ns, Frame* f) noexcept:
+    """`ip_header_ok`, which has nothing to look for in what a simulated host made."""
+    return f.checksum_ok and f.have >= IP + 20 and f.len == IP + ip_total(f.data + IP) or ns.ip_header_ok(f)
+
+
+cdef inline uint64_t ip_addresses(const uint8_t* ip) noexcept nogil:
+    """Source and destination in one word."""
+    return swap64(load64(ip + 12))
+
+
+cdef inline void find_way(Namespace ns, Interface dev, const Frame* f, Way* w) noexcept:
+    """ip_route_input: where a received packet goes."""
+    cdef uint64_t addresses = ip_addresses(f.data + IP)
+    if not ways_find(&ns.ways, addresses, dev.index + 1, w):
+        ns.route_input(dev, addresses, w)
+
+
+cdef inline void find_way_out(Namespace ns, uint64_t addresses, Way* w) noexcept:
+    """ip_route_output: where a packet from here goes, and from which address if it has none."""
+    if not ways_find(&ns.ways, addresses, FROM_HERE, w):
+        ns.route_output(addresses, w)
+
+
+cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
+    dev.tx_packets += 1
+    dev.tx_bytes += f.len
+    if dev.tap is not None:
+        dev.tap.frame(ns.calendar.now, dev, f, True)
+    if dev.wire is None:
+        frame_free(f)
+    else:
+        dev.wire.send(f)
+
+
+cdef inline void finish_output(Namespace ns, const Way* w, Frame* f) noexcept:
+    """ip_finish_output: fragment if needed, then the neighbour."""
+    if f.frag_max or f.len - IP > (<Interface>w.out).mtu:
+        ns.output_fragments(w, f)
+    else:
+        ns.neighbour_output(w, f)
+
+
+cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
+    """A frame has come in: to the bridge that its interface is a port of, or up."""
+    cdef Interface dev = <Interface>ns.port_interface[port]
+    if not dev.up or f.len < ETH_HLEN:
+        ns.drop(f, NULL, "interface down")
+        return
+    dev.rx_packets += 1
+    dev.rx_bytes += f.len
+    if dev.tap is not None:
+        dev.tap.frame(ns.calendar.now, dev, f, False)
+    f.frag_max = 0
+    if dev.master is not None:
+        ns.options.size = 0
+        ns.bridge_receive(dev, f)
+    else:
+        ns.ethernet_receive(dev, f)
 
 
 cdef void show_partial_sum(Frame* f) noexcept:
@@ -436,23 +508,10 @@ cdef class Namespace(Device):
         if self.cpu is not None:
             self.cpu.offer(f, port)
         else:
-            self.process(f, port)
+            take(self, f, port)
 
     cdef void process(self, Frame* f, int port) noexcept:
-        cdef Interface dev = <Interface>self.port_interface[port]
-        self.options.size = 0
-        if not dev.up or f.len < ETH_HLEN:
-            self.drop(f, NULL, "interface down")
-            return
-        dev.rx_packets += 1
-        dev.rx_bytes += f.len
-        if dev.tap is not None:
-            dev.tap.frame(self.calendar.now, dev, f, False)
-        f.frag_max = 0
-        if dev.master is not None:
-            self.bridge_receive(dev, f)
-        else:
-            self.ethernet_receive(dev, f)
+        take(self, f, port)
 
     cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept:
         """eth_type_trans, then by protocol."""
@@ -514,7 +573,7 @@ cdef class Namespace(Device):
         if f.packet_type == PACKET_MULTICAST and be16(f.data + 12) == ETH_P_IP and not self.ip_header_ok(f, False):
             return                                  # multicast snooping looks at the header before anyone else
         if self.bridge_netfilter and self.netfilter is not None and be16(f.data + 12) == ETH_P_IP:
-            if not self.ip_header_ok(f):
+            if not header_ok(self, f):
                 return
             if ip_is_fragment(f.data + IP):
                 f = self.reassemble(f, 0x1000 + port.index)
@@ -534,7 +593,7 @@ cdef class Namespace(Device):
             if self.tracer is not None:
                 self.note(bridge.name, f, prerouting_note(&p, ip_dst(p.data) != before))
             if ip_dst(p.data) != before:
-                self.route_input(bridge, f, &w)
+                find_way(self, bridge, f, &w)
                 if w.kind == W_FORWARD and w.oif == bridge.index:
                     # stays on the bridge: addressed to the new destination, source MAC kept
                     n = self.neighbour(w.oif, w.nexthop, False)
@@ -685,8 +744,6 @@ cdef class Namespace(Device):
         """The checks of ip_rcv (RFC 1122 3.2.1.1); trims padding, unless told not to. A bad frame is dropped."""
         cdef uint8_t* ip = f.data + IP
         cdef uint32_t total, ihl
-        if f.checksum_ok and f.have >= IP + 20 and f.len == IP + ip_total(ip):
-            return True                             # made by a simulated host
         if f.len < IP + 20 or not frame_need(f, IP + 20):
             self.drop(f, NULL, "IP: truncated")
             return False
@@ -765,7 +822,7 @@ cdef class Namespace(Device):
         if f.packet_type == PACKET_OTHERHOST:
             self.drop(f, p, "for another host")
             return
-        if not self.ip_header_ok(f):
+        if not header_ok(self, f):
             if hooked:
                 self.netfilter.put(p)
             return
@@ -788,7 +845,7 @@ cdef class Namespace(Device):
                 return
             if self.tracer is not None:
                 self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
-        self.route_input(dev, f, &w)
+        find_way(self, dev, f, &w)
         if w.kind == W_DROP:
             self.drop(f, p, "martian or unroutable")
             return
@@ -804,13 +861,11 @@ cdef class Namespace(Device):
         else:
             self.ip_forward(dev, f, p, &w)
 
-    cdef void route_input(self, Interface dev, Frame* f, Way* w) noexcept:
-        """ip_route_input: where a received packet goes."""
-        cdef uint32_t src = ip_src(f.data + IP), dst = ip_dst(f.data + IP)
-        if not ways_find(&self.ways, <uint64_t>src << 32 | dst, dev.index + 1, w):
-            self.decide_input(dev, src, dst, w)
-            self.next_neighbour(w)
-            ways_note(&self.ways, <uint64_t>src << 32 | dst, dev.index + 1, w)
+    cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept:
+        """Decide on a received packet's way, and remember it."""
+        self.decide_input(dev, <uint32_t>(addresses >> 32), <uint32_t>addresses, w)
+        self.next_neighbour(w)
+        ways_note(&self.ways, addresses, dev.index + 1, w)
 
     cdef void next_neighbour(self, Way* w) noexcept:
         """Who a frame on this way has to be addressed to, if it is one host on a link."""
@@ -882,7 +937,7 @@ cdef class Namespace(Device):
         cdef int fault
         back.source = ip_dst(ip)
         if w.kind != W_LOCAL:
-            self.route_output(ip_src(ip), 0, &back)
+            find_way_out(self, ip_src(ip), &back)
         fault = options_parse(ip, &self.options, &self.host, back.source, self.time_of_day())
         if fault:
             self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>fault << 24, f, p, w.kind == W_LOCAL)
@@ -943,7 +998,7 @@ cdef class Namespace(Device):
                 options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1")
-        self.finish_output(w, f)
+        finish_output(self, w, f)
 
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
         """Tell a neighbour the better first hop (RFC 1812 5.2.7.2), less and less often: after 20 ms, 40 ms, ... nine times."""
@@ -1058,15 +1113,14 @@ cdef class Namespace(Device):
     cdef uint32_t source_for(self, uint32_t dst) noexcept:
         """The address this host sends from towards `dst`; 0 without a route."""
         cdef Way w
-        self.route_output(dst, 0, &w)
+        find_way_out(self, dst, &w)
         return w.source
 
-    cdef void route_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
-        """ip_route_output: where a packet from here goes, and from which address if `src` is 0."""
-        if not ways_find(&self.ways, <uint64_t>src << 32 | dst, FROM_HERE, w):
-            self.decide_output(dst, src, w)
-            self.next_neighbour(w)
-            ways_note(&self.ways, <uint64_t>src << 32 | dst, FROM_HERE, w)
+    cdef void route_output(self, uint64_t addresses, Way* w) noexcept:
+        """Decide on the way of a packet from here, and remember it."""
+        self.decide_output(<uint32_t>addresses, <uint32_t>(addresses >> 32), w)
+        self.next_neighbour(w)
+        ways_note(&self.ways, addresses, FROM_HERE, w)
 
     cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
         cdef int i
@@ -1129,7 +1183,7 @@ cdef class Namespace(Device):
     cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept:
         """Add what a packet with these headers, sent from here, touches on its way to the next hop and through it."""
         cdef uint8_t frame[FRAME_ROOM]
-        cdef KnownWay* k = ways_place(&self.ways, <uint64_t>ip_src(headers + IP) << 32 | ip_dst(headers + IP), FROM_HERE)
+        cdef KnownWay* k = ways_place(&self.ways, ip_addresses(headers + IP), FROM_HERE)
         cdef Interface out
         trail_add(t, <void*>self, 3 * LINE)
         trail_add(t, k, sizeof(KnownWay))
@@ -1158,7 +1212,7 @@ cdef class Namespace(Device):
             cell = self.fdb.find(mac_key(frame + 6))
             if cell != NULL:
                 trail_add(t, cell - 1, 2 * sizeof(uint64_t))
-        trail_add(t, ways_place(&self.ways, <uint64_t>ip_src(frame + IP) << 32 | ip_dst(frame + IP), dev.index + 1), sizeof(KnownWay))
+        trail_add(t, ways_place(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
         if nf is None:
             return
         tuple_words(frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1)     # of the whole packet only the headers are here
@@ -1177,7 +1231,7 @@ cdef class Namespace(Device):
         cdef Packet p
         cdef uint32_t before, src
         cdef int v
-        self.route_output(ip_dst(f.data + IP), ip_src(f.data + IP), &w)
+        find_way_out(self, ip_addresses(f.data + IP), &w)
         if w.kind == W_UNREACHABLE:
             self.drop(f, NULL, "no route from here")
             return
@@ -1202,7 +1256,7 @@ cdef class Namespace(Device):
                 self.drop(f, &p, "OUTPUT")
                 return
             if ip_dst(p.data) != before:
-                self.route_output(ip_dst(p.data), ip_src(p.data), &w)
+                find_way_out(self, ip_addresses(p.data), &w)
                 if w.kind == W_UNREACHABLE:
                     self.drop(f, &p, "no route after OUTPUT")
                     return
@@ -1211,18 +1265,11 @@ cdef class Namespace(Device):
                 self.drop(f, &p, "POSTROUTING")
                 return
             self.netfilter.put(&p)
-        self.finish_output(&w, f)
+        finish_output(self, &w, f)
 
-    cdef void finish_output(self, const Way* w, Frame* f) noexcept:
-        """ip_finish_output: fragment if needed, then the neighbour."""
+    cdef void output_fragments(self, const Way* w, Frame* f) noexcept:
         cdef Interface out = <Interface>w.out
-        cdef uint32_t size = out.mtu
-        if f.frag_max or f.len - IP > out.mtu:
-            if f.frag_max and f.frag_max < size:
-                size = f.frag_max
-            self.emit_fragments(out, f, size, w)
-            return
-        self.neighbour_output(w, f)
+        self.emit_fragments(out, f, f.frag_max if f.frag_max and f.frag_max < out.mtu else out.mtu, w)
 
     cdef void emit_fragments(self, Interface out, Frame* f, uint32_t size, const Way* w) noexcept:
         """Send a datagram in fragments of `size`, the pieces it came in if they fit; to a bridge port if there is no way."""
@@ -1246,7 +1293,23 @@ cdef class Namespace(Device):
         frame_free(f)
 
     cdef void neighbour_output(self, const Way* w, Frame* f) noexcept:
-        """Address a frame to the next hop; as long as its MAC is not known it waits for ARP."""
+        """Address a frame to the next hop."""
+        if w.neighbour == NULL or (<Neighbour>w.neighbour).state < N_REACHABLE or self.cpu is not None and self.cpu.running:
+            self.output_unaddressed(w, f)
+            return
+        if (<Neighbour>w.neighbour).state == N_REACHABLE and self.calendar.now - (<Neighbour>w.neighbour).confirmed > REACHABLE:
+            self.neighbour_stale(<Neighbour>w.neighbour)
+        memcpy(f.data, (<Neighbour>w.neighbour).mac, 6)
+        self.transmit(<Interface>w.out, f)
+
+    cdef void neighbour_stale(self, Neighbour n) noexcept:
+        """Go on using it, and ask if nothing confirms it."""
+        n.state = N_DELAY
+        n.probes = 0
+        self.calendar.at(self.calendar.now + DELAY_PROBE, self, neighbour_token(n))
+
+    cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept:
+        """To all, or a group, or a loopback, or whose MAC is not known: then a frame waits for ARP, as it does for the CPU."""
         cdef Interface out = <Interface>w.out
         cdef uint32_t nexthop = w.nexthop
         cdef Neighbour n
@@ -1270,14 +1333,6 @@ cdef class Namespace(Device):
             self.transmit(out, f)
             return
         n = <Neighbour>w.neighbour
-        if n.state >= N_REACHABLE:
-            if n.state == N_REACHABLE and self.calendar.now - n.confirmed > REACHABLE:
-                n.state = N_DELAY                   # stale: use it, and ask if nothing confirms it
-                n.probes = 0
-                self.calendar.at(self.calendar.now + DELAY_PROBE, self, neighbour_token(n))
-            memcpy(f.data, n.mac, 6)
-            self.transmit(out, f)
-            return
         if n.waiting.packets >= QUEUE_UNRESOLVED:
             self.drop(fq_pop(&n.waiting), NULL, "neighbour queue full")
         fq_push(&n.waiting, f)
@@ -1312,21 +1367,13 @@ cdef class Namespace(Device):
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
         if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
             self.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
-            return
-        if self.cpu is not None and self.cpu.running:
+        elif self.cpu is not None and self.cpu.running:
             self.cpu.hold(dev, f)
         else:
-            self.leave(dev, f)
+            leave_by(self, dev, f)
 
     cdef void leave(self, Interface dev, Frame* f) noexcept:
-        dev.tx_packets += 1
-        dev.tx_bytes += f.len
-        if dev.tap is not None:
-            dev.tap.frame(self.calendar.now, dev, f, True)
-        if dev.wire is None:
-            frame_free(f)
-        else:
-            dev.wire.send(f)
+        leave_by(self, dev, f)
 
     # --- neighbours and ARP (RFC 826) --------------------------------------------------------------
 
@@ -1508,7 +1555,7 @@ cdef class Namespace(Device):
                 return
             if ip[ihl] > 18 or UNANSWERED >> ip[ihl] & 1:
                 return
-        self.route_output(src, 0, &w)
+        find_way_out(self, src, &w)
         if w.kind == W_UNREACHABLE or not self.icmp_allowed(kind, code, src):
             return
         from_ = ip_dst(ip) if to_local else w.source
@@ -1656,32 +1703,31 @@ cdef class Namespace(Device):
 
     cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
         """The socket for a packet: connected first, then bound to the address, then to any."""
-        cdef Endpoint e = None
+        cdef void* e = NULL
         if self.bound[BOTH_ENDS]:
             e = self.lookup_endpoint(protocol, local, lport, remote, rport)
-        if e is None and self.bound[ONE_ADDRESS]:
+        if e == NULL and self.bound[ONE_ADDRESS]:
             e = self.lookup_endpoint(protocol, local, lport, 0, 0)
-        if e is None and self.bound[ANY_ADDRESS]:
+        if e == NULL and self.bound[ANY_ADDRESS]:
             e = self.lookup_endpoint(protocol, 0, lport, 0, 0)
-        return e
+        return None if e == NULL else <Endpoint>e
 
-    cdef Endpoint lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport):
+    cdef void* lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept:
+        """The Endpoint bound to this; NULL if there is none."""
         cdef uint64_t key = endpoint_key(protocol, lip, lport, rip, rport), value
-        cdef Endpoint e
         cdef uint32_t i
         while self.endpoints.get(key, &value):
             if self.calendar.crowded():             # one of thousands: ask for all of its state at once
                 for i in range(SOCKET_LINES):
                     prefetch(<const char*><size_t>value + LINE * i)
-            e = <Endpoint><void*><size_t>value
-            if e.protocol == protocol and e.local_ip == lip and e.local_port == lport and e.remote_ip == rip and e.remote_port == rport:
-                return e
+            if is_bound(<void*><size_t>value, protocol, lip, lport, rip, rport):
+                return <void*><size_t>value
             key += 1
-        return None
+        return NULL
 
     def register(self, Endpoint e):
         """Let a socket receive; OSError EADDRINUSE if its tuple is taken."""
-        if self.lookup_endpoint(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port) is not None:
+        if self.lookup_endpoint(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port) != NULL:
             raise OSError(errno.EADDRINUSE, "EADDRINUSE: address already in use")
         cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
         while self.endpoints.get(key, &value):
@@ -1724,8 +1770,8 @@ cdef class Namespace(Device):
             raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
         for i in range(high - low + 1):
             port = low + (self.next_port + i) % (high - low + 1)
-            if (self.lookup_endpoint(protocol, local, port, remote, rport) is None
-                    and self.lookup_endpoint(protocol, 0, port, 0, 0) is None):
+            if (self.lookup_endpoint(protocol, local, port, remote, rport) == NULL
+                    and self.lookup_endpoint(protocol, 0, port, 0, 0) == NULL):
                 self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
                 return port
         self.exhausted[wanted] = self.unregistered
