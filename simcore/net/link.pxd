@@ -63,6 +63,7 @@ cdef class Link(Wire):
     cdef void depart(self, Frame* f, double now) noexcept
     cdef void onto_wire(self, Frame* f, uint64_t seq, double time) noexcept
     cdef void count(self, Frame* f, double start) noexcept
+    cdef void send_later(self, Frame* f) noexcept
     cdef void turn(self, uint64_t token) noexcept
     cdef void take_back(self, Frame* f) noexcept
     cdef void apply(self, object action) noexcept

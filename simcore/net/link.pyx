@@ -310,11 +310,13 @@ cdef class Link(Wire):
 
     cdef void send(self, Frame* f) noexcept:
         # the place in the order is taken here, whoever drives; what follows from it must not take another
-        cdef uint64_t seq = self.calendar.next_seq()
         if self.inbox is None:
-            self.accept(f, seq)
+            self.accept(f, self.calendar.next_seq())
         else:
-            self.inbox.put(ref_of(f, seq))
+            self.send_later(f)
+
+    cdef void send_later(self, Frame* f) noexcept:
+        self.inbox.put(ref_of(f, self.calendar.next_seq()))
 
     cdef inline void count(self, Frame* f, double start) noexcept:
         cdef double length

@@ -102,7 +102,9 @@ cdef class Namespace(Device):
     cdef void ethernet_receive(self, Interface dev, Frame* f) noexcept
     cdef bint ip_header_ok(self, Frame* f, bint trim=*) noexcept
     cdef Frame* reassemble(self, Frame* f, int where) noexcept
-    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept
+    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p) noexcept
+    cdef Frame* prerouting(self, Interface dev, Frame* f, Packet* p) noexcept
+    cdef void no_way(self, Frame* f, Packet* p, const Way* w) noexcept
     cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept
     cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept
     cdef void route_output(self, uint64_t addresses, Way* w) noexcept
@@ -119,7 +121,6 @@ cdef class Namespace(Device):
     cdef void neighbour_stale(self, Neighbour n) noexcept
     cdef void neighbour_output(self, const Way* w, Frame* f) noexcept
     cdef void next_neighbour(self, Way* w) noexcept
-    cdef void transmit(self, Interface dev, Frame* f) noexcept
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept
     cdef void arp_receive(self, Interface dev, Frame* f) noexcept
     cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept

@@ -250,6 +250,24 @@ cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
         dev.wire.send(f)
 
 
+cdef inline void to_wire(Namespace ns, Interface dev, Frame* f) noexcept:
+    if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
+        ns.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
+    elif ns.cpu is not None and ns.cpu.running:
+        ns.cpu.hold(dev, f)
+    else:
+        leave_by(ns, dev, f)
+
+
+cdef inline void transmit(Namespace ns, Interface dev, Frame* f) noexcept:
+    """Hand a frame to an interface; its source MAC is the interface's."""
+    memcpy(f.data + 6, dev.mac, 6)
+    if dev.kind == BRIDGE:
+        ns.bridge_transmit(dev, f)
+    else:
+        to_wire(ns, dev, f)
+
+
 cdef inline void finish_output(Namespace ns, const Way* w, Frame* f) noexcept:
     """ip_finish_output: fragment if needed, then the neighbour."""
     if f.frag_max or f.len - IP > (<Interface>w.out).mtu:
@@ -274,6 +292,33 @@ cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
         ns.bridge_receive(dev, f)
     else:
         ns.ethernet_receive(dev, f)
+
+
+cdef inline bint ip_takes(Namespace ns, Frame* f, Packet* p) noexcept:
+    """Is this packet one for this host to look at? A bad one is dropped."""
+    ns.options.size = 0
+    if f.packet_type == PACKET_OTHERHOST:
+        ns.drop(f, p, "for another host")
+        return False
+    if not header_ok(ns, f):
+        if ns.netfilter is not None:
+            ns.netfilter.put(p)
+        return False
+    return True
+
+
+cdef inline void ip_go_on(Namespace ns, Interface dev, Frame* f, Packet* p) noexcept:
+    """The routing decision, and where it leads."""
+    cdef Way w
+    find_way(ns, dev, f, &w)
+    if ip_ihl(f.data + IP) > 20 and w.kind != W_DROP and not ns.options_in(f, p, &w):
+        ns.drop(f, p, "IP options")
+    elif w.kind == W_FORWARD:
+        ns.ip_forward(dev, f, p, &w)
+    elif w.kind == W_LOCAL or w.kind == W_BROADCAST:
+        ns.local_in(dev, f, p, &w)
+    else:
+        ns.no_way(f, p, &w)
 
 
 cdef void show_partial_sum(Frame* f) noexcept:
@@ -525,7 +570,7 @@ cdef class Namespace(Device):
             f.packet_type = PACKET_OTHERHOST
         if kind == ETH_P_IP:
             memset(&p, 0, sizeof(Packet))
-            self.ip_receive(dev, f, &p, False)
+            self.ip_receive(dev, f, &p)
         elif kind == ETH_P_ARP:
             self.arp_receive(dev, f)
         else:
@@ -687,7 +732,12 @@ cdef class Namespace(Device):
                 if not conntrack_confirm(&self.netfilter.c, p):
                     self.drop(f, p, "conntrack: insert failed")
                     return
-            self.ip_receive(bridge, f, p, hooked)
+            if not hooked:
+                self.ip_receive(bridge, f, p)
+            elif ip_takes(self, f, p):
+                f.frag_max = 0                      # what the bridge reassembled leaves as one packet
+                view(p, f)
+                ip_go_on(self, bridge, f, p)
         elif kind == ETH_P_ARP:
             self.arp_receive(bridge, f)
         else:
@@ -728,6 +778,10 @@ cdef class Namespace(Device):
         """A frame that the host sends into its bridge: FDB or flood."""
         cdef Interface out
         cdef int i, index = -1 if f.data[0] & 1 else self.fdb_port(mac_key(f.data))
+        bridge.tx_packets += 1
+        bridge.tx_bytes += f.len
+        if bridge.tap is not None:
+            bridge.tap.frame(self.calendar.now, bridge, f, True)
         if index >= 0:
             out = <Interface>self.interfaces[index]
             if self.tracer is not None:
@@ -814,52 +868,41 @@ cdef class Namespace(Device):
         except Exception as error:
             self.calendar.fail(error)
 
-    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p, bint hooked) noexcept:
-        """ip_rcv: checks, PREROUTING (unless the bridge did it), routing decision."""
-        cdef Way w
+    cdef void ip_receive(self, Interface dev, Frame* f, Packet* p) noexcept:
+        """ip_rcv: checks, PREROUTING, routing decision."""
+        if ip_takes(self, f, p):
+            if self.netfilter is not None:
+                f = self.prerouting(dev, f, p)
+            if f != NULL:
+                ip_go_on(self, dev, f, p)
+
+    cdef Frame* prerouting(self, Interface dev, Frame* f, Packet* p) noexcept:
+        """Defragmentation and the hook; NULL if the packet goes no further now."""
         cdef uint32_t before
-        self.options.size = 0
-        if f.packet_type == PACKET_OTHERHOST:
-            self.drop(f, p, "for another host")
-            return
-        if not header_ok(self, f):
-            if hooked:
-                self.netfilter.put(p)
-            return
-        if hooked:
-            f.frag_max = 0                          # what the bridge reassembled leaves as one packet
+        if ip_is_fragment(f.data + IP):
+            f = self.reassemble(f, dev.index)
+            if f == NULL:
+                return NULL
+        if self.cpu is not None:
+            self.cpu.tracked += 1
         view(p, f)
-        if self.netfilter is not None and not hooked:
-            if ip_is_fragment(f.data + IP):
-                f = self.reassemble(f, dev.index)
-                if f == NULL:
-                    return
-            if self.cpu is not None:
-                self.cpu.tracked += 1
-            view(p, f)
-            p.iif = dev.number
-            before = ip_dst(p.data)
-            self.netfilter.clock(self.calendar.now)
-            if self.hook(PREROUTING, f, p) != NF_ACCEPT:
-                self.drop(f, p, "PREROUTING")
-                return
-            if self.tracer is not None:
-                self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
-        find_way(self, dev, f, &w)
+        p.iif = dev.number
+        before = ip_dst(p.data)
+        self.netfilter.clock(self.calendar.now)
+        if self.hook(PREROUTING, f, p) != NF_ACCEPT:
+            self.drop(f, p, "PREROUTING")
+            return NULL
+        if self.tracer is not None:
+            self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
+        return f
+
+    cdef void no_way(self, Frame* f, Packet* p, const Way* w) noexcept:
         if w.kind == W_DROP:
             self.drop(f, p, "martian or unroutable")
             return
-        if ip_ihl(f.data + IP) > 20 and not self.options_in(f, p, &w):
-            self.drop(f, p, "IP options")
-            return
-        if w.kind == W_LOCAL or w.kind == W_BROADCAST:
-            self.local_in(dev, f, p, &w)
-        elif w.kind == W_UNREACHABLE:
-            if self.forwarding:
-                self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
-            self.drop(f, p, "no route")
-        else:
-            self.ip_forward(dev, f, p, &w)
+        if self.forwarding:
+            self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
+        self.drop(f, p, "no route")
 
     cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept:
         """Decide on a received packet's way, and remember it."""
@@ -1300,7 +1343,7 @@ cdef class Namespace(Device):
         if (<Neighbour>w.neighbour).state == N_REACHABLE and self.calendar.now - (<Neighbour>w.neighbour).confirmed > REACHABLE:
             self.neighbour_stale(<Neighbour>w.neighbour)
         memcpy(f.data, (<Neighbour>w.neighbour).mac, 6)
-        self.transmit(<Interface>w.out, f)
+        transmit(self, <Interface>w.out, f)
 
     cdef void neighbour_stale(self, Neighbour n) noexcept:
         """Go on using it, and ask if nothing confirms it."""
@@ -1330,7 +1373,7 @@ cdef class Namespace(Device):
                 f.data[5] = nexthop & 255
             else:
                 memset(f.data, 255, 6)
-            self.transmit(out, f)
+            transmit(self, out, f)
             return
         n = <Neighbour>w.neighbour
         if n.waiting.packets >= QUEUE_UNRESOLVED:
@@ -1352,25 +1395,8 @@ cdef class Namespace(Device):
                 return self.host.address[i].address
         return out.address
 
-    cdef void transmit(self, Interface dev, Frame* f) noexcept:
-        """Hand a frame to an interface; its source MAC is the interface's."""
-        memcpy(f.data + 6, dev.mac, 6)
-        if dev.kind == BRIDGE:
-            dev.tx_packets += 1
-            dev.tx_bytes += f.len
-            if dev.tap is not None:
-                dev.tap.frame(self.calendar.now, dev, f, True)
-            self.bridge_transmit(dev, f)
-        else:
-            self.put_on_wire(dev, f)
-
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
-        if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
-            self.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
-        elif self.cpu is not None and self.cpu.running:
-            self.cpu.hold(dev, f)
-        else:
-            leave_by(self, dev, f)
+        to_wire(self, dev, f)
 
     cdef void leave(self, Interface dev, Frame* f) noexcept:
         leave_by(self, dev, f)
@@ -1411,7 +1437,7 @@ cdef class Namespace(Device):
             memcpy(a + 18, target_mac, 6)
         put32(a + 24, target)
         f.born = self.calendar.now
-        self.transmit(dev, f)
+        transmit(self, dev, f)
 
     cdef void arp_receive(self, Interface dev, Frame* f) noexcept:
         """Answer requests for our addresses; learn from what is said to us."""
@@ -1457,7 +1483,7 @@ cdef class Namespace(Device):
             if f == NULL:
                 return
             memcpy(f.data, mac, 6)
-            self.transmit(<Interface>self.interfaces[n.interface], f)
+            transmit(self, <Interface>self.interfaces[n.interface], f)
 
     cdef void neighbour_failed(self, Neighbour n) noexcept:
         """Nobody answered: what waited is dropped, and its senders are told (3/1)."""
@@ -1514,7 +1540,7 @@ cdef class Namespace(Device):
             f.packet_type = PACKET_HOST
             f.frag_max = 0
             memset(&p, 0, sizeof(Packet))
-            self.ip_receive(<Interface>self.interfaces[0], f, &p, False)
+            self.ip_receive(<Interface>self.interfaces[0], f, &p)
 
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept:
         cdef uint64_t index = 0
