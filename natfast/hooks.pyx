@@ -196,6 +196,35 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
 
 
+cdef inline int coming(Netfilter nf, int hook, Packet* p) noexcept nogil:
+    """PREROUTING, and most of OUTPUT: which connection is it of, and to whom does that go?"""
+    cdef int v = filter_hook(nf, TABLE_RAW, hook, p)
+    if v != NF_ACCEPT:
+        return v
+    if conntrack_in(&nf.c, p, hook == PREROUTING) == CT_DROP:
+        return NF_DROP
+    v = filter_hook(nf, TABLE_MANGLE, hook, p)
+    return v if v != NF_ACCEPT else nat_hook(nf, hook, MANIP_DST, p)
+
+
+cdef inline int going(Netfilter nf, int hook, Packet* p) noexcept nogil:
+    """POSTROUTING and INPUT: from whom does the connection seem to come? From now on it exists."""
+    cdef int v = filter_hook(nf, TABLE_MANGLE, hook, p)
+    if v == NF_ACCEPT and hook == LOCAL_IN:
+        v = filter_hook(nf, TABLE_FILTER, hook, p)
+    if v == NF_ACCEPT:
+        v = nat_hook(nf, hook, MANIP_SRC, p)
+    if v != NF_ACCEPT:
+        return v
+    if not p.owned and (p.ct == 0 or p.ctinfo != IP_CT_RELATED):
+        return NF_ACCEPT                            # an error made here may be about a packet whose connection is not known yet
+    if p.owned and hook == POSTROUTING and nf.unconfirmed != NULL and nf.unconfirmed.ct == 0:
+        nf.unconfirmed[0] = p[0]
+        p.owned = False
+        return NF_ACCEPT
+    return NF_ACCEPT if conntrack_confirm(&nf.c, p) else NF_DROP
+
+
 def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int workers, bint from_outside, bint to_outside, uint64_t key):
     """Which of `workers` each frame belongs to: uint8 (n,).
 
@@ -502,40 +531,18 @@ cdef class Netfilter:
 
     cdef int run(self, int hook, Packet* p) noexcept nogil:
         """Everything registered at one hook, in netfilter's order of priorities."""
-        cdef Conntrack* c = &self.c
         cdef int v
-        if hook == PREROUTING or hook == LOCAL_OUT:
-            v = filter_hook(self, TABLE_RAW, hook, p)
-            if v != NF_ACCEPT:
-                return v
-            if conntrack_in(c, p, hook == PREROUTING) == CT_DROP:
-                return NF_DROP
-        v = filter_hook(self, TABLE_MANGLE, hook, p)
-        if v != NF_ACCEPT:
-            return v
         if hook == PREROUTING:
-            return nat_hook(self, hook, MANIP_DST, p)
-        if hook == LOCAL_OUT:
-            v = nat_hook(self, hook, MANIP_DST, p)
-            if v != NF_ACCEPT:
-                return v
-            return filter_hook(self, TABLE_FILTER, hook, p)
+            return coming(self, PREROUTING, p)
         if hook == FORWARD:
-            return self.filter_forward(p)
-        if hook == LOCAL_IN:
-            v = filter_hook(self, TABLE_FILTER, hook, p)
-            if v != NF_ACCEPT:
-                return v
-        v = nat_hook(self, hook, MANIP_SRC, p)
-        if v != NF_ACCEPT:
-            return v
-        if not p.owned and (p.ct == 0 or p.ctinfo != IP_CT_RELATED):
-            return NF_ACCEPT                        # an error made here may be about a packet whose connection is not known yet
-        if p.owned and hook == POSTROUTING and self.unconfirmed != NULL and self.unconfirmed.ct == 0:
-            self.unconfirmed[0] = p[0]
-            p.owned = False
-            return NF_ACCEPT
-        return NF_ACCEPT if conntrack_confirm(c, p) else NF_DROP
+            v = filter_hook(self, TABLE_MANGLE, FORWARD, p)
+            return v if v != NF_ACCEPT else self.filter_forward(p)
+        if hook == POSTROUTING:
+            return going(self, POSTROUTING, p)
+        if hook == LOCAL_OUT:
+            v = coming(self, LOCAL_OUT, p)
+            return v if v != NF_ACCEPT else filter_hook(self, TABLE_FILTER, LOCAL_OUT, p)
+        return going(self, LOCAL_IN, p)
 
     cdef bint confirm(self, Packet* p) noexcept nogil:
         """The last that `run` does, for a packet whose connection was left in `unconfirmed`; False if it is dropped."""
