@@ -3,7 +3,7 @@ from libc.string cimport memset
 
 cdef enum:
     SMALLEST = 8                    # most namespaces are containers that talk to a few
-    LARGEST = 4096
+    LARGEST = 16384
 
 
 cdef int ways_init(Ways* w) except -1:
