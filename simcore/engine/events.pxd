@@ -1,9 +1,11 @@
-"""A queue of events in order of time, then of `seq`: buckets of time over a heap.
+"""A queue of events in order of time, then of `seq`: buckets of time in two sizes over a heap.
 
-A calendar queue (Brown 1988). Time is cut into buckets of equal width; an event is appended to its bucket, and a
-bucket is sorted when its turn comes, so that a few events cost a few comparisons however many wait elsewhere. What lies
-past the last bucket, and what comes too late to be put in its place among many, waits in a 4-ary heap. The width follows the
-density of events; while few are pending there is only the heap. None of this shows: the order is total.
+A calendar queue (Brown 1988) before a ladder (Tang, Goh, Thng 2005). Time is cut into buckets of equal width; an event is
+appended to its bucket, and a bucket is sorted when its turn comes, so that a few events cost a few comparisons however many
+wait elsewhere. Buckets that come soon are few, and stay in the cache; what comes later is appended to that of its period,
+which is dealt out when the periods before it are over. What lies beyond all periods, and what comes too late to be put in its
+place among many, waits in a 4-ary heap. The width follows the density of events; while few are pending there is only the heap.
+None of this shows: the order is total.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -18,16 +20,32 @@ ctypedef struct Bucket:
     uint32_t n
     uint32_t room
 
+cdef enum:
+    PERIOD_BITS = 6
+    PERIOD = 1 << PERIOD_BITS   # buckets in a period
+    SOON = 2 * PERIOD           # buckets that stand by themselves: those of this period and the next
+    PERIODS = 1 << 12           # that are told apart
+
+# Room for a period's events that no period has now.
+ctypedef struct Spare:
+    Spare* next
+    uint32_t room
+
+ctypedef struct Ring:
+    Bucket* bucket
+    uint64_t* occupied          # a bit for each
+    uint32_t waiting            # events in them
+
 ctypedef struct EventQueue:
     Bucket near                 # the bucket whose turn it is, sorted: the earliest last
     uint64_t current            # its number: buckets are numbered from time 0
     double per_second           # buckets in a second; 0: there is only the heap
-    double next                 # current + 1: where the buckets that wait begin ...
-    double end                  # ... and end
-    Bucket* buckets
-    uint64_t* occupied          # a bit for each
-    uint32_t mask
-    uint32_t waiting            # events in them
+    double next                 # current + 1: where the buckets that wait begin,
+    double end                  # where those end that stand by themselves,
+    double horizon              # and where periods end
+    Ring soon                   # buckets, by the last bits of their number
+    Ring later                  # periods, by the last bits of theirs
+    Spare* spare                # as many periods have events at a time, but each in its turn
     Event* heap
     uint32_t n_heap
     uint32_t heap_room
@@ -51,24 +69,26 @@ cdef void queue_init(EventQueue* q) noexcept nogil
 cdef void queue_push(EventQueue* q, const Event* e) noexcept nogil
 cdef void heap_pop(EventQueue* q) noexcept nogil
 cdef bint next_bucket(EventQueue* q) noexcept
+cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil
 cdef void tune(EventQueue* q, double now) noexcept nogil
 cdef void queue_free(EventQueue* q) noexcept nogil
 cdef double queue_first(EventQueue* q) noexcept
 
 
 cdef inline uint32_t queue_size(const EventQueue* q) noexcept nogil:
-    return q.near.n + q.waiting + q.n_heap
+    return q.near.n + q.soon.waiting + q.later.waiting + q.n_heap
 
 
 cdef inline bint queue_crowded(const EventQueue* q) noexcept nogil:
     """Are so many events pending that what they touch is cold when their turn comes?"""
-    return q.waiting > CACHED
+    return q.soon.waiting + q.later.waiting > CACHED
 
 
 cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* handler, uint64_t token) noexcept nogil:
     """Put an event into its bucket; False if that has no room, or it has none."""
     cdef double x = time * q.per_second
     cdef uint64_t k
+    cdef Ring* ring
     cdef Bucket* b
     cdef Event* place
     cdef Event* least
@@ -86,14 +106,18 @@ cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* han
                 place[0] = place[1]
                 place += 1
             return False
-    elif x < q.end:
-        k = <uint64_t>x & q.mask
-        b = &q.buckets[k]
+    elif x < q.horizon:
+        ring = &q.soon
+        k = <uint64_t>x & (SOON - 1)
+        if not x < q.end:
+            ring = &q.later
+            k = <uint64_t>x >> PERIOD_BITS & (PERIODS - 1)
+        b = &ring.bucket[k]
         if b.n == b.room:
             return False
         place = b.event + b.n
-        q.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
-        q.waiting += 1
+        ring.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
+        ring.waiting += 1
     else:
         return False
     place.time = time
@@ -108,7 +132,7 @@ cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept:
     """Take the earliest event if its time is before `limit`."""
     cdef Event* e
     cdef double x
-    if q.near.n == 0 and q.waiting:
+    if q.near.n == 0 and q.soon.waiting | q.later.waiting:
         next_bucket(q)
     if q.near.n:
         e = &q.near.event[q.near.n - 1]
@@ -129,9 +153,7 @@ cdef inline bint queue_pop(EventQueue* q, double limit, Event* out) noexcept:
     heap_pop(q)
     x = out.time * q.per_second
     if x >= q.next:                                 # every bucket up to here is empty
-        q.current = <uint64_t>x
-        q.next = <double>(q.current + 1)
-        q.end = <double>(q.current + q.mask)
+        move_to(q, <uint64_t>x)
     q.until_tuned -= 1
     if q.until_tuned == 0:
         tune(q, out.time)

@@ -9,8 +9,6 @@ cdef enum:
     PER_BUCKET = 24             # events that a bucket shall have when its turn comes
     FEW = 12                    # pending events that the heap alone serves as well
     TUNE_EVERY = 4096           # events taken
-    FEWEST_BUCKETS = 256
-    MOST_BUCKETS = 1 << 17
     INSERTION = 64              # longer buckets are left to qsort
     HANDLER_LINES = 6           # of memory that a handler takes up, of those that are hot
 
@@ -25,9 +23,14 @@ cdef void queue_push(EventQueue* q, const Event* e) noexcept nogil:
     if x < q.next:
         b = &q.near
     elif x < q.end:
-        b = &q.buckets[<uint64_t>x & q.mask]
+        b = &q.soon.bucket[<uint64_t>x & (SOON - 1)]
+    elif x < q.horizon:
+        b = &q.later.bucket[<uint64_t>x >> PERIOD_BITS & (PERIODS - 1)]
     if b != NULL and b.n == b.room:
-        grow(b)
+        if b.room == 0 and x >= q.end and q.spare != NULL:
+            take_spare(q, b)
+        else:
+            grow(b)
     if b == NULL or not queue_place(q, e.time, e.seq, e.handler, e.token):
         heap_push(q, e)
 
@@ -39,32 +42,59 @@ cdef void grow(Bucket* b) noexcept nogil:
         abort()
 
 
+cdef void take_spare(EventQueue* q, Bucket* b) noexcept nogil:
+    b.event = <Event*>q.spare
+    b.room = q.spare.room
+    q.spare = q.spare.next
+
+
+cdef void leave_spare(EventQueue* q, Bucket* b) noexcept nogil:
+    """The bucket is empty, and will not be filled soon."""
+    cdef Spare* s = <Spare*>b.event
+    s.next = q.spare
+    s.room = b.room
+    q.spare = s
+    b.event = NULL
+    b.n = 0
+    b.room = 0
+
+
 cdef void queue_init(EventQueue* q) noexcept nogil:
     memset(q, 0, sizeof(EventQueue))
     q.until_tuned = TUNE_EVERY
 
 
 cdef void queue_free(EventQueue* q) noexcept nogil:
-    free_buckets(q)
+    ring_free(&q.soon, SOON)
+    ring_free(&q.later, PERIODS)
+    cdef Bucket b
+    while q.spare != NULL:
+        take_spare(q, &b)
+        free(b.event)
     free(q.near.event)
     free(q.heap)
 
 
-cdef void free_buckets(EventQueue* q) noexcept nogil:
+cdef void ring_init(Ring* r, uint32_t buckets) noexcept nogil:
+    r.bucket = <Bucket*>calloc(buckets, sizeof(Bucket))
+    r.occupied = <uint64_t*>calloc(buckets >> 6, sizeof(uint64_t))
+    if r.bucket == NULL or r.occupied == NULL:
+        abort()
+
+
+cdef void ring_free(Ring* r, uint32_t buckets) noexcept nogil:
     cdef uint32_t i
-    if q.buckets != NULL:
-        for i in range(q.mask + 1):
-            free(q.buckets[i].event)
-    free(q.buckets)
-    free(q.occupied)
-    q.buckets = NULL
-    q.occupied = NULL
+    if r.bucket != NULL:
+        for i in range(buckets):
+            free(r.bucket[i].event)
+    free(r.bucket)
+    free(r.occupied)
 
 
 cdef double queue_first(EventQueue* q) noexcept:
     """Time of the earliest event, infinity if there is none."""
     cdef double first = q.heap[0].time if q.n_heap else INFINITY
-    if q.near.n == 0 and q.waiting:
+    if q.near.n == 0 and q.soon.waiting | q.later.waiting:
         next_bucket(q)
     if q.near.n and q.near.event[q.near.n - 1].time < first:
         first = q.near.event[q.near.n - 1].time
@@ -122,36 +152,46 @@ cdef int latest_first(const void* a, const void* b) noexcept nogil:
 
 
 cdef void sort(Bucket* b) noexcept nogil:
+    cdef Event* first = b.event
+    cdef Event* end = first + b.n
+    cdef Event* next = first + 1
+    cdef Event* place
     cdef Event e
-    cdef uint32_t i, j
     if b.n > INSERTION:
-        qsort(b.event, b.n, sizeof(Event), latest_first)
+        qsort(first, b.n, sizeof(Event), latest_first)
         return
-    for i in range(1, b.n):
-        e = b.event[i]
-        j = i
-        while j > 0 and earlier(&b.event[j - 1], &e):
-            b.event[j] = b.event[j - 1]
-            j -= 1
-        b.event[j] = e
+    while next < end:
+        e = next[0]
+        place = next
+        while place > first and before(place - 1, e.time, e.seq):
+            place[0] = (place - 1)[0]
+            place -= 1
+        place[0] = e
+        next += 1
 
 
 cdef bint next_bucket(EventQueue* q) noexcept:
     """Make the next bucket that has events the current one; False if an event of the heap lies in one before it."""
-    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask)
     cdef uint64_t number
-    cdef Bucket free_one = q.near
+    cdef Bucket free_one
+    cdef Bucket* b
     cdef Event first
-    number = q.current + 1 + ((at - <uint32_t>(q.current + 1)) & q.mask)
+    if q.soon.waiting == 0:
+        number = following(&q.later, PERIODS, q.current // PERIOD + 2) * PERIOD
+        if q.n_heap and q.heap[0].time * q.per_second < <double>number:
+            return False
+        move_to(q, number - 1)                      # deals that period out
+    number = following(&q.soon, SOON, q.current + 1)
     if q.n_heap and q.heap[0].time * q.per_second < <double>number:
         return False
-    q.near = q.buckets[at]
-    q.buckets[at] = free_one
-    q.occupied[at >> 6] &= ~(<uint64_t>1 << (at & 63))
-    q.waiting -= q.near.n
+    b = &q.soon.bucket[number & (SOON - 1)]
+    free_one = q.near
+    q.near = b[0]
+    b[0] = free_one
+    emptied(&q.soon, number & (SOON - 1), q.near.n)
     move_to(q, number)
-    while q.n_heap and q.next <= q.heap[0].time * q.per_second < q.end:
-        first = q.heap[0]                           # the buckets have come near enough to take it
+    while q.n_heap and q.next <= q.heap[0].time * q.per_second < q.horizon:
+        first = q.heap[0]                           # the periods have come near enough to take it
         heap_pop(q)
         queue_push(q, &first)
     sort(&q.near)
@@ -160,82 +200,93 @@ cdef bint next_bucket(EventQueue* q) noexcept:
     return True
 
 
-cdef inline uint32_t occupied_from(const EventQueue* q, uint32_t at) noexcept nogil:
-    """The next bucket that has events, from `at` on and round; there is one."""
-    cdef uint32_t word = at >> 6, words = (q.mask + 1) >> 6
-    cdef uint64_t bits = q.occupied[word] & (~<uint64_t>0 << (at & 63))
+cdef inline void emptied(Ring* r, uint64_t at, uint32_t n) noexcept nogil:
+    r.occupied[at >> 6] &= ~(<uint64_t>1 << (at & 63))
+    r.waiting -= n
+
+
+cdef inline uint64_t following(const Ring* r, uint32_t buckets, uint64_t number) noexcept nogil:
+    """The number of the next bucket that has events, from this one on; there is one."""
+    cdef uint32_t at = number & (buckets - 1), word = at >> 6
+    cdef uint64_t bits = r.occupied[word] & (~<uint64_t>0 << (at & 63))
     while bits == 0:
-        word = (word + 1) & (words - 1)
-        bits = q.occupied[word]
-    return word << 6 | ctz(bits)
-
-
-cdef void look_ahead(const EventQueue* q) noexcept:
-    """Where thousands of events are pending, what they touch is cold. Three steps, a bucket each, before an event's turn: ask for
-    the event, for its handler, and let the handler ask for the rest.
-    """
-    cdef uint32_t at = occupied_from(q, <uint32_t>(q.current + 1) & q.mask), i, k
-    cdef const Bucket* b = &q.near
-    cdef const Event* e
-    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
-        (<Handler>b.event[b.n - 1 - i].handler).prepare()
-    b = &q.buckets[at]
-    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
-        e = &b.event[i]
-        for k in range(HANDLER_LINES):
-            prefetch(<const char*>e.handler + LINE * k)
-    b = &q.buckets[occupied_from(q, (at + 1) & q.mask)]
-    i = 0
-    while i < b.n * sizeof(Event) and i < 2 * PER_BUCKET * sizeof(Event):
-        prefetch(<const char*>b.event + i)
-        i += 64
+        word = (word + 1) & ((buckets >> 6) - 1)
+        bits = r.occupied[word]
+    return number + (((word << 6 | ctz(bits)) - at) & (buckets - 1))
 
 
 cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil:
+    """It is this bucket's turn; those of the next period stand by themselves from now on."""
+    cdef uint64_t period = number // PERIOD, first = q.current // PERIOD + 2, k
+    cdef Bucket* dealt
     q.current = number
     q.next = <double>(number + 1)
-    q.end = <double>(number + q.mask)
+    q.end = <double>((period + 2) * PERIOD)
+    q.horizon = <double>((period + PERIODS) * PERIOD)
+    while q.later.waiting:
+        first = following(&q.later, PERIODS, first)
+        if first > period + 1:
+            break
+        k = first & (PERIODS - 1)
+        dealt = &q.later.bucket[k]
+        emptied(&q.later, k, dealt.n)
+        push_all(q, dealt)
+        leave_spare(q, dealt)
+
+
+cdef void look_ahead(const EventQueue* q) noexcept:
+    """Where thousands of events are pending, what they touch is cold. Two steps, a bucket each, before an event's turn: ask for
+    its handler, and let the handler ask for the rest.
+    """
+    cdef const Bucket* b = &q.near
+    cdef uint32_t i, k
+    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
+        (<Handler>b.event[b.n - 1 - i].handler).prepare()
+    if q.soon.waiting == 0:
+        return
+    b = &q.soon.bucket[following(&q.soon, SOON, q.current + 1) & (SOON - 1)]
+    for i in range(b.n if b.n < 2 * PER_BUCKET else 2 * PER_BUCKET):
+        for k in range(HANDLER_LINES):
+            prefetch(<const char*>b.event[i].handler + LINE * k)
 
 
 cdef void tune(EventQueue* q, double now) noexcept nogil:
-    """Fit the buckets to how many events are pending and how close they follow each other."""
-    cdef uint32_t pending = queue_size(q), buckets = FEWEST_BUCKETS
+    """Fit the buckets' width to how close events follow each other."""
+    cdef bint few = queue_size(q) < FEW
     cdef double per_second = 0
     q.until_tuned = TUNE_EVERY
-    if pending >= FEW and now > q.tuned_at:
+    if not few and now > q.tuned_at:
         per_second = TUNE_EVERY / (now - q.tuned_at) / PER_BUCKET
     q.tuned_at = now
-    while buckets < MOST_BUCKETS and 2 * buckets * PER_BUCKET < 3 * pending:
-        buckets *= 2
-    if pending >= FEW and per_second == 0:
+    if not few and per_second == 0:
         return                                      # all at one time: that says nothing
-    if per_second != 0 and 0.5 * q.per_second <= per_second <= 2 * q.per_second and buckets <= q.mask + 1 <= 8 * buckets:
-        return
-    if per_second == 0 and q.per_second == 0:
-        return
-    rebuild(q, now, per_second, buckets)
+    if not 0.5 * q.per_second <= per_second <= 2 * q.per_second:
+        rebuild(q, now, per_second)
 
 
-cdef void rebuild(EventQueue* q, double now, double per_second, uint32_t buckets) noexcept nogil:
-    """Put every event anew where other buckets want it."""
+cdef void rebuild(EventQueue* q, double now, double per_second) noexcept nogil:
+    """Put every event anew where buckets of another width want it."""
     cdef EventQueue old = q[0]
-    cdef uint32_t i, j
+    cdef uint32_t i
     queue_init(q)
     q.tuned_at = old.tuned_at
     q.per_second = per_second
     if per_second:
-        q.mask = buckets - 1
-        q.buckets = <Bucket*>calloc(buckets, sizeof(Bucket))
-        q.occupied = <uint64_t*>calloc(buckets >> 6, sizeof(uint64_t))
-        if q.buckets == NULL or q.occupied == NULL:
-            abort()
+        ring_init(&q.soon, SOON)
+        ring_init(&q.later, PERIODS)
         move_to(q, <uint64_t>(now * per_second))
-    for i in range(old.near.n):
-        queue_push(q, &old.near.event[i])
+    push_all(q, &old.near)
     for i in range(old.n_heap):
         queue_push(q, &old.heap[i])
-    if old.buckets != NULL:
-        for i in range(old.mask + 1):
-            for j in range(old.buckets[i].n):
-                queue_push(q, &old.buckets[i].event[j])
+    if old.soon.bucket != NULL:
+        for i in range(SOON):
+            push_all(q, &old.soon.bucket[i])
+        for i in range(PERIODS):
+            push_all(q, &old.later.bucket[i])
     queue_free(&old)
+
+
+cdef void push_all(EventQueue* q, const Bucket* b) noexcept nogil:
+    cdef uint32_t i
+    for i in range(b.n):
+        queue_push(q, &b.event[i])
