@@ -25,12 +25,16 @@ cdef inline void trail_add(Trail* t, const void* p, size_t size) noexcept nogil:
 
 
 cdef inline void trail_follow(const Trail* t) noexcept nogil:
-    cdef uint32_t i, k
-    cdef const char* p
-    for i in range(t.n):
-        p = <const char*>(t.span[i] & ~<uintptr_t>(LINE - 1))
-        for k in range(<uint32_t>(t.span[i] & (LINE - 1)) + 1):
-            prefetch(p + LINE * k)
+    cdef const uintptr_t* span = t.span
+    cdef const uintptr_t* end = span + t.n
+    cdef uintptr_t p, last
+    while span != end:
+        p = span[0] & ~<uintptr_t>(LINE - 1)
+        last = p + (span[0] & (LINE - 1)) * LINE
+        while p <= last:
+            prefetch(<const void*>p)
+            p += LINE
+        span += 1
 
 
 cdef inline bint trail_is_due(Trail* t) noexcept nogil:
