@@ -22,7 +22,7 @@ ctypedef struct Ahead:
     Packets packets                # ref: the entry it probably is, 0 if none
     Bucket* bucket[GROUP]
     uint32_t n_buckets             # of the table, when they were asked for
-    size_t row[GROUP]              # of the batch
+    size_t first                   # of the batch's frames, or of its rows
     uint32_t count
     uint32_t plain                 # bits: those whose words were read together
     uint32_t known                 # bits: those that probably are of an entry

@@ -152,6 +152,10 @@ cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nog
     remember(&t.memo, SOURCE, a.new0[k + 1], a.new1[k + 1], a.new_hash[k + 1])
 
 
+cdef inline size_t row_of(const Batch* b, size_t i) noexcept nogil:
+    return b.rows[i] if b.rows != NULL else i
+
+
 cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
     cdef int32_t number = nf.program.base[table][hook]
     cdef CChain* chain
@@ -568,16 +572,20 @@ cdef class Netfilter:
         """Read the tuples of a group of frames and hash them together."""
         cdef uint32_t i, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
         cdef const uint32_t* lengths = b.lengths + at
-        cdef size_t row
-        for i in range(n):
-            row = b.rows[at + i] if b.rows != NULL else at + i
-            ahead.row[i] = row
-            ahead.packets.ip[i] = b.frames + row * b.stride + ETH_HLEN
-            if b.times != NULL:
-                ahead.packets.now[i] = milliseconds(b.times[row])
-            if b.rows != NULL:
-                ahead.packets.length[i] = b.lengths[row]
-                lengths = ahead.packets.length
+        cdef uint8_t* ip = b.frames + at * b.stride + ETH_HLEN
+        ahead.first = at
+        if b.rows == NULL:
+            for i in range(n):
+                ahead.packets.ip[i] = ip
+                ip += b.stride
+        else:
+            lengths = ahead.packets.length
+            for i in range(n):
+                ahead.packets.ip[i] = b.frames + b.rows[at + i] * b.stride + ETH_HLEN
+                ahead.packets.length[i] = b.lengths[b.rows[at + i]]
+        if b.times != NULL:
+            for i in range(n):
+                ahead.packets.now[i] = milliseconds(b.times[row_of(b, at + i)])
         if b.unit != NATFAST_NONE and n == GROUP:
             ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1, b.unit)
             if not b.usual.transports_ok:
@@ -831,7 +839,7 @@ cdef class Netfilter:
         unknown = ~group.known & (~<uint32_t>0 if full else ~group.plain)
         wanted = group.known & ((unknown & (0 - unknown)) - 1)
         done = established_many(&b.usual, &group.packets, wanted, next.packets.entry, b.unit)
-        self.c.stats.found += <uint32_t>__builtin_popcount(done)
+        self.c.stats.found += GROUP if done == (1 << GROUP) - 1 else <uint32_t>__builtin_popcount(done)
         left = group.packets.sooner
         while left:
             e = <Entry*>group.packets.entry[__builtin_ctz(left)]
@@ -859,7 +867,7 @@ cdef class Netfilter:
             for k in range(next.n_new):
                 fetch_new(t, next, k)
         if done == (1 << GROUP) - 1 and b.rows == NULL and b.macs == NULL:
-            row = group.row[0]
+            row = group.first
             memset(b.verdicts + row, NF_ACCEPT, GROUP)
             for k in range(GROUP):
                 b.lengths[row + k] = ETH_HLEN + group.packets.length[k]
@@ -868,7 +876,7 @@ cdef class Netfilter:
             b.passed += GROUP
             return
         for k in range(n):
-            row = group.row[k]
+            row = row_of(b, group.first + k)
             length = group.packets.length[k] if done >> k & 1 else 0
             frame = group.packets.ip[k] - ETH_HLEN
             verdict = -1
@@ -955,7 +963,7 @@ cdef class Netfilter:
                 prefetch(fetch.bucket[k])
             later = (g + 2) * GROUP
             for k in range(GROUP if later + GROUP <= count else 0):
-                prefetch(frames + (rows[later + k] if rows != NULL else later + k) * stride)
+                prefetch(frames + row_of(&b, later + k) * stride)
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD])
             self.match_ahead(fetch)
             if fetch.n_new:
