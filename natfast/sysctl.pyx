@@ -90,6 +90,19 @@ cdef int sysctl_set(Sysctl* s, str name, object value) except -1:
     return 0
 
 
+def check_sysctl(str name, value):
+    """Can a table have this setting?
+
+    Raises
+    ------
+    ValueError
+        For one that is not known, or a value out of range.
+    """
+    cdef Sysctl s
+    sysctl_defaults(&s)
+    sysctl_set(&s, name, value)
+
+
 cdef object sysctl_get(Sysctl* s, str name):
     cdef object row = ROWS.get(name[len(PREFIX):]) if name.startswith(PREFIX) else None
     if row is None:

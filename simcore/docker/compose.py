@@ -34,7 +34,7 @@ from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
 from simcore.errors import ScenarioError
-from simcore.net import presets
+from simcore.net import presets, sysctl
 from simcore.net.cable import LinkParameters
 from simcore.net.cpu import Costs
 from simcore.net.namespace import BRIDGE_PORTS
@@ -235,6 +235,21 @@ def _rules(value: list[str]) -> list[str]:
 RuleLines = Annotated[list[str], AfterValidator(_rules)]
 
 
+def _settings(values: dict[str, float | str]) -> dict[str, float | str]:
+    sysctl.check(values)
+    return values
+
+
+def _known_settings(values: dict[str, float | str]) -> dict[str, float | str]:
+    sysctl.check({name: value for name, value in values.items() if sysctl.known(name)})
+    return values
+
+
+Sysctls = Annotated[dict[str, float | str], AfterValidator(_settings)]
+SysctlsAmongOthers = Annotated[dict[str, float | str], AfterValidator(_known_settings)]
+"""A container may have settings that mean nothing here; those that do must make sense."""
+
+
 class HostSpec(Model):
     """The Docker host."""
 
@@ -242,7 +257,7 @@ class HostSpec(Model):
     address: Cidr = "192.168.1.100/24"
     userland_proxy: bool = Field(default=True, alias="userland-proxy")
     bridge_nf_call_iptables: bool = Field(default=True, alias="bridge-nf-call-iptables")
-    sysctls: dict[str, float | str] = {}
+    sysctls: Sysctls = {}
     iptables: RuleLines = []
     cpu: CpuSpec | None = None
 
@@ -376,7 +391,7 @@ class Service(Model):
     ports: list[list[PublishedPort]] = []       # of each item
     deploy: Deploy | None = None
     scale: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
-    sysctls: dict[str, float | str] = {}
+    sysctls: SysctlsAmongOthers = {}
     # of what it is like otherwise, what makes traffic likely
     image: Any = None
     depends_on: list[str] = []

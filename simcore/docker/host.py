@@ -12,6 +12,8 @@ from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters, connect
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
+from simcore.net.neighbours import ArpCache
+from simcore.net.sysctl import MACHINE
 
 BRIDGE = 1
 
@@ -72,7 +74,9 @@ class DockerHost:
         settings: dict[str, float | str] = {"net.ipv4.ip_forward": 1}
         if not userland_proxy:
             settings["net.ipv4.conf.all.route_localnet"] = 1
-        self.sysctl = {**settings, **(sysctl or {})}
+        settings.update(sysctl or {})
+        self.arp_cache = ArpCache(settings)         # the containers' namespaces are of the same machine
+        self.sysctl = {k: v for k, v in settings.items() if k not in MACHINE}
         self.conntrack = conntrack
         self.iptables = iptables
         self.namespace: Namespace
@@ -149,7 +153,7 @@ class DockerHost:
 
     def add_container(self, name: str, networks: dict[str, str | None], sysctl: dict[str, float | str] | None = None) -> Container:
         """Declare a container on networks, each with a wanted address or None; `sysctl` are its namespace's settings."""
-        container = Container(name, Namespace(self.env, name, sysctl))
+        container = Container(name, Namespace(self.env, name, sysctl, arp_cache=self.arp_cache))
         for network, wanted in networks.items():
             container.addresses[network] = self.networks[network].pool.allocate(name, wanted)
         self.containers[name] = container
@@ -158,7 +162,7 @@ class DockerHost:
     def start(self, link: LinkParameters, links: Mapping[str, LinkParameters] | None = None) -> Namespace:
         """Write the rules, make the bridges, plug the containers in: each by `links[its name]`, else by `link`."""
         rules = self.rules() if self.conntrack else None
-        host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"))
+        host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"), self.arp_cache)
         self.namespace = host
         outside = ipaddress.IPv4Interface(self.address)
         host.add_interface(self.interface, 0, "02:00:" + outside.ip.packed.hex(":"))

@@ -12,6 +12,7 @@ from rich.table import Table
 from simcore.measure.trace import Hop
 
 FEW = 8
+SOME = 4
 """Results of one workload that are told one by one, and findings."""
 ENTRIES = 30
 """Of conntrack that are printed."""
@@ -99,10 +100,24 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
                       f"(least / mean / most of {rtt['count']} pings)")
     console.print(f"simulated   {summary['simulated_s']:.6g} s, {summary['packets']} frames over links, "
                   f"{summary['dropped']} dropped in queues")
-    for name, drops in summary["drops"].items():
-        console.print(f"dropped by {name}: " + ", ".join(f"{reason} {n}" for reason, n in drops.items()))
+    for reason, places in by_reason(summary["drops"]).items():
+        console.print(f"dropped     {reason}: {listed([f'{n} by {name}' for name, n in places.items()])}", soft_wrap=True)
     print_findings(console, [(f, "") for f in summary["findings"]], "summary.json")
     console.print(summary["conclusion"], soft_wrap=True)
+
+
+def by_reason(drops: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """For each reason, how many packets each namespace dropped for it."""
+    out: dict[str, dict[str, int]] = {}
+    for name, reasons in drops.items():
+        for reason, n in reasons.items():
+            out.setdefault(reason, {})[name] = n
+    return out
+
+
+def listed(items: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    return ", ".join(items[:SOME]) + (f" and {len(items) - SOME} more" if len(items) > SOME else "")
 
 
 def print_findings(console: Console, found: Sequence[tuple[Mapping[str, Any], str]], file: str) -> None:

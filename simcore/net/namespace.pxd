@@ -10,18 +10,10 @@ from simcore.engine.frame cimport Frame, FrameQueue
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
 from simcore.net.interface cimport Interface
+from simcore.net.neighbours cimport ArpCache, Neighbour
 from simcore.net.options cimport Echo, Options
 from simcore.net.routes cimport RouteTable
 from simcore.net.ways cimport Way, Ways
-
-cdef class Neighbour:
-    cdef uint32_t address
-    cdef int interface
-    cdef uint8_t mac[6]
-    cdef int state
-    cdef double confirmed
-    cdef int probes
-    cdef FrameQueue waiting     # frames that want its address
 
 cdef class Endpoint(Handler):
     """A socket as the stack sees it."""
@@ -31,6 +23,7 @@ cdef class Endpoint(Handler):
     cdef readonly uint32_t remote_ip    # 0: any
     cdef readonly uint16_t remote_port
     cdef public uint32_t mark           # SO_MARK: of what it sends
+    cdef double confirmed               # when the other end last said that something had arrived; 0: never
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void error(self, int kind, int code, uint32_t info) noexcept
 
@@ -78,6 +71,7 @@ cdef class Namespace(Device):
     cdef RouteTable routes
     cdef U64Map neighbours
     cdef list neighbour_objects
+    cdef readonly ArpCache arp_cache
     cdef object defrag
     cdef set endpoint_objects   # keeps alive what `endpoints` points to
     cdef readonly set waiting_sockets   # sockets with an event in the calendar
@@ -119,13 +113,14 @@ cdef class Namespace(Device):
     cdef void output_fragments(self, const Way* w, Frame* f) noexcept
     cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept
     cdef void neighbour_stale(self, Neighbour n) noexcept
+    cdef double vouched_for(self, Neighbour n) noexcept
     cdef void neighbour_output(self, const Way* w, Frame* f) noexcept
     cdef void next_neighbour(self, Way* w) noexcept
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept
     cdef void arp_receive(self, Interface dev, Frame* f) noexcept
     cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept
     cdef Neighbour neighbour(self, int oif, uint32_t address, bint create)
-    cdef void neighbour_confirm(self, Neighbour n, const uint8_t* mac) noexcept
+    cdef void neighbour_known(self, Neighbour n, const uint8_t* mac, bint asked) noexcept
     cdef void neighbour_failed(self, Neighbour n) noexcept
     cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept
     cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept

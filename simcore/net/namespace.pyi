@@ -6,6 +6,7 @@ from natfast.rules import Rules
 from simcore.engine.calendar import Environment, Handler
 from simcore.net.device import Device
 from simcore.net.interface import Interface
+from simcore.net.neighbours import ArpCache
 
 BRIDGE_PORTS: int
 
@@ -17,8 +18,6 @@ class Endpoint(Handler):
     remote_port: int
     mark: int
 
-def known_sysctl(key: str) -> bool: ...
-
 class Namespace(Device):
     env: Environment
     interfaces: list[Interface]
@@ -28,8 +27,9 @@ class Namespace(Device):
     drops: dict[str, int]
     tracer: Any
     flows: Any
+    arp_cache: ArpCache
     def __init__(self, env: Environment, name: str, sysctl: Mapping[str, Any] | None = None, rules: Rules | None = None,
-                 seed: int = 0) -> None: ...
+                 seed: int = 0, arp_cache: ArpCache | None = None) -> None: ...
     def add_interface(self, name: str, kind: int = 0, mac: str = ..., mtu: int = 1500) -> Interface: ...
     def enslave(self, port: str, bridge: str) -> None: ...
     def add_address(self, name: str, cidr: str) -> None: ...

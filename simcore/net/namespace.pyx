@@ -29,6 +29,7 @@ from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
 from natfast.defrag import Defragmenter, fragment
+from simcore.net.sysctl import DEFAULTS, MACHINE, check
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
@@ -36,17 +37,11 @@ from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM,
                                    frame_new)
 from simcore.net.device cimport Wire
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface
+from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note, ways_place)
-
-cdef enum:                          # neighbour states (RFC 4861 names)
-    N_INCOMPLETE = 1
-    N_REACHABLE = 2
-    N_DELAY = 3
-    N_PROBE = 4
-    N_PERMANENT = 5
 
 cdef enum:                          # what a socket is bound to
     BOTH_ENDS = 0
@@ -73,35 +68,10 @@ cdef uint32_t UNANSWERED = 0x1EFE           # ICMP types 1-7 and 9-12: no error 
 cdef uint32_t ALL_HOSTS = 0xE0000001U
 cdef double RETRANS = 1.0           # s between solicitations
 cdef double REDIRECT_LOAD = 0.02    # s
-cdef double REACHABLE = 30.0
 cdef double DELAY_PROBE = 5.0
-
-cdef dict DEFAULTS = {
-    "net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.all.send_redirects": 1,
-    "net.ipv4.conf.all.route_localnet": 0, "net.ipv4.icmp_ratelimit": 1000, "net.ipv4.ip_default_ttl": 64,
-    "net.ipv4.ipfrag_time": 30, "net.ipv4.ipfrag_high_thresh": 4 << 20, "net.ipv4.ipfrag_max_dist": 64, "net.bridge.bridge-nf-call-iptables": 1,
-    "net.ipv4.ip_local_port_range": "32768 60999",
-    "tcp_cubic.tcp_friendliness": 1,        # a module's parameter, written as on the kernel's command line
-    "net.ipv4.tcp_congestion_control": "cubic", "net.ipv4.tcp_ecn": 2, "net.ipv4.tcp_sack": 1, "net.ipv4.tcp_timestamps": 1,
-    "net.ipv4.tcp_window_scaling": 1, "net.ipv4.tcp_slow_start_after_idle": 1, "net.ipv4.tcp_mtu_probing": 0,
-    "net.ipv4.tcp_retries2": 15, "net.ipv4.tcp_syn_retries": 6, "net.ipv4.tcp_fin_timeout": 60,
-}
-
-def known_sysctl(str key):
-    """Has a namespace this setting?"""
-    return key in DEFAULTS or key.startswith("net.netfilter.") or key.startswith("net.ipv4.conf.") and key.endswith(CONF)
-
 
 BRIDGE_PORTS = 1023
 """Ports that a Linux bridge takes: their numbers have ten bits, and 0 is none."""
-CONF = (".rp_filter", ".route_localnet", ".send_redirects", ".forwarding")
-
-
-cdef class Neighbour:
-    """Who has an address on a link."""
-
-    def __dealloc__(self):
-        fq_clear(&self.waiting)
 
 
 cdef class Endpoint(Handler):
@@ -342,25 +312,26 @@ cdef class Namespace(Device):
         Linux namespace that nobody put a rule into.
     seed : int
         Of NAT's port choice.
+    arp_cache : ArpCache, optional
+        Of the machine that the namespace is one of several of; without, it is a machine of its own.
 
     Raises
     ------
     ValueError
-        For a sysctl that is not known.
+        For a sysctl that is not known, or is the machine's.
     """
 
-    def __init__(self, env, str name, sysctl=None, rules=None, seed=0):
+    def __init__(self, env, str name, sysctl=None, rules=None, seed=0, ArpCache arp_cache=None):
         Device.__init__(self, env, name)
         self.env = env
         self.interfaces = []
         self.by_name = {}
-        self.sysctl = dict(DEFAULTS)
-        for key, value in (sysctl or {}).items():
-            if key.startswith("net.netfilter."):
-                continue
-            if not known_sysctl(key):
-                raise ValueError(f"sysctl {key!r} is not known; the known ones are {', '.join(DEFAULTS)}")
-            self.sysctl[key] = value
+        settings = {key: value for key, value in (sysctl or {}).items() if not key.startswith("net.netfilter.")}
+        check(settings)
+        if arp_cache is not None and (whole := MACHINE.keys() & settings):
+            raise ValueError(f"sysctl {min(whole)} is the whole machine's, not a namespace's")
+        self.sysctl = {**DEFAULTS, **settings}
+        self.arp_cache = ArpCache(self.sysctl) if arp_cache is None else arp_cache
         self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
         self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
         self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
@@ -507,7 +478,7 @@ cdef class Namespace(Device):
             if n.state == 0:
                 continue
             state = names[n.state]
-            if n.state == N_REACHABLE and self.calendar.now - n.confirmed > REACHABLE:
+            if n.state == N_REACHABLE and self.calendar.now >= n.stale_from:
                 state = "STALE"
             out.append((str(ipaddress.IPv4Address(n.address)), self.interfaces[n.interface].name,
                         ":".join(f"{b:02x}" for b in n.mac[:6]), state))
@@ -1340,7 +1311,7 @@ cdef class Namespace(Device):
         if w.neighbour == NULL or (<Neighbour>w.neighbour).state < N_REACHABLE or self.cpu is not None and self.cpu.running:
             self.output_unaddressed(w, f)
             return
-        if (<Neighbour>w.neighbour).state == N_REACHABLE and self.calendar.now - (<Neighbour>w.neighbour).confirmed > REACHABLE:
+        if (<Neighbour>w.neighbour).state == N_REACHABLE and self.calendar.now >= (<Neighbour>w.neighbour).stale_from:
             self.neighbour_stale(<Neighbour>w.neighbour)
         memcpy(f.data, (<Neighbour>w.neighbour).mac, 6)
         transmit(self, <Interface>w.out, f)
@@ -1350,6 +1321,18 @@ cdef class Namespace(Device):
         n.state = N_DELAY
         n.probes = 0
         self.calendar.at(self.calendar.now + DELAY_PROBE, self, neighbour_token(n))
+
+    cdef double vouched_for(self, Neighbour n) noexcept:
+        """When a connection from here last had something acknowledged that went by this neighbour (dst_confirm); 0: never."""
+        cdef Endpoint e
+        cdef Way w
+        cdef double last = 0
+        for e in self.endpoint_objects:
+            if e.confirmed > last:
+                find_way_out(self, <uint64_t>e.local_ip << 32 | e.remote_ip, &w)
+                if w.neighbour == <void*>n:
+                    last = e.confirmed
+        return last
 
     cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept:
         """To all, or a group, or a loopback, or whose MAC is not known: then a frame waits for ARP, as it does for the CPU."""
@@ -1376,6 +1359,9 @@ cdef class Namespace(Device):
             transmit(self, out, f)
             return
         n = <Neighbour>w.neighbour
+        if n.state == 0 and not self.arp_cache.remember(n, self.calendar.now):
+            self.drop(f, NULL, "neighbour table overflow")
+            return
         if n.waiting.packets >= QUEUE_UNRESOLVED:
             self.drop(fq_pop(&n.waiting), NULL, "neighbour queue full")
         fq_push(&n.waiting, f)
@@ -1461,28 +1447,37 @@ cdef class Namespace(Device):
             self.arp_send(dev, 2, a + 8, sender, target)            # duplicate address detection
         elif op == 1 and ours and address_type(&self.host, sender) == 2:
             n = self.neighbour(dev.index, sender, True)
-            self.neighbour_confirm(n, a + 8)
-            self.arp_send(dev, 2, a + 8, sender, target)
+            if n.state == N_PERMANENT or self.arp_cache.remember(n, self.calendar.now):
+                self.neighbour_known(n, a + 8, False)
+                self.arp_send(dev, 2, a + 8, sender, target)
+            else:
+                self.drop(f, NULL, "neighbour table overflow")
+                return
         elif op == 2:
             n = self.neighbour(dev.index, sender, False)
-            if n is not None:
-                self.neighbour_confirm(n, a + 8)
+            if n is not None and n.remembered:
+                self.neighbour_known(n, a + 8, True)
         frame_free(f)
 
-    cdef void neighbour_confirm(self, Neighbour n, const uint8_t* mac) noexcept:
+    cdef void neighbour_known(self, Neighbour n, const uint8_t* mac, bint asked) noexcept:
+        """What a neighbour said of itself, having been asked or not: who has waited for that goes on."""
         cdef Frame* f
         cdef FrameQueue waiting = n.waiting
         if n.state == N_PERMANENT:
             return
+        if asked:
+            n.confirm(self.calendar.now)
+        elif n.state < N_REACHABLE or memcmp(n.mac, mac, 6) != 0:
+            n.hear(self.calendar.now)
         memcpy(n.mac, mac, 6)
-        n.state = N_REACHABLE
-        n.confirmed = self.calendar.now
         memset(&n.waiting, 0, sizeof(FrameQueue))
         while True:
             f = fq_pop(&waiting)
             if f == NULL:
                 return
-            memcpy(f.data, mac, 6)
+            if n.state == N_REACHABLE and self.calendar.now >= n.stale_from:
+                self.neighbour_stale(n)
+            memcpy(f.data, n.mac, 6)
             transmit(self, <Interface>self.interfaces[n.interface], f)
 
     cdef void neighbour_failed(self, Neighbour n) noexcept:
@@ -1519,12 +1514,17 @@ cdef class Namespace(Device):
         cdef Neighbour n
         cdef Frame* f
         cdef Packet p
+        cdef double vouched
         cdef int kind = token & 255
         if kind == T_NEIGHBOUR:
             n = <Neighbour>self.neighbour_objects[self.neighbour_index(token)]
             if n.state == N_DELAY:
-                n.state = N_PROBE
-                n.probes = 0
+                vouched = self.vouched_for(n)
+                if vouched > 0 and vouched >= self.calendar.now - DELAY_PROBE:
+                    n.confirm(vouched)
+                else:
+                    n.state = N_PROBE
+                    n.probes = 0
             if n.state == N_INCOMPLETE or n.state == N_PROBE:
                 if n.probes >= 3:
                     self.neighbour_failed(n)

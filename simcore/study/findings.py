@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simcore.measure.report import by_reason, listed
 from simcore.study.metrics import written
 from simcore.traffic.title import title
 
@@ -41,7 +42,7 @@ class Finding:
 
 def findings(summary: Mapping[str, Any]) -> list[Finding]:
     """What stood out, the heaviest first; nothing if all went well."""
-    found = [*_links(summary), *_conntrack(summary), *_drops(summary), *_cpu(summary), *_workloads(summary)]
+    found = [*_links(summary), *_conntrack(summary), *_neighbours(summary), *_drops(summary), *_cpu(summary), *_workloads(summary)]
     return sorted(found, key=lambda f: -f.weight)
 
 
@@ -69,7 +70,7 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
 
 _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
-          "cpu-full": "the time"}
+          "neighbours-full": "the neighbour table", "cpu-full": "the time"}
 
 
 def key_of(link: str, links: Collection[str]) -> str:
@@ -132,6 +133,23 @@ def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
                       "-I FORWARD -m conntrack --ctstate INVALID -j DROP (x-simcore.host.iptables)")
 
 
+_MORE_NEIGHBOURS = "x-simcore.host.sysctls: a larger net.ipv4.neigh.default.gc_thresh3, and gc_thresh2; or fewer containers on a host"
+_OVERFLOW = "neighbour table overflow"
+
+
+def _neighbours(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    table = summary["neighbours"]
+    dropped = sum(reasons.get(_OVERFLOW, 0) for reasons in summary["drops"].values())
+    if dropped:
+        yield Finding("neighbours-full", "host", max(dropped / max(summary["packets"], 1), 0.45),
+                      f"the neighbour table was full: {table['max']} entries for the host and all its containers, and a container that is "
+                      f"talked to takes two; {dropped} packets were dropped, requests for an address (ARP) among them", _MORE_NEIGHBOURS)
+    elif table["peak"] > BUSY * table["max"]:
+        yield Finding("neighbours-filling", "host", IDLE,
+                      f"the neighbour table had up to {table['peak']} entries of {table['max']}, for the host and all its containers",
+                      _MORE_NEIGHBOURS)
+
+
 _REASONS: Mapping[str, tuple[str, str]] = {
     "PREROUTING": ("were dropped by a rule in PREROUTING", ""),
     "INPUT": ("were dropped by a rule in INPUT", ""),
@@ -163,13 +181,13 @@ _REASONS: Mapping[str, tuple[str, str]] = {
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[Finding]:
     total = max(summary["packets"], 1)
-    for namespace, reasons in summary["drops"].items():
-        for reason, n in reasons.items():
-            if reason == "PREROUTING" and namespace == "host":
-                n -= summary["conntrack_stats"]["table_full"]       # told of already
-            if n > 0 and reason in _REASONS:
-                text, cure = _REASONS[reason]
-                yield Finding("dropped", namespace, n / total, f"{n} packets {text} (in {namespace})", cure)
+    for reason, places in by_reason(summary["drops"]).items():
+        n = sum(places.values())
+        if reason == "PREROUTING" and "host" in places:
+            n -= summary["conntrack_stats"]["table_full"]           # told of already
+        if n > 0 and reason in _REASONS:
+            text, cure = _REASONS[reason]
+            yield Finding("dropped", next(iter(places)), n / total, f"{n} packets {text} (in {listed(list(places))})", cure)
 
 
 def _cpu(summary: Mapping[str, Any]) -> Iterator[Finding]:
@@ -200,7 +218,7 @@ def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
         if w.get("stalled"):
             yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{name}: {w['stalled']} of {tried} requests had been waiting "
                           "much longer than others when the run ended")
-        if (loss := w.get("loss")):
+        if (loss := w.get("loss")) and loss * w["sent"] >= 0.5:
             yield Finding("datagrams-lost", place, loss, f"{name}: {loss:.1%} of its datagrams did not arrive")
         if (rtts := w.get("rtt_s")) and None in rtts:
             lost = rtts.count(None)

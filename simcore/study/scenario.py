@@ -21,10 +21,11 @@ from simcore.measure.expression import compile_filter
 from simcore.measure.flows import FlowTable
 from simcore.measure.series import Sampler
 from simcore.measure.trace import Tracer
+from simcore.net import sysctl as settings
 from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
-from simcore.net.namespace import Namespace, known_sysctl
+from simcore.net.namespace import Namespace
 from simcore.study.garbage import frozen
 from simcore.study.progress import Progress, stop_between_events
 from simcore.study.summary import counters, summary
@@ -148,8 +149,9 @@ class World:
             for net, asked in networks.items():
                 if asked is None:
                     networks[net] = self._free(net, reserved[net])
-            known = {k: _number(v) for k, v in service.sysctls.items() if known_sysctl(k)}
-            self.notes += [f"services.{name}.sysctls: {k} has no effect here" for k in service.sysctls if k not in known]
+            known = {k: _number(v) for k, v in service.sysctls.items() if settings.known(k) and k not in settings.MACHINE}
+            self.notes += [f"services.{name}.sysctls: {k} " + ("is the whole host's: x-simcore.host.sysctls" if k in settings.MACHINE
+                                                               else "has no effect here") for k in service.sysctls if k not in known]
             self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
                            if use and use.mac_address]
             for i, instance in enumerate(self.compose.instances(name)):

@@ -61,6 +61,7 @@ def summary(world: World) -> dict[str, Any]:
         "conntrack_stats": {**host.netfilter.stats, **counted["conntrack"],
                             "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max"), "expected": _expected(world)}
         if host.netfilter else {},
+        "neighbours": {"entries": len(host.arp_cache), "peak": host.arp_cache.peak, "max": host.arp_cache.gc_thresh3},
         "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,
         **({"flows": world.flows.records()} if world.flows is not None else {}),
     }

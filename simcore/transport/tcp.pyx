@@ -1156,6 +1156,7 @@ cdef class TcpSocket(Endpoint):
     cdef void establish(self, uint32_t wnd, uint32_t seq) noexcept:
         cdef TcpListener parent = self.parent
         self.state_ = ESTABLISHED
+        self.confirmed = self.ns.calendar.now
         self.snd_una = self.iss + 1
         self.snd_wnd = wnd
         self.max_wnd = wnd
@@ -1203,6 +1204,8 @@ cdef class TcpSocket(Endpoint):
         if p.has_ts and p.tsecr:
             echoed = self.ts_time(p.tsecr)
         moved = after(ack, self.snd_una)
+        if moved or p.n_sacks:
+            self.confirmed = now
         if moved:
             acked = ack - self.snd_una
             r.advanced = True

@@ -59,6 +59,17 @@ def test_time_wait_ports_are_taken_again(root: Path) -> None:
     assert len(summary["conntrack"]) <= 16
 
 
+def test_neighbour_table_full(root: Path) -> None:
+    sick, well = run(root, "neighbour-overflow", False), run(root, "neighbour-overflow", True)
+    assert sick["neighbours"] == {"entries": 1024, "peak": 1024, "max": 1024}
+    cut_off = {name for name, reasons in sick["drops"].items() if "neighbour table overflow" in reasons} - {"host"}
+    assert 600 - 1024 // 2 <= len(cut_off) <= 100
+    assert sick["workloads"][0]["loss"] == pytest.approx(len(cut_off) / 600, rel=0.3)
+    assert well["neighbours"]["entries"] == 2 * 600 + 1         # and the router
+    assert well["drops"] == {}
+    assert well["findings"] == []
+
+
 def test_conntrack_table_full(root: Path) -> None:
     sick, well = run(root, "conntrack-full", False), run(root, "conntrack-full", True)
     assert sick["conntrack_stats"]["drop"] > 50
@@ -162,6 +173,7 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     ("mtu-black-hole", "dropped", "router", "too long for the next link"),
     ("snat-exhaustion", "dropped", "host", "found no source port"),
     ("conntrack-full", "conntrack-full", "host", "the conntrack table was full (64 entries)"),
+    ("neighbour-overflow", "neighbours-full", "host", "the neighbour table was full: 1024 entries"),
     ("dns-clash", "dropped", "host", "another one took their tuple"),
     ("idle-timeout", "dropped", "host", "connections that nobody has"),
     ("stale-udp", "dropped", "host", "dropped by a rule in FORWARD"),

@@ -1,0 +1,3 @@
+NAMES: tuple[str, ...]
+
+def check_sysctl(name: str, value: float | str) -> None: ...

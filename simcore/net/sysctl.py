@@ -1,0 +1,113 @@
+"""A namespace's settings: their names as Linux has them, what they are unless set, and what they may be."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from natfast.sysctl import NAMES, check_sysctl
+
+Value = float | int | str
+
+MACHINE = {"net.ipv4.neigh.default.gc_thresh1": 128, "net.ipv4.neigh.default.gc_thresh2": 512,
+           "net.ipv4.neigh.default.gc_thresh3": 1024}
+"""Settings, with Linux's defaults, that are a whole machine's and no single namespace's; see `simcore.net.neighbours`."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A setting between two bounds."""
+
+    default: int
+    most: float = 2**31 - 1
+    least: float = 0
+
+    def check(self, value: Value) -> None:
+        """Raise ValueError, saying what was expected."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not self.least <= number <= self.most:
+            raise ValueError(f"expected a number from {self.least:.0f} to {self.most:.0f}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A setting that is one of some words."""
+
+    default: str
+    words: tuple[str, ...]
+
+    def check(self, value: Value) -> None:
+        """Raise ValueError, saying what was expected."""
+        if value not in self.words:
+            raise ValueError(f"expected one of {', '.join(self.words)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A setting that is a first and a last port."""
+
+    default: str
+
+    def check(self, value: Value) -> None:
+        """Raise ValueError, saying what was expected."""
+        ends = str(value).split()
+        if len(ends) != 2 or not all(e.isdigit() for e in ends) or not 1 <= int(ends[0]) <= int(ends[1]) <= 65535:
+            raise ValueError(f"expected two ports, the first and the last, as '32768 60999', got {value!r}")
+
+
+_FLAG = 1
+_SETTINGS: Mapping[str, Number | OneOf | Ports] = {
+    "net.ipv4.ip_forward": Number(0, _FLAG), "net.ipv4.conf.all.rp_filter": Number(0, 2),
+    "net.ipv4.conf.all.send_redirects": Number(1, _FLAG),
+    "net.ipv4.conf.all.route_localnet": Number(0, _FLAG), "net.ipv4.icmp_ratelimit": Number(1000), "net.ipv4.ip_default_ttl": Number(64, 255, 1),
+    "net.ipv4.ipfrag_time": Number(30), "net.ipv4.ipfrag_high_thresh": Number(4 << 20), "net.ipv4.ipfrag_max_dist": Number(64),
+    "net.bridge.bridge-nf-call-iptables": Number(1, _FLAG), "net.ipv4.ip_local_port_range": Ports("32768 60999"),
+    "tcp_cubic.tcp_friendliness": Number(1, _FLAG),     # a module's parameter, written as on the kernel's command line
+    "net.ipv4.tcp_congestion_control": OneOf("cubic", ("cubic", "reno", "dctcp", "bbr")), "net.ipv4.tcp_ecn": Number(2, 2),
+    "net.ipv4.tcp_sack": Number(1, _FLAG), "net.ipv4.tcp_timestamps": Number(1, 2), "net.ipv4.tcp_window_scaling": Number(1, _FLAG),
+    "net.ipv4.tcp_slow_start_after_idle": Number(1, _FLAG), "net.ipv4.tcp_mtu_probing": Number(0, 2),
+    "net.ipv4.tcp_retries2": Number(15, 255),
+    "net.ipv4.tcp_syn_retries": Number(6, 127, 1), "net.ipv4.tcp_fin_timeout": Number(60),
+    **{name: Number(default) for name, default in MACHINE.items()},
+}
+DEFAULTS: Mapping[str, Value] = {name: setting.default for name, setting in _SETTINGS.items()}
+"""What a namespace has unless told otherwise; conntrack's are natfast's (`natfast.sysctl.NAMES`)."""
+
+_OF_INTERFACES = {"rp_filter": Number(0, 2), "route_localnet": Number(0, _FLAG),
+                  "send_redirects": Number(1, _FLAG), "forwarding": Number(0, _FLAG)}
+
+
+def known(name: str) -> bool:
+    """Has a namespace a setting of this name?"""
+    return name in _SETTINGS or name in NAMES or _of_interface(name) is not None
+
+
+def check(settings: Mapping[str, Value]) -> None:
+    """See to it that a namespace can have these settings.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not known, or has a value that it cannot have.
+    """
+    for name, value in settings.items():
+        if name in NAMES:
+            check_sysctl(name, value)
+            continue
+        setting = _SETTINGS.get(name) or _of_interface(name)
+        if setting is None:
+            near = get_close_matches(name, [*_SETTINGS, *NAMES], 3, 0.5)
+            raise ValueError(f"sysctl {name} is not known here" + (f"; the nearest are {', '.join(near)}" if near else ""))
+        try:
+            setting.check(value)
+        except ValueError as error:
+            raise ValueError(f"sysctl {name}: {error}") from None
+
+
+def _of_interface(name: str) -> Number | None:
+    """`net.ipv4.conf.INTERFACE.…`, also of `default`."""
+    prefix, _, last = name.rpartition(".")
+    return _OF_INTERFACES.get(last) if prefix.startswith("net.ipv4.conf.") else None
