@@ -61,8 +61,8 @@ class Ports:
 _FLAG = 1
 _SETTINGS: Mapping[str, Number | OneOf | Ports] = {
     "net.ipv4.ip_forward": Number(0, _FLAG), "net.ipv4.conf.all.rp_filter": Number(0, 2),
-    "net.ipv4.conf.all.send_redirects": Number(1, _FLAG),
-    "net.ipv4.conf.all.route_localnet": Number(0, _FLAG), "net.ipv4.icmp_ratelimit": Number(1000), "net.ipv4.ip_default_ttl": Number(64, 255, 1),
+    "net.ipv4.conf.all.send_redirects": Number(1, _FLAG), "net.ipv4.conf.all.route_localnet": Number(0, _FLAG),
+    "net.ipv4.icmp_ratelimit": Number(1000), "net.ipv4.ip_default_ttl": Number(64, 255, 1),
     "net.ipv4.ipfrag_time": Number(30), "net.ipv4.ipfrag_high_thresh": Number(4 << 20), "net.ipv4.ipfrag_max_dist": Number(64),
     "net.bridge.bridge-nf-call-iptables": Number(1, _FLAG), "net.ipv4.ip_local_port_range": Ports("32768 60999"),
     "tcp_cubic.tcp_friendliness": Number(1, _FLAG),     # a module's parameter, written as on the kernel's command line
