@@ -229,6 +229,12 @@ cdef inline int going(Netfilter nf, int hook, Packet* p) noexcept nogil:
     return NF_ACCEPT if conntrack_confirm(&nf.c, p) else NF_DROP
 
 
+cdef str state_name(const Entry* e):
+    """As `conntrack -L` has it; of protocols without states, how much was heard."""
+    return (TCP_STATES[e.state] if e.proto == IPPROTO_TCP else SCTP_STATES[e.state] if e.proto == IPPROTO_SCTP
+            else "ASSURED" if e.status & IPS_ASSURED else "REPLIED" if e.status & IPS_SEEN_REPLY else "UNREPLIED")
+
+
 def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int workers, bint from_outside, bint to_outside, uint64_t key):
     """Which of `workers` each frame belongs to: uint8 (n,).
 
@@ -1222,11 +1228,41 @@ cdef class Netfilter:
             e = &self.c.table.entries[i]
             if not e.status & IPS_CONFIRMED or expired(e, self.c.now):
                 continue
-            state = (TCP_STATES[e.state] if e.proto == IPPROTO_TCP else SCTP_STATES[e.state] if e.proto == IPPROTO_SCTP
-                     else "ASSURED" if e.status & IPS_ASSURED else "REPLIED" if e.status & IPS_SEEN_REPLY else "UNREPLIED")
-            key = f"{PROTOCOL_NAMES.get(e.proto, e.proto)} {state}"
+            key = f"{PROTOCOL_NAMES.get(e.proto, e.proto)} {state_name(e)}"
             out[key] = out.get(key, 0) + 1
         return dict(sorted(out.items()))
+
+    def source_ports(self, now=None):
+        """Source ports in use, by what each can be used for but once.
+
+        Returns
+        -------
+        dict
+            (protocol, address that connections seem to come from, destination, its port) ->
+            {"states": {"ESTABLISHED": 3, ...}, "low": lowest port in use, "high": highest}, of TCP and UDP connections whose
+            source is translated.
+        """
+        cdef uint32_t i
+        cdef Entry* e
+        cdef dict out = {}
+        cdef dict used
+        if now is not None:
+            self.clock(now)
+        for i in range(1, self.c.table.fresh):
+            e = &self.c.table.entries[i]
+            if (not e.status & IPS_CONFIRMED or expired(e, self.c.now) or not e.status & IPS_SRC_NAT
+                    or e.proto != IPPROTO_TCP and e.proto != IPPROTO_UDP):
+                continue
+            key = (e.proto, e.tuple[1].dst, e.tuple[1].src, e.tuple[1].sport)
+            used = out.get(key)
+            if used is None:
+                used = out[key] = {"states": {}, "low": e.tuple[1].dport, "high": e.tuple[1].dport}
+            used["low"] = min(used["low"], e.tuple[1].dport)
+            used["high"] = max(used["high"], e.tuple[1].dport)
+            state = state_name(e)
+            used["states"][state] = used["states"].get(state, 0) + 1
+        return {(PROTOCOL_NAMES[p], str(ipaddress.IPv4Address(a)), str(ipaddress.IPv4Address(b)), port): used
+                for (p, a, b, port), used in out.items()}
 
     def chain_lengths(self):
         """How many of the index's buckets have a chain of 1, 2, ... bucket lengths (index 0 is empty): how evenly tuples spread."""

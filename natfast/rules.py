@@ -344,6 +344,15 @@ def nat_target(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int, 
     return a, b, low_port, high_port
 
 
+def port_range_of(rule: Rule) -> tuple[int, int] | None:
+    """The source ports that a MASQUERADE or SNAT rule may choose from, first and last; None if it does not say."""
+    for name, _, value in rule.options:
+        if rule.target == "MASQUERADE" and name == "--to-ports" or name == "--to-source" and ":" in value:
+            low, _, high = value.rpartition(":")[2].partition("-")
+            return int(low), int(high or low)
+    return None
+
+
 def to_ports(text: str, fail: Callable[[str], RulesError]) -> object:
     return port_range(text, fail, "-")
 

@@ -42,7 +42,8 @@ class Finding:
 
 def findings(summary: Mapping[str, Any]) -> list[Finding]:
     """What stood out, the heaviest first; nothing if all went well."""
-    found = [*_links(summary), *_conntrack(summary), *_neighbours(summary), *_drops(summary), *_cpu(summary), *_workloads(summary)]
+    found = [*_links(summary), *_conntrack(summary), *_source_ports(summary), *_neighbours(summary),
+             *_drops(summary), *_cpu(summary), *_workloads(summary)]
     return sorted(found, key=lambda f: -f.weight)
 
 
@@ -52,6 +53,8 @@ def headroom(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
     stats = summary["conntrack_stats"]
     if stats:
         used.append(("conntrack table", max(stats["peak"], stats["expected"]) / stats["max"]))
+    if (ports := summary["source_ports"]) is not None:
+        used.append((f"source ports towards {ports['destination']}", ports["expected"] / ports["max"]))
     if summary["cpu"]:
         used += [(f"core {i}", share) for i, share in enumerate(summary["cpu"]["utilisation"])]
     return sorted(used, key=lambda u: -u[1])
@@ -70,7 +73,7 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
 
 _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
-          "neighbours-full": "the neighbour table", "cpu-full": "the time"}
+          "ports-filling": "the source ports", "neighbours-full": "the neighbour table", "cpu-full": "the time"}
 
 
 def key_of(link: str, links: Collection[str]) -> str:
@@ -133,6 +136,19 @@ def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
                       "-I FORWARD -m conntrack --ctstate INVALID -j DROP (x-simcore.host.iptables)")
 
 
+_MORE_PORTS = "more addresses or ports to masquerade to, fewer new connections a second, or kept ones"
+
+
+def _source_ports(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    ports = summary["source_ports"]
+    if ports is not None and ports["expected"] > BUSY * ports["max"] and "POSTROUTING" not in summary["drops"].get("host", {}):
+        yield Finding("ports-filling", "host", 0.45 * ports["expected"] / (ports["expected"] + ports["max"]),
+                      f"source ports towards {ports['destination']} ({ports['protocol']}) will run out if it goes on like this: "
+                      f"connections that are over keep theirs for their timeout, so that about {ports['expected']:.3g} of {ports['max']} "
+                      "will be in use",
+                      _MORE_PORTS)
+
+
 _MORE_NEIGHBOURS = "x-simcore.host.sysctls: a larger net.ipv4.neigh.default.gc_thresh3, and gc_thresh2; or fewer containers on a host"
 _OVERFLOW = "neighbour table overflow"
 
@@ -158,7 +174,7 @@ _REASONS: Mapping[str, tuple[str, str]] = {
     "bridged FORWARD": ("were dropped by a rule in FORWARD, on a bridge", ""),
     "OUTPUT": ("were dropped by a rule in OUTPUT", ""),
     "POSTROUTING": ("found no source port that was free towards their destination (or a rule drops them)",
-                    "more addresses or ports to masquerade to, fewer new connections a second, or kept ones"),
+                    _MORE_PORTS),
     "conntrack: insert failed": ("were dropped because another one took their tuple at the same moment, on another core",
                                  "MASQUERADE --random-fully, or a resolver that does not ask twice from one port"),
     "fragmentation needed and DF set": ("were too long for the next link and must not be fragmented: senders that do not hear of it stall",
@@ -203,6 +219,7 @@ def _cpu(summary: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 _ERRNO = {"ECONNREFUSED": "nobody listens there", "ETIMEDOUT": "no answer came", "ECONNRESET": "the connection was reset",
+          "EADDRNOTAVAIL": "all its local ports are in use towards there: net.ipv4.ip_local_port_range",
           "ENETUNREACH": "there is no route: is it on internal networks only?", "EHOSTUNREACH": "nobody has that address"}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from natfast.rules import port_range_of
 from simcore.study.findings import conclusion, findings
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 _LEVELS = ("entries", "peak", "bytes")
 """Of conntrack's statistics, what is a level, not a count."""
+
+_PORTS = 65536 - 1024
+"""Source ports that masquerading chooses from, unless a rule says which."""
 
 _ENDING = ("TIME_WAIT", "CLOSE", "LAST_ACK", "SYN_SENT", "SYN_RECV")
 """States of TCP in which nothing comes any more."""
@@ -61,6 +65,7 @@ def summary(world: World) -> dict[str, Any]:
         "conntrack_stats": {**host.netfilter.stats, **counted["conntrack"],
                             "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max"), "expected": _expected(world)}
         if host.netfilter else {},
+        "source_ports": _source_ports(world) if host.netfilter else None,
         "neighbours": {"entries": len(host.arp_cache), "peak": host.arp_cache.peak, "max": host.arp_cache.gc_thresh3},
         "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,
         **({"flows": world.flows.records()} if world.flows is not None else {}),
@@ -70,20 +75,38 @@ def summary(world: World) -> dict[str, Any]:
 
 
 def _expected(world: World) -> float:
-    """Entries of conntrack once it has gone on like this for long: arrivals times the time that each stays (Little).
+    """Entries of conntrack once it has gone on like this for long."""
+    return _in_the_long_run(world, world.host.namespace.netfilter.occupancy(world.env.now))
+
+
+def _in_the_long_run(world: World, there: Mapping[str, int]) -> float:
+    """How many connections there will be, of those in these states now: arrivals times the time that each stays (Little).
 
     A TCP connection that is over, or never began, stays for its state's timeout; what a run shorter than that has of them is only
     the beginning. Others are taken to be as many as they are.
     """
     nf = world.host.namespace.netfilter
     elapsed = world.env.now - min((w.start for w in world.compose.x.workloads), default=0.0)
-    there = nf.occupancy(world.env.now)
     total = float(sum(there.values()))
     for state in _ENDING:
         timeout = nf.sysctl(f"net.netfilter.nf_conntrack_tcp_timeout_{state.lower()}")
         if 0 < elapsed < timeout:
             total += there.get(f"tcp {state}", 0) * (timeout / elapsed - 1)
     return total
+
+
+def _source_ports(world: World) -> dict[str, Any] | None:
+    """Of all destinations the one for which source ports are the scarcest; None if nothing is translated."""
+    ranges = [r for chain in world.host.rules().tables["nat"].values() for rule in chain.rules if (r := port_range_of(rule)) is not None]
+    scarcest = None
+    for (protocol, source, address, port), used in world.host.namespace.netfilter.source_ports(world.env.now).items():
+        # which rule they were chosen by is not noted; but if all are of a rule's ports, it was that one
+        size = min((high - low + 1 for low, high in ranges if low <= used["low"] and used["high"] <= high), default=_PORTS)
+        expected = _in_the_long_run(world, {f"{protocol} {state}": n for state, n in used["states"].items()})
+        if scarcest is None or expected / size > scarcest["expected"] / scarcest["max"]:
+            scarcest = {"protocol": protocol, "source": source, "destination": f"{address}:{port}", "used": sum(used["states"].values()),
+                        "expected": expected, "max": size}
+    return scarcest
 
 
 def _cpu(world: World, cores: Mapping[int, Mapping[str, Any]], seconds: float) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
 """Expiry: blocks of entries that are looked at only when one of them may be over."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 import natfast
 from natfast import Netfilter, Rules
 from natfast.bench import RULES, _frames
+from natfast.rules import port_range_of
 
 INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
 STAGES = ("syn", "synack", "ack", "data", "fin", "finack", "lastack")       # timeouts from 10 s to five days, up and down
@@ -82,3 +85,29 @@ def test_a_packet_that_outlives_its_connection_gives_nothing_back() -> None:
     forward(nat, range(8, 88, 4), "syn", 100.0)
     assert len(nat) == len(set(nat.conntrack(100.0))) == 20
     assert len(nat.conntrack(100.0)) == 20
+
+
+def test_source_ports_in_use_are_those_that_conntrack_lists() -> None:
+    """By what a port serves only once; against the listing, as the kernel prints it."""
+    nat = Netfilter(Rules.from_iptables_save(RULES), INTERFACES)
+    for stage in ("syn", "synack", "ack"):
+        forward(nat, range(400), stage, 0.0)
+    forward(nat, range(0, 400, 2), "fin", 0.0)
+    wanted: dict[tuple[str, str, str, int], dict[str, Any]] = {}
+    for line in nat.conntrack(1.0):
+        words = line.split()
+        reply = dict(w.split("=") for w in words[[i for i, w in enumerate(words) if w.startswith("src=")][1]:] if "=" in w)
+        state = words[3] if words[0] == "tcp" else "ASSURED" if "[ASSURED]" in line else "UNREPLIED" if "[UNREPLIED]" in line else "REPLIED"
+        used = wanted.setdefault((words[0], reply["dst"], reply["src"], int(reply["sport"])), {"states": {}, "low": 65535, "high": 0})
+        used["states"][state] = used["states"].get(state, 0) + 1
+        used["low"], used["high"] = min(used["low"], int(reply["dport"])), max(used["high"], int(reply["dport"]))
+    assert len(wanted) > 1
+    assert nat.source_ports(1.0) == wanted
+
+
+def test_which_ports_a_rule_may_choose() -> None:
+    lines = {"-j MASQUERADE": None, "-p tcp -j MASQUERADE --to-ports 4000-4999": (4000, 4999), "-p tcp -j MASQUERADE --to-ports 7": (7, 7),
+             "-p udp -j SNAT --to-source 192.168.1.7:100-200": (100, 200), "-j SNAT --to-source 192.168.1.7": None, "-j ACCEPT": None}
+    for line, ports in lines.items():
+        rules = Rules.from_iptables_save(f"*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING {line}\nCOMMIT\n")
+        assert port_range_of(rules.tables["nat"]["POSTROUTING"].rules[0]) == ports

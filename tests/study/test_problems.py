@@ -59,6 +59,36 @@ def test_time_wait_ports_are_taken_again(root: Path) -> None:
     assert len(summary["conntrack"]) <= 16
 
 
+def test_a_short_run_knows_when_source_ports_will_run_out(tmp_path: Path) -> None:
+    """64 512 ports, each kept for TIME_WAIT's two minutes: 538 new connections a second to one place, of all."""
+    path = tmp_path / "f.yaml"
+
+    def run_at(rate: float, rule: str = "") -> dict[str, Any]:
+        path.write_text(json.dumps({"services": {"a": {}, "b": {}, "c": {}}, "x-simcore": {
+            "duration": 6, "servers": {"api": {"address": "93.184.216.34"}, "other": {"address": "198.51.100.7"}},
+            "host": {"sysctls": {"net.netfilter.nf_conntrack_max": 1_000_000}, "iptables": [rule] if rule else []},
+            "links": {"server": {"rate": "1Gbit", "latency": "1ms"}},
+            "workloads": [{"kind": "load", "from": who, "to": to, "port": 443, "users": int(rate / 6), "keep-alive": False,
+                           "think": {"exponential": "495ms"}, "response-size": 100}
+                          for who in "abc" for to in ("api", "other")[:1 + (who == "a")]]}}))
+        world = World(load(path))
+        world.run()
+        return world.summary()
+    calm, busy = run_at(300), run_at(900)
+    assert calm["source_ports"]["destination"] == "93.184.216.34:443"
+    assert calm["source_ports"]["max"] == busy["source_ports"]["max"] == 65536 - 1024
+    made = sum(w["requests_done"] for w in busy["workloads"] if w["to"] == "api")
+    assert busy["source_ports"]["used"] == pytest.approx(made, rel=0.05)
+    assert busy["source_ports"]["expected"] == pytest.approx(made / 6 * 120, rel=0.05)
+    assert [f["what"] for f in calm["findings"]] == []
+    assert calm["conclusion"].startswith("What would be short first: source ports towards 93.184.216.34:443, ")
+    assert [f["what"] for f in busy["findings"]] == ["ports-filling"]
+    assert busy["conclusion"] == "What limits: the source ports of host."
+    few = run_at(30, "-t nat -I POSTROUTING -s 172.17.0.0/16 -p tcp -j MASQUERADE --to-ports 40000-40999")
+    assert few["source_ports"]["max"] == 1000
+    assert [f["what"] for f in few["findings"]] == ["ports-filling"]
+
+
 def test_neighbour_table_full(root: Path) -> None:
     sick, well = run(root, "neighbour-overflow", False), run(root, "neighbour-overflow", True)
     assert sick["neighbours"] == {"entries": 1024, "peak": 1024, "max": 1024}
