@@ -65,9 +65,9 @@ cdef void queue_init(EventQueue* q) noexcept nogil:
 
 
 cdef void queue_free(EventQueue* q) noexcept nogil:
+    cdef Bucket b
     ring_free(&q.soon, SOON)
     ring_free(&q.later, PERIODS)
-    cdef Bucket b
     while q.spare != NULL:
         take_spare(q, &b)
         free(b.event)

@@ -29,7 +29,6 @@ from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
 from natfast.defrag import Defragmenter, fragment
-from simcore.net.sysctl import DEFAULTS, MACHINE, check
 from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
@@ -42,6 +41,7 @@ from simcore.net.options cimport Echo, options_echo, options_forward, options_pa
 from simcore.net.routes cimport Route, RouteTable
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note, ways_place)
+from simcore.net.sysctl import DEFAULTS, MACHINE, check
 
 cdef enum:                          # what a socket is bound to
     BOTH_ENDS = 0
