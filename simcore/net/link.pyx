@@ -22,8 +22,8 @@ cdef enum:                              # what an event adds to its frame's plac
     AFTER_COPY = 3
 
 cdef enum:
-    KIND = 3
-    NEXT_STAMP = 4
+    KIND = 3                            # the bits of it
+    NEXT_STAMP = 4                      # when the wire is cut, what is under way becomes void
 
 
 def link_process(Link link, inbox):
