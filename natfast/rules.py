@@ -348,8 +348,7 @@ def port_range_of(rule: Rule) -> tuple[int, int] | None:
     """The source ports that a MASQUERADE or SNAT rule may choose from, first and last; None if it does not say."""
     for name, _, value in rule.options:
         if rule.target == "MASQUERADE" and name == "--to-ports" or name == "--to-source" and ":" in value:
-            low, _, high = value.rpartition(":")[2].partition("-")
-            return int(low), int(high or low)
+            return port_range(value.rpartition(":")[2], RulesError, "-")
     return None
 
 

@@ -84,6 +84,15 @@ cdef inline bint queue_crowded(const EventQueue* q) noexcept nogil:
     return q.soon.waiting + q.later.waiting > CACHED
 
 
+cdef inline Bucket* bucket_of(const EventQueue* q, double x) noexcept nogil:
+    """Where events `x` buckets after the beginning wait for their turn, which has not come; NULL beyond the horizon."""
+    if x < q.end:
+        return &q.soon.bucket[<uint64_t>x & (SOON - 1)]
+    if x < q.horizon:
+        return &q.later.bucket[<uint64_t>x >> PERIOD_BITS & (PERIODS - 1)]
+    return NULL
+
+
 cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* handler, uint64_t token) noexcept nogil:
     """Put an event into its bucket; False if that has no room, or it has none."""
     cdef double x = time * q.per_second
@@ -106,20 +115,15 @@ cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* han
                 place[0] = place[1]
                 place += 1
             return False
-    elif x < q.horizon:
-        ring = &q.soon
-        k = <uint64_t>x & (SOON - 1)
-        if not x < q.end:
-            ring = &q.later
-            k = <uint64_t>x >> PERIOD_BITS & (PERIODS - 1)
-        b = &ring.bucket[k]
-        if b.n == b.room:
+    else:
+        b = bucket_of(q, x)
+        if b == NULL or b.n == b.room:
             return False
         place = b.event + b.n
+        ring = &q.soon if x < q.end else &q.later
+        k = b - ring.bucket
         ring.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
         ring.waiting += 1
-    else:
-        return False
     place.time = time
     place.seq = seq
     place.handler = handler

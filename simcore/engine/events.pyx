@@ -19,13 +19,7 @@ cdef extern from *:
 cdef void queue_push(EventQueue* q, const Event* e) noexcept nogil:
     """Add an event: to its bucket, which grows if it must, else to the heap."""
     cdef double x = e.time * q.per_second
-    cdef Bucket* b = NULL
-    if x < q.next:
-        b = &q.near
-    elif x < q.end:
-        b = &q.soon.bucket[<uint64_t>x & (SOON - 1)]
-    elif x < q.horizon:
-        b = &q.later.bucket[<uint64_t>x >> PERIOD_BITS & (PERIODS - 1)]
+    cdef Bucket* b = &q.near if x < q.next else bucket_of(q, x)
     if b != NULL and b.n == b.room:
         if b.room == 0 and x >= q.end and q.spare != NULL:
             take_spare(q, b)

@@ -12,8 +12,9 @@ from rich.table import Table
 from simcore.measure.trace import Hop
 
 FEW = 8
-SOME = 4
 """Results of one workload that are told one by one, and findings."""
+SOME = 4
+"""Items of a list in a sentence."""
 ENTRIES = 30
 """Of conntrack that are printed."""
 WIDE = 170

@@ -478,7 +478,7 @@ cdef class Namespace(Device):
             if n.state == 0:
                 continue
             state = names[n.state]
-            if n.state == N_REACHABLE and self.calendar.now >= n.stale_from:
+            if n.stale(self.calendar.now):
                 state = "STALE"
             out.append((str(ipaddress.IPv4Address(n.address)), self.interfaces[n.interface].name,
                         ":".join(f"{b:02x}" for b in n.mac[:6]), state))
@@ -1311,7 +1311,7 @@ cdef class Namespace(Device):
         if w.neighbour == NULL or (<Neighbour>w.neighbour).state < N_REACHABLE or self.cpu is not None and self.cpu.running:
             self.output_unaddressed(w, f)
             return
-        if (<Neighbour>w.neighbour).state == N_REACHABLE and self.calendar.now >= (<Neighbour>w.neighbour).stale_from:
+        if (<Neighbour>w.neighbour).stale(self.calendar.now):
             self.neighbour_stale(<Neighbour>w.neighbour)
         memcpy(f.data, (<Neighbour>w.neighbour).mac, 6)
         transmit(self, <Interface>w.out, f)
@@ -1475,7 +1475,7 @@ cdef class Namespace(Device):
             f = fq_pop(&waiting)
             if f == NULL:
                 return
-            if n.state == N_REACHABLE and self.calendar.now >= n.stale_from:
+            if n.stale(self.calendar.now):
                 self.neighbour_stale(n)
             memcpy(f.data, n.mac, 6)
             transmit(self, <Interface>self.interfaces[n.interface], f)

@@ -10,6 +10,7 @@ cdef enum:                          # state (RFC 4861's names); 0 where nothing 
     N_PROBE = 4
     N_PERMANENT = 5
 
+@cython.final
 cdef class Neighbour:
     cdef uint32_t address
     cdef int interface
@@ -21,6 +22,10 @@ cdef class Neighbour:
     cdef bint remembered            # it takes a place in the machine's cache
     cdef void confirm(self, double now) noexcept
     cdef void hear(self, double now) noexcept
+
+    cdef inline bint stale(self, double now) noexcept:
+        """Known, but to be asked again if it is needed."""
+        return self.state == N_REACHABLE and now >= self.stale_from
 
 @cython.final
 cdef class ArpCache:
