@@ -11,11 +11,16 @@ flags = (["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"] if DEBUG
          else ["-O3", "-fno-strict-aliasing"])
 link = ["-fsanitize=address"] if DEBUG else []
 
+# NumPy's distributions, to draw from its generators without Python
+NPYRANDOM = {"libraries": ["npyrandom", "m"], "library_dirs": [str(Path(numpy.random.__file__).parent / "lib")]}
+LIBRARIES = {"simcore/engine/draws.pyx": NPYRANDOM}
+
 sources = sorted(str(p) for package in ("natfast", "simcore") for p in Path(package).rglob("*.pyx"))
 extensions = [
     Extension(s[:-4].replace(os.sep, "."), [s], include_dirs=["natfast", numpy.get_include()],
               depends=sorted(str(p) for p in Path("natfast").glob("*.h")), extra_compile_args=[*flags, "-Wno-unused-function"],
-              define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")], extra_link_args=link)
+              define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")], extra_link_args=link,
+              **LIBRARIES.get(Path(s).as_posix(), {}))
     for s in sources
 ]
 setup(ext_modules=cythonize(

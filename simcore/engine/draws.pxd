@@ -1,19 +1,20 @@
-"""Random draws for compiled code, taken from a NumPy generator a few thousand at a time."""
+"""Random draws for compiled code, the same that a NumPy generator gives Python."""
+from numpy.random cimport bitgen_t
+
+cdef enum:
+    BATCH = 8                   # draws made at a time: a cache line of them
 
 cdef double* start_of(object array)
 
 cdef class Draws:
-    cdef double* e
+    cdef bitgen_t* bits
     cdef int at_e
-    cdef int n_e
-    cdef double* u
-    cdef double* z
     cdef int at_u
     cdef int at_z
-    cdef object rng
-    cdef object uniforms        # ndarrays that own what the pointers see
-    cdef object normals
-    cdef object exponentials
+    cdef double e[BATCH]
+    cdef double u[BATCH]
+    cdef double z[BATCH]
+    cdef object rng             # owns `bits`
     cdef double uniform(self) noexcept
     cdef double normal(self) noexcept
     cdef double exponential(self) noexcept

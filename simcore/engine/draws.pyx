@@ -1,10 +1,13 @@
 import numpy as np
 
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uintptr_t
+from numpy.random cimport bitgen_t
 
-cdef enum:
-    BATCH = 2048
-    FIRST = 32                  # of exponential ones
+cdef extern from "numpy/random/distributions.h" nogil:
+    void random_standard_uniform_fill(bitgen_t* bits, Py_ssize_t n, double* out)
+    void random_standard_exponential_fill(bitgen_t* bits, Py_ssize_t n, double* out)
+    void random_standard_normal_fill(bitgen_t* bits, Py_ssize_t n, double* out)
 
 
 cdef double* start_of(object array):
@@ -18,21 +21,20 @@ cdef class Draws:
     Parameters
     ----------
     rng : numpy.random.Generator
-        Only this object may draw from it: batches are taken ahead.
+        Only this object may draw from it: a few are made ahead.
     """
 
     def __init__(self, rng):
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng: expected numpy.random.Generator, got {type(rng).__name__}")
         self.rng = rng
-        self.at_u = self.at_z = BATCH
-        self.at_e = self.n_e = 0
+        self.bits = <bitgen_t*>PyCapsule_GetPointer(rng.bit_generator.capsule, "BitGenerator")
+        self.at_e = self.at_u = self.at_z = BATCH
 
     cdef double uniform(self) noexcept:
         """In [0, 1)."""
         if self.at_u == BATCH:
-            self.uniforms = self.rng.random(BATCH)
-            self.u = start_of(self.uniforms)
+            random_standard_uniform_fill(self.bits, BATCH, self.u)
             self.at_u = 0
         self.at_u += 1
         return self.u[self.at_u - 1]
@@ -40,19 +42,15 @@ cdef class Draws:
     cdef double normal(self) noexcept:
         """Mean 0, standard deviation 1."""
         if self.at_z == BATCH:
-            self.normals = self.rng.standard_normal(BATCH)
-            self.z = start_of(self.normals)
+            random_standard_normal_fill(self.bits, BATCH, self.z)
             self.at_z = 0
         self.at_z += 1
         return self.z[self.at_z - 1]
 
     cdef double exponential(self) noexcept:
         """Mean 1."""
-        if self.at_e == self.n_e:
-            # thousands of sources that each send little would spend their time on draws that nobody uses
-            self.n_e = min(BATCH, 4 * self.n_e) if self.n_e else FIRST
-            self.exponentials = self.rng.standard_exponential(self.n_e)
-            self.e = start_of(self.exponentials)
+        if self.at_e == BATCH:
+            random_standard_exponential_fill(self.bits, BATCH, self.e)
             self.at_e = 0
         self.at_e += 1
         return self.e[self.at_e - 1]

@@ -39,7 +39,7 @@ cdef class Link(Wire):
     cdef public double waited           # s, summed over packets
     cdef public uint64_t packets
     cdef public uint64_t bytes
-    cdef Slot few[2]                    # the ring, as long as it need not be longer
+    cdef Slot one                       # the ring, as long as it need not be longer
     # the rest
     cdef readonly str name
     cdef readonly Netem netem           # None: a clean wire

@@ -2,7 +2,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, calloc, free, realloc
 
-from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
+from simcore.engine.ahead cimport Trail, prefetch, trail_add
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.net.device cimport Device, FrameRef, ref_of
 from simcore.net.device import Inbox
@@ -101,8 +101,7 @@ cdef class Link(Wire):
         self.qdisc = Pfifo(limit) if qdisc is None and netem is not None else qdisc
         self.up = True
         self.watch = INFINITY
-        self.mask = 1
-        self.ring = self.few
+        self.ring = &self.one
         self.inbox = None
         if self.calendar.simpy_driven:
             self.inbox = Inbox(env)
@@ -359,7 +358,7 @@ cdef class Link(Wire):
         self.calendar.push(arrive, seq, self, ARRIVAL | self.stamp)
 
     cdef void free_ring(self) noexcept:
-        if self.ring != self.few:
+        if self.ring != &self.one:
             free(self.ring)
 
     cdef void grow(self) noexcept:
@@ -374,8 +373,8 @@ cdef class Link(Wire):
         self.mask = 2 * old - 1
 
     cdef void trail(self, const uint8_t* frame, Trail* t) noexcept:
-        trail_add(t, <void*>self, 4 * LINE)
-        if self.ring != self.few:
+        trail_add(t, <void*>self, <char*>(&self.one + 1) - <char*><void*>self)
+        if self.ring != &self.one:
             trail_add(t, &self.ring[self.tail & self.mask], sizeof(Slot))
         self.sink.trail(frame, self.sink_port, t)
 

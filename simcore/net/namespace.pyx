@@ -40,7 +40,7 @@ from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
-                               ways_free, ways_init, ways_note, ways_place)
+                               ways_free, ways_init, ways_note)
 from simcore.net.sysctl import DEFAULTS, MACHINE, check
 
 cdef enum:                          # what a socket is bound to
@@ -199,13 +199,19 @@ cdef inline uint64_t ip_addresses(const uint8_t* ip) noexcept nogil:
 cdef inline void find_way(Namespace ns, Interface dev, const Frame* f, Way* w) noexcept:
     """ip_route_input: where a received packet goes."""
     cdef uint64_t addresses = ip_addresses(f.data + IP)
-    if not ways_find(&ns.ways, addresses, dev.index + 1, w):
+    cdef const KnownWay* k = ways_find(&ns.ways, addresses, dev.index + 1)
+    if k != NULL:
+        w[0] = k.way
+    else:
         ns.route_input(dev, addresses, w)
 
 
 cdef inline void find_way_out(Namespace ns, uint64_t addresses, Way* w) noexcept:
     """ip_route_output: where a packet from here goes, and from which address if it has none."""
-    if not ways_find(&ns.ways, addresses, FROM_HERE, w):
+    cdef const KnownWay* k = ways_find(&ns.ways, addresses, FROM_HERE)
+    if k != NULL:
+        w[0] = k.way
+    else:
         ns.route_output(addresses, w)
 
 
@@ -1197,14 +1203,14 @@ cdef class Namespace(Device):
     cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept:
         """Add what a packet with these headers, sent from here, touches on its way to the next hop and through it."""
         cdef uint8_t frame[FRAME_ROOM]
-        cdef KnownWay* k = ways_place(&self.ways, ip_addresses(headers + IP), FROM_HERE)
+        cdef const KnownWay* k = ways_find(&self.ways, ip_addresses(headers + IP), FROM_HERE)
         cdef Interface out
         trail_add(t, <void*>self, 3 * LINE)
-        trail_add(t, k, sizeof(KnownWay))
-        if k.where != FROM_HERE or k.way.oif < 0 or length > FRAME_ROOM:
+        if k == NULL or k.way.out == NULL or length > FRAME_ROOM:
             return
+        trail_add(t, k, sizeof(KnownWay))
         out = <Interface>k.way.out
-        trail_add(t, <void*>out, 2 * LINE)
+        trail_add(t, <void*>out, <char*>&out.port - <char*><void*>out)
         memcpy(frame, headers, length)
         if k.way.neighbour != NULL:
             trail_add(t, k.way.neighbour, LINE)
@@ -1220,13 +1226,13 @@ cdef class Namespace(Device):
         cdef uint64_t m0, m1, h
         cdef uint32_t ref
         cdef uint64_t* cell
-        trail_add(t, <void*>dev, 2 * LINE)
+        trail_add(t, <void*>dev, <char*>&dev.port - <char*><void*>dev)
         if dev.master is not None:
             dev = dev.master
             cell = self.fdb.find(mac_key(frame + 6))
             if cell != NULL:
                 trail_add(t, cell - 1, 2 * sizeof(uint64_t))
-        trail_add(t, ways_place(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
+        trail_add(t, ways_find(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
         if nf is None:
             return
         tuple_words(frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1)     # of the whole packet only the headers are here

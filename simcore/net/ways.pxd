@@ -19,13 +19,14 @@ ctypedef struct Way:
     void* out                       # the Interface of that index, the namespace's
     void* neighbour                 # the next hop's Neighbour, the namespace's; NULL where a frame needs none
 
-ctypedef struct KnownWay:
+ctypedef struct KnownWay:           # a cache line
     uint64_t addresses              # source, destination
     uint32_t where                  # interface index + 1; 0 if the place is free
     Way way
+    uint64_t unused[2]
 
-# One place for each hash: a newer decision displaces an older one, and where that happens often the cache grows.
-# Nothing in it may outlive a change of what decisions rest on: whoever changes addresses or routes clears it.
+# Two places for each hash, side by side: where both are taken a newer decision displaces an older one, and where that happens
+# often the cache grows. Nothing in it may outlive a change of what decisions rest on: whoever changes addresses or routes clears it.
 ctypedef struct Ways:
     KnownWay* known
     uint32_t mask
@@ -37,14 +38,19 @@ cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way)
 cdef void ways_clear(Ways* w) noexcept nogil
 
 
-cdef inline KnownWay* ways_place(const Ways* w, uint64_t addresses, uint32_t where) noexcept nogil:
-    cdef uint64_t k = (addresses ^ where) * <uint64_t>0x9E3779B97F4A7C15ULL
-    return &w.known[<uint32_t>(k >> 40) & w.mask]
+cdef inline uint32_t ways_place(const Ways* w, uint64_t addresses, uint32_t where) noexcept nogil:
+    """Where a decision is looked for first."""
+    return <uint32_t>((addresses ^ where) * <uint64_t>0x9E3779B97F4A7C15ULL >> 40) & w.mask
 
 
-cdef inline bint ways_find(const Ways* w, uint64_t addresses, uint32_t where, Way* way) noexcept nogil:
-    cdef KnownWay* k = ways_place(w, addresses, where)
-    if k.addresses != addresses or k.where != where:
-        return False
-    way[0] = k.way
-    return True
+cdef inline bint is_for(const KnownWay* k, uint64_t addresses, uint32_t where) noexcept nogil:
+    return k.addresses == addresses and k.where == where
+
+
+cdef inline const KnownWay* ways_find(const Ways* w, uint64_t addresses, uint32_t where) noexcept nogil:
+    """The decision, NULL if it is not known."""
+    cdef uint32_t at = ways_place(w, addresses, where)
+    if is_for(&w.known[at], addresses, where):
+        return &w.known[at]
+    at ^= 1
+    return &w.known[at] if is_for(&w.known[at], addresses, where) else NULL

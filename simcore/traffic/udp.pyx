@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
-from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add, trail_follow, trail_is_due
+from simcore.engine.ahead cimport LINE, Trail, trail_add, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
@@ -20,11 +20,11 @@ cdef enum:
 cdef class Datagrams(Handler):
     """One socket's worth of addresses, and the datagrams it sends."""
     cdef Namespace ns
-    cdef uint32_t dst, src
-    cdef uint16_t port, source_port
+    cdef readonly uint64_t sent
     cdef uint32_t size_made
     cdef uint8_t header[L4 + 8]
-    cdef readonly uint64_t sent
+    cdef uint16_t port, source_port
+    cdef uint32_t dst, src
 
     def __init__(self, Namespace namespace, str address, int port, int source_port):
         self.ns = namespace
@@ -87,11 +87,10 @@ cdef class UdpSource(Datagrams):
     """
     cdef uint32_t size
     cdef double mean, stop
-    cdef Draws draws
-    cdef object on, off, pauses
     cdef double until                       # the end of this period of sending
-    cdef const void* upcoming               # where the next draw lies
+    cdef Draws draws
     cdef Trail trail
+    cdef object on, off, pauses
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
                  double start=0.0, double stop=float("inf"), on=None, off=None, pauses=None):
@@ -117,7 +116,6 @@ cdef class UdpSource(Datagrams):
         cdef double at = now + self.mean, over
         if self.draws is not None:
             at = now + self.mean * self.draws.exponential()
-            self.upcoming = self.draws.e + self.draws.at_e
         while at > self.until:
             over = at - self.until
             at = self.until + <double>self.off.sample(self.pauses, 1)[0]
@@ -129,9 +127,8 @@ cdef class UdpSource(Datagrams):
         if trail_is_due(&self.trail):
             self.ns.trail_output(self.header, L4 + 8, &self.trail)
             if self.draws is not None:
-                trail_add(&self.trail, <void*>self.draws, LINE)
+                trail_add(&self.trail, <void*>self.draws, 2 * LINE)
         trail_follow(&self.trail)
-        prefetch(self.upcoming)
 
     cdef void fire(self, uint64_t token) noexcept:
         if self.ns.calendar.now >= self.stop:
