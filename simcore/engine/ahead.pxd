@@ -58,7 +58,7 @@ cdef inline bint trail_is_due(Trail* t) noexcept nogil:
     if t.age < t.until:
         return False
     t.age = 0
-    t.until = min(2 * t.until + 1, 255)
+    t.until = min(4 * t.until + 3, 255)
     t.n = 0
     memset(t.of, 0, LINES)
     return True

@@ -2,19 +2,23 @@
 from numpy.random cimport bitgen_t
 
 cdef enum:
-    BATCH = 8                   # draws made at a time: a cache line of them
+    BATCH = 32                  # draws made at a time
 
 cdef double* start_of(object array)
 
 cdef class Draws:
     cdef bitgen_t* bits
     cdef int at_e
-    cdef int at_u
-    cdef int at_z
     cdef double e[BATCH]
+    cdef int at_u
     cdef double u[BATCH]
+    cdef int at_z
     cdef double z[BATCH]
     cdef object rng             # owns `bits`
     cdef double uniform(self) noexcept
     cdef double normal(self) noexcept
     cdef double exponential(self) noexcept
+
+    cdef inline const void* next_exponential(self) noexcept:
+        """What the next draw reads."""
+        return <const void*>&self.e[self.at_e] if self.at_e < BATCH else self.bits.state

@@ -93,6 +93,12 @@ cdef inline Bucket* bucket_of(const EventQueue* q, double x) noexcept nogil:
     return NULL
 
 
+cdef inline void occupy(Ring* r, uint32_t at) noexcept nogil:
+    """One more event is in this bucket."""
+    r.occupied[at >> 6] |= <uint64_t>1 << (at & 63)
+    r.waiting += 1
+
+
 cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* handler, uint64_t token) noexcept nogil:
     """Put an event into its bucket; False if that has no room, or it has none."""
     cdef double x = time * q.per_second
@@ -122,8 +128,7 @@ cdef inline bint queue_place(EventQueue* q, double time, uint64_t seq, void* han
         place = b.event + b.n
         ring = &q.soon if x < q.end else &q.later
         k = b - ring.bucket
-        ring.occupied[k >> 6] |= <uint64_t>1 << (k & 63)
-        ring.waiting += 1
+        occupy(ring, k)
     place.time = time
     place.seq = seq
     place.handler = handler

@@ -6,7 +6,7 @@ from simcore.engine.ahead cimport LINE, prefetch
 from simcore.engine.calendar cimport Handler
 
 cdef enum:
-    PER_BUCKET = 16             # events that a bucket shall have when its turn comes
+    PER_BUCKET = 8             # events that a bucket shall have when its turn comes
     FEW = 12                    # pending events that the heap alone serves as well
     TUNE_EVERY = 4096           # events taken
     INSERTION = 64              # longer buckets are left to qsort
@@ -224,8 +224,29 @@ cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil:
         k = first & (PERIODS - 1)
         dealt = &q.later.bucket[k]
         emptied(&q.later, k, dealt.n)
-        push_all(q, dealt)
+        deal_out(q, dealt)
         leave_spare(q, dealt)
+
+
+cdef void deal_out(EventQueue* q, const Bucket* dealt) noexcept nogil:
+    """Put a period's events into its buckets, which stand by themselves now."""
+    cdef const Event* e
+    cdef double x
+    cdef uint32_t i, k
+    cdef Bucket* b
+    for i in range(dealt.n):
+        e = &dealt.event[i]
+        x = e.time * q.per_second
+        if x < q.next:                              # its turn has come already: the heap's first led here
+            queue_push(q, e)
+            continue
+        k = <uint64_t>x & (SOON - 1)
+        b = &q.soon.bucket[k]
+        if b.n == b.room:
+            grow(b)
+        b.event[b.n] = e[0]
+        b.n += 1
+        occupy(&q.soon, k)
 
 
 cdef void look_ahead(const EventQueue* q) noexcept:

@@ -19,28 +19,30 @@ cdef class Link(Wire):
     # what every frame touches, side by side
     cdef readonly Calendar calendar
     cdef readonly Device sink
-    cdef Slot* ring                     # frames whose way is settled, in order of arrival
+    cdef readonly int sink_port
+    cdef bint plain                     # up, drop-tail, driven by the calendar, and nobody watches: most are, always
+    cdef uint32_t stamp                 # of events since the wire was cut last; those before it are void
     cdef uint32_t mask
     cdef uint32_t head
     cdef uint32_t tail
     cdef uint32_t waiting               # first slot whose service has not begun
-    cdef readonly int sink_port
     cdef readonly uint32_t limit        # packets that may wait, the one in service not counted
+    cdef Slot* ring                     # frames whose way is settled, in order of arrival
     cdef readonly double rate           # bit/s, 0: infinite
     cdef readonly double latency        # s
     cdef double free_at
-    cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
-    cdef object inbox
-    cdef public Histogram delays        # of waiting, s; None unless asked for
-    cdef uint32_t stamp                 # of events since the wire was cut last; those before it are void
-    cdef readonly bint up
-    cdef bint sending
-    cdef double busy                    # s
-    cdef public double waited           # s, summed over packets
     cdef public uint64_t packets
     cdef public uint64_t bytes
     cdef Slot one                       # the ring, as long as it need not be longer
+    cdef public double waited           # s, summed over packets
     # the rest
+    cdef double busy                    # s, until the rate was set last, ...
+    cdef uint64_t busy_bytes            # ... when so many had been counted
+    cdef readonly bint up
+    cdef bint sending
+    cdef readonly Qdisc qdisc           # None: drop-tail, with departures known on arrival
+    cdef object inbox
+    cdef Histogram watched
     cdef readonly str name
     cdef readonly Netem netem           # None: a clean wire
     cdef Frame** flying                 # frames that may overtake each other: each has an event of its own
@@ -57,6 +59,8 @@ cdef class Link(Wire):
     cdef void free_ring(self) noexcept
     cdef void announce(self, double arrive, uint64_t seq) noexcept
     cdef void accept(self, Frame* f, uint64_t seq) noexcept
+    cdef void settle(self) noexcept
+    cdef double sending_time(self) noexcept
     cdef void accept_queued(self, Frame* f) noexcept
     cdef void integrate(self) noexcept
     cdef void transmit(self) noexcept

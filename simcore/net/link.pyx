@@ -106,6 +106,7 @@ cdef class Link(Wire):
         if self.calendar.simpy_driven:
             self.inbox = Inbox(env)
             env.process(link_process(self, self.inbox))
+        self.settle()
 
     def __dealloc__(self):
         cdef uint32_t i = self.head
@@ -119,7 +120,20 @@ cdef class Link(Wire):
         free(self.flying)
         free(self.spare)
 
+    cdef void settle(self) noexcept:
+        self.plain = self.up and self.qdisc is None and self.inbox is None and self.watched is None
+
     # --- what can be read --------------------------------------------------------------------------
+
+    @property
+    def delays(self):
+        """Histogram of the seconds that frames have waited; None unless one was put here."""
+        return self.watched
+
+    @delays.setter
+    def delays(self, Histogram delays):
+        self.watched = delays
+        self.settle()
 
     @property
     def dropped(self):
@@ -158,7 +172,11 @@ cdef class Link(Wire):
     @property
     def busy_seconds(self):
         """Time that the transmitter has been sending until now; divided by the time, the utilisation."""
-        return self.busy - (self.free_at - self.calendar.now if self.free_at > self.calendar.now else 0.0)
+        return self.sending_time() - (self.free_at - self.calendar.now if self.free_at > self.calendar.now else 0.0)
+
+    cdef double sending_time(self) noexcept:
+        """Of all that was counted."""
+        return self.busy + ((self.bytes - self.busy_bytes) * 8.0 / self.rate if self.rate > 0 else 0.0)
 
     # --- what can be changed while it runs ---------------------------------------------------------
 
@@ -206,9 +224,11 @@ cdef class Link(Wire):
         cdef list held = []
         if action is True:
             self.up = True
+            self.settle()
             return
         if action is False:
             self.up = False
+            self.settle()
             self.stamp += NEXT_STAMP
             while self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
@@ -244,8 +264,6 @@ cdef class Link(Wire):
                 self.free_at = self.ring[first & self.mask].start
             for i in range(first, self.tail):
                 s = &self.ring[i & self.mask]
-                if self.rate > 0:
-                    self.busy -= s.frame.len * 8.0 / self.rate
                 self.waited -= s.start - s.frame.queued_at
                 self.packets -= 1
                 self.bytes -= s.frame.len
@@ -254,6 +272,8 @@ cdef class Link(Wire):
             self.tail = first
         for key, value in action.items():
             if key == "rate":
+                self.busy = self.sending_time()
+                self.busy_bytes = self.bytes
                 self.rate = value
             elif key == "latency":
                 self.latency = value
@@ -276,6 +296,7 @@ cdef class Link(Wire):
             self.qdisc = Pfifo(self.limit)
             self.area = self.waited
             self.area_until = now
+        self.settle()
         if self.qdisc is not None and self.free_at > now and not self.sending:
             self.sending = True                 # the ring's last is the one being sent
             self.calendar.push(self.free_at, self.ring[(self.tail - 1) & self.mask].seq | AFTER_SENT, self, SENT | self.stamp)
@@ -309,7 +330,7 @@ cdef class Link(Wire):
 
     cdef void send(self, Frame* f) noexcept:
         # the place in the order is taken here, whoever drives; what follows from it must not take another
-        if self.inbox is None:
+        if self.plain or self.inbox is None:
             self.accept(f, self.calendar.next_seq())
         else:
             self.send_later(f)
@@ -318,25 +339,23 @@ cdef class Link(Wire):
         self.inbox.put(ref_of(f, self.calendar.next_seq()))
 
     cdef inline void count(self, Frame* f, double start) noexcept:
-        cdef double length
         self.packets += 1
         self.bytes += f.len
         if self.rate > 0:
-            length = f.len * 8.0 / self.rate
-            self.free_at = start + length
-            self.busy += length
+            self.free_at = start + f.len * 8.0 / self.rate
 
     cdef void accept(self, Frame* f, uint64_t seq) noexcept:
         cdef double now = self.calendar.now, start = now
-        if not self.up:
-            self.lost += 1
-            frame_free(f)
-            return
         f.queued_at = now
-        if self.qdisc is not None:
-            f.seq = seq
-            self.accept_queued(f)
-            return
+        if not self.plain:
+            if not self.up:
+                self.lost += 1
+                frame_free(f)
+                return
+            if self.qdisc is not None:
+                f.seq = seq
+                self.accept_queued(f)
+                return
         if self.free_at > now:
             start = self.free_at
             while self.waiting != self.tail and self.ring[self.waiting & self.mask].start <= now:
@@ -348,8 +367,8 @@ cdef class Link(Wire):
             self.waited += start - now
         else:
             self.waiting = self.tail                # all before it have begun
-        if self.delays is not None:
-            self.delays.record(start - now)
+        if not self.plain and self.watched is not None:
+            self.watched.record(start - now)
         self.count(f, start)
         put(self, start, (self.free_at if self.rate > 0 else now) + self.latency, seq, f)
 
@@ -455,8 +474,8 @@ cdef class Link(Wire):
                     self.watch = ready
                     self.calendar.push(ready, self.last_seq | AFTER_WATCH, self, WATCHDOG | self.stamp)
                 return
-            if self.delays is not None:
-                self.delays.record(now - f.queued_at)
+            if self.watched is not None:
+                self.watched.record(now - f.queued_at)
             self.waited += now - f.queued_at
             self.count(f, now)
             seq = f.seq

@@ -47,25 +47,26 @@ cdef class Processor(Handler):
 
 @cython.final
 cdef class Namespace(Device):
-    # what every packet needs, side by side: with thousands of namespaces each is cold when its turn comes
+    # what every packet sent needs, side by side: with thousands of namespaces each is cold when its turn comes
     cdef Ways ways
-    cdef readonly list interfaces
-    cdef void** port_interface  # of each port; `interfaces` keeps them
     cdef readonly Netfilter netfilter
     cdef Processor cpu          # None: handling takes no time
     cdef public FlowProbe flows
-    cdef public object tracer
-    cdef U64Map endpoints
-    cdef uint32_t bound[3]      # sockets by what they are bound to: both ends, an own address, none
     cdef uint16_t ip_id
+    # and what those need that come in, too
     cdef uint16_t next_port
     cdef bint forwarding
     cdef bint bridge_netfilter
+    cdef void** port_interface  # of each port; `interfaces` keeps them
+    cdef public object tracer
+    cdef U64Map endpoints
+    cdef uint32_t bound[3]      # sockets by what they are bound to: both ends, an own address, none
     cdef U64Map fdb             # MAC -> microseconds when it was seen, port, static; one bridge per namespace and MAC
     cdef double fdb_ageing
     cdef Options options        # of the packet at hand
     # the rest
     cdef readonly object env
+    cdef readonly list interfaces
     cdef readonly dict by_name
     cdef readonly dict sysctl
     cdef RouteTable routes

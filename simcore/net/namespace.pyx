@@ -1205,7 +1205,7 @@ cdef class Namespace(Device):
         cdef uint8_t frame[FRAME_ROOM]
         cdef const KnownWay* k = ways_find(&self.ways, ip_addresses(headers + IP), FROM_HERE)
         cdef Interface out
-        trail_add(t, <void*>self, 3 * LINE)
+        trail_add(t, <void*>self, <char*>(&self.ip_id + 1) - <char*><void*>self)
         if k == NULL or k.way.out == NULL or length > FRAME_ROOM:
             return
         trail_add(t, k, sizeof(KnownWay))

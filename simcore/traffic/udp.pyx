@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
-from simcore.engine.ahead cimport LINE, Trail, trail_add, trail_follow, trail_is_due
+from simcore.engine.ahead cimport Trail, prefetch, trail_add, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
@@ -89,6 +89,7 @@ cdef class UdpSource(Datagrams):
     cdef double mean, stop
     cdef double until                       # the end of this period of sending
     cdef Draws draws
+    cdef const void* upcoming               # where the next draw lies
     cdef Trail trail
     cdef object on, off, pauses
 
@@ -116,6 +117,7 @@ cdef class UdpSource(Datagrams):
         cdef double at = now + self.mean, over
         if self.draws is not None:
             at = now + self.mean * self.draws.exponential()
+            self.upcoming = self.draws.next_exponential()
         while at > self.until:
             over = at - self.until
             at = self.until + <double>self.off.sample(self.pauses, 1)[0]
@@ -127,8 +129,9 @@ cdef class UdpSource(Datagrams):
         if trail_is_due(&self.trail):
             self.ns.trail_output(self.header, L4 + 8, &self.trail)
             if self.draws is not None:
-                trail_add(&self.trail, <void*>self.draws, 2 * LINE)
+                trail_add(&self.trail, <void*>self.draws, <char*>self.draws.e - <char*><void*>self.draws)
         trail_follow(&self.trail)
+        prefetch(self.upcoming)
 
     cdef void fire(self, uint64_t token) noexcept:
         if self.ns.calendar.now >= self.stop:
