@@ -269,3 +269,30 @@ def test_ephemeral_ports_run_out_and_come_back() -> None:
     assert UdpSocket(ns).local_port == socks[1].local_port
     with pytest.raises(OSError, match="EADDRNOTAVAIL"):
         UdpSocket(ns)
+
+
+def test_thousands_of_remembered_ways_do_not_get_mixed_up() -> None:
+    """Every address keeps its own next hop, however many displace each other's decisions, and after routes have changed."""
+    env = Environment()
+    ns, wires = Namespace(env, "router"), Collector(env, "wires", 3)
+    for k in range(3):
+        ns.add_interface(f"eth{k}", 0, f"02:00:00:00:00:0{k}")
+        ns.add_address(f"eth{k}", f"10.{k}.0.1/24")
+        ns.add_neighbour(f"10.{k}.0.2", f"02:00:00:00:01:0{k}", f"eth{k}")
+        wire(env, ns, k, wires, k)
+    sock = UdpSocket(ns, 1000)
+    addresses = [f"{100 + i % 3}.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(3000)]
+
+    def sent() -> list[tuple[str, int]]:
+        wires.frames.clear()
+        for _ in range(2):                              # made, and found again
+            for address in addresses:
+                sock.sendto(b"", address, 9)
+            env.run(until=env.now + 1)
+        return [(Ether(f).dst, port) for port, f in wires.frames]
+
+    for k in range(3):
+        ns.add_route(f"{100 + k}.0.0.0/8", f"eth{k}", via=f"10.{k}.0.2")
+    assert sent() == [(f"02:00:00:00:01:0{i % 3}", i % 3) for i in range(3000)] * 2
+    ns.add_route("101.0.0.0/9", "eth2", via="10.2.0.2")
+    assert sent() == [(f"02:00:00:00:01:0{k}", k) for k in (2 if i % 3 == 1 else i % 3 for i in range(3000))] * 2
