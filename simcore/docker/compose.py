@@ -29,7 +29,8 @@ from simcore import units
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
-from simcore.docker.iptables import docker_rules, with_lines
+from simcore.docker.iptables import Bridge, docker_rules, with_lines
+from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
@@ -43,6 +44,8 @@ from simcore.traffic.distributions import Distribution
 DEFAULT_NETWORK = "bridge"
 DOCKER0 = "172.17.0.0/16"
 MOST_REPLICAS = 15000
+OVERLAY_MTU = 1450
+"""Bytes: what VXLAN leaves of 1500 (RFC 7348)."""
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
@@ -226,7 +229,7 @@ class CpuSpec(Model):
 def _rules(value: list[str]) -> list[str]:
     """Lines of iptables, tried on the rules that Docker writes."""
     try:
-        with_lines(docker_rules([("docker0", DOCKER0)], []), value)
+        with_lines(docker_rules([Bridge("docker0", DOCKER0)], []), value)
     except NatfastError as error:
         raise ValueError(str(error)) from None
     return value
@@ -420,8 +423,8 @@ class Service(Model):
     @field_validator("network_mode")
     @classmethod
     def _mode(cls, value: str | None) -> str | None:
-        if value not in (None, "bridge", "host") and not value.startswith("service:"):
-            raise ValueError(f"{value!r}: expected bridge, host or service:NAME")
+        if value not in (None, "bridge", "host", "none") and not value.startswith("service:"):
+            raise ValueError(f"{value!r}: expected bridge, host, none or service:NAME")
         return value
 
     @property
@@ -432,7 +435,7 @@ class Service(Model):
     @property
     def shares(self) -> str | None:
         """Whose network namespace it is in: `host`, another service's, or None for one of its own."""
-        return None if self.network_mode in (None, "bridge") else self.network_mode.removeprefix("service:")
+        return None if self.network_mode in (None, "bridge", "none") else self.network_mode.removeprefix("service:")
 
     @field_validator("depends_on", mode="before")
     @classmethod
@@ -482,9 +485,9 @@ class Ipam(Model):
 
 
 class Network(Model):
-    """A bridge network."""
+    """A bridge network; an overlay is one, too, on the one host that there is."""
 
-    driver: Literal["bridge"] = "bridge"
+    driver: Literal["bridge", "overlay"] = "bridge"
     ipam: Ipam = Ipam()
     driver_opts: dict[str, Any] = {}
     name: str | None = None
@@ -499,6 +502,24 @@ class Network(Model):
     @classmethod
     def _empty(cls, data: Any) -> Any:
         return {} if data is None else _without_extensions(data) if isinstance(data, dict) else data
+
+    @field_validator("driver_opts")
+    @classmethod
+    def _options(cls, value: dict[str, Any]) -> dict[str, Any]:
+        parse_options(value)
+        return value
+
+    @property
+    def options(self) -> BridgeOptions:
+        """What the driver is told; an overlay's frames leave room for VXLAN."""
+        options, _ = parse_options(self.driver_opts)
+        return replace(options, mtu=OVERLAY_MTU) if self.driver == "overlay" and options.mtu == BridgeOptions.mtu else options
+
+    def without_effect(self) -> list[str]:
+        """What of it means nothing here, in words."""
+        return ([f"driver_opts: {name} has no effect here" for name in parse_options(self.driver_opts)[1]]
+                + (["enable_ipv6: there is IPv4 only"] if self.enable_ipv6 else [])
+                + (["driver: overlay is a bridge here: there is one host"] if self.driver == "overlay" else []))
 
 
 class Extension(Model):
@@ -550,12 +571,12 @@ class Compose(Model):
     def networks_of(self, service: str) -> dict[str, NetworkUse | None]:
         """The networks that a service is on. If it names none: `default` if the file speaks of that, else docker0."""
         s = self.services[service]
-        if s.shares:
+        if s.shares or s.network_mode == "none":
             return {}
         return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
 
     def internal_only(self, service: str) -> bool:
-        """Whether a service has no network with a way out."""
+        """Whether a service has no network, or none with a way out."""
         return all(n in self.networks and self.networks[n].internal for n in self.networks_of(service))
 
     def instances(self, service: str) -> list[str]:
@@ -568,7 +589,8 @@ class Compose(Model):
     def published(self) -> list[tuple[str, str, PublishedPort, int | None]]:
         """(service, container, port, the host port that it gets) of every published port.
 
-        What shares a namespace publishes none. Of several replicas only one can have a certain port: the others get None.
+        What shares a namespace publishes none. Of several replicas only one can have a certain port: the others get None, and so
+        does what is for IPv6.
 
         Raises
         ------
@@ -580,7 +602,7 @@ class Compose(Model):
             for k, instance in enumerate([] if s.shares else self.instances(name)):
                 for i, item in enumerate(s.ports):
                     for p in item:
-                        if k and p.low == p.high:
+                        if k and p.low == p.high or p.is_ipv6:
                             without.append((name, instance, p, None))
                         else:
                             wanted.append(Wanted(f"services.{name}.ports.{i}", instance, p))
@@ -701,8 +723,8 @@ def check(path: Path, c: Compose) -> None:
     if ipaddress.IPv4Interface(c.x.router.address).network != ipaddress.IPv4Interface(c.x.host.address).network:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
     for name, service in c.services.items():
-        if service.shares and service.networks:
-            raise fail(f"services.{name}.network_mode", "a service that shares a namespace has no networks of its own")
+        if (service.shares or service.network_mode == "none") and service.networks:
+            raise fail(f"services.{name}.network_mode", f"{service.network_mode} and networks exclude each other")
         if service.shares and service.shares != "host" and (service.shares not in c.services or c.services[service.shares].shares):
             raise fail(f"services.{name}.network_mode", f"{service.shares!r} is no service with a network namespace of its own")
         for use, options in service.networks.items():
@@ -751,7 +773,7 @@ def check(path: Path, c: Compose) -> None:
             if c.services[event.move.to].shares:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
             if c.internal_only(event.move.to):
-                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has internal networks only: its ports cannot be published")
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network with a way out: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
             if event.move.protocol == "tcp" and c.x.host.userland_proxy:
@@ -761,9 +783,13 @@ def check(path: Path, c: Compose) -> None:
     for name, instance in replicas:
         if instance != name and not c.services[name].shares and (instance in c.services or instance in c.x.servers):
             raise fail(f"services.{name}", f"its replica {instance} has the name of another")
+    alone = {n for name, s in c.services.items() if s.network_mode == "none" for n in (name, *c.instances(name))}
     known = [name for name in dict.fromkeys([*c.services, *(i for _, i in replicas), *c.x.servers, "host"])
              if name not in c.services or c.instances(name)]
     for i, w in enumerate(c.x.workloads):
+        for key, end in (("from", w.source), ("to", w.to)):
+            if end in alone:
+                raise fail(f"x-simcore.workloads.{i}.{key}", f"{end} has no network (network_mode: none)")
         if w.source not in known:
             raise fail(f"x-simcore.workloads.{i}.from",
                        f"{w.source!r} is neither a service nor a server; expected one of {', '.join(known)}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from natfast import Rules
 from simcore.docker.ipam import Pool, mac_of
-from simcore.docker.iptables import EMPTY, Published, docker_rules, with_lines
+from simcore.docker.iptables import EMPTY, Bridge, Published, docker_rules, with_lines
+from simcore.docker.options import BridgeOptions
 from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters, connect
 from simcore.net.link import Link
@@ -26,6 +27,7 @@ class BridgeNetwork:
     interface: str
     pool: Pool
     internal: bool = False
+    options: BridgeOptions = BridgeOptions()
 
 
 @dataclass
@@ -81,10 +83,11 @@ class DockerHost:
         self.iptables = iptables
         self.namespace: Namespace
 
-    def add_network(self, name: str, pool: Pool | str, internal: bool = False) -> BridgeNetwork:
+    def add_network(self, name: str, pool: Pool | str, internal: bool = False, options: BridgeOptions | None = None) -> BridgeNetwork:
         """Declare a bridge network with a pool of addresses, or a subnet that is one; the one called `bridge` is docker0."""
-        interface = "docker0" if name == "bridge" else f"br-{name}"[:15]
-        network = BridgeNetwork(name, interface, pool if isinstance(pool, Pool) else Pool(pool), internal)
+        options = options or BridgeOptions()
+        interface = options.interface or ("docker0" if name == "bridge" else f"br-{name}"[:15])
+        network = BridgeNetwork(name, interface, pool if isinstance(pool, Pool) else Pool(pool), internal, options)
         self.networks[name] = network
         return network
 
@@ -94,7 +97,7 @@ class DockerHost:
 
     def _reached_by(self, container: Container) -> str:
         if (name := self.way_out(container)) is None:
-            raise ValueError(f"{container.name} has internal networks only: its ports cannot be published")
+            raise ValueError(f"{container.name} has no network with a way out: its ports cannot be published")
         return name
 
     def publish(self, container: Container, host_port: int, port: int, protocol: str = "tcp", host_address: str = "",
@@ -104,10 +107,12 @@ class DockerHost:
         Raises
         ------
         ValueError
-            If all its networks are internal.
+            If it has no network that is not internal.
         """
         name = network or self._reached_by(container)
-        self.published.append(Published(self.networks[name].interface, container.addresses[name], port, host_port, protocol, host_address))
+        on = self.networks[name]
+        self.published.append(Published(on.interface, container.addresses[name], port, host_port, protocol,
+                                        host_address or on.options.host_address))
 
     def move_port(self, host_port: int, protocol: str, container: Container) -> None:
         """Let a published port lead to another container from now on: what the engine does when one is replaced.
@@ -141,9 +146,9 @@ class DockerHost:
 
     def rules(self) -> Rules:
         """Docker's for what is declared, and those that were added."""
-        bridges = [(n.interface, str(n.pool.network)) for n in self.networks.values()]
-        internal = {n.interface for n in self.networks.values() if n.internal}
-        return with_lines(docker_rules(bridges, self.published, self.userland_proxy, internal), self.iptables)
+        bridges = [Bridge(n.interface, str(n.pool.network), n.internal, n.options.masquerade, n.options.icc)
+                   for n in self.networks.values()]
+        return with_lines(docker_rules(bridges, self.published, self.userland_proxy), self.iptables)
 
     def write_rules(self) -> None:
         """Put the present rules in force."""
@@ -168,7 +173,7 @@ class DockerHost:
         host.add_interface(self.interface, 0, "02:00:" + outside.ip.packed.hex(":"))
         host.add_address(self.interface, self.address)
         for network in self.networks.values():
-            host.add_interface(network.interface, BRIDGE, mac_of(network.pool.gateway))
+            host.add_interface(network.interface, BRIDGE, mac_of(network.pool.gateway), network.options.mtu)
             host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
@@ -178,10 +183,10 @@ class DockerHost:
 
     def _plug(self, container: Container, number: int, network: BridgeNetwork, address: str, link: LinkParameters) -> None:
         """A veth pair: one end in the container, the other a port of the bridge."""
-        inside, outside = f"eth{number}", f"veth-{container.name}" + (f"-{number}" if number else "")
+        inside, outside = f"{network.options.container_prefix}{number}", f"veth-{container.name}" + (f"-{number}" if number else "")
         ns, host = container.namespace, self.namespace
-        a = ns.add_interface(inside, 0, mac_of(address))
-        b = host.add_interface(outside, 0, "02:fe:" + ipaddress.IPv4Address(address).packed.hex(":"))
+        a = ns.add_interface(inside, 0, mac_of(address), network.options.mtu)
+        b = host.add_interface(outside, 0, "02:fe:" + ipaddress.IPv4Address(address).packed.hex(":"), network.options.mtu)
         b.hairpin = not self.userland_proxy
         host.enslave(outside, network.interface)
         ns.add_address(inside, f"{address}/{network.pool.prefix}")

@@ -1,7 +1,7 @@
 """The rules that Docker Engine (up to 27) writes for its networks and published ports."""
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from natfast import Rules
@@ -19,42 +19,54 @@ class Published:
     host_address: str = ""
 
 
-def docker_rules(bridges: list[tuple[str, str]], published: list[Published], userland_proxy: bool = True,
-                 internal: Collection[str] = ()) -> Rules:
-    """The ruleset for `bridges`, a list of (interface, subnet), the oldest first.
+@dataclass(frozen=True)
+class Bridge:
+    """A network as its rules see it; nothing crosses the edge of an internal one."""
+
+    interface: str
+    subnet: str
+    internal: bool = False
+    masquerade: bool = True
+    icc: bool = True
+
+
+def docker_rules(bridges: Sequence[Bridge], published: Sequence[Published], userland_proxy: bool = True) -> Rules:
+    """The ruleset for bridges, the oldest first.
 
     With the userland proxy off, hairpin traffic is translated too, and host-local destinations go through
-    the DOCKER chain even for 127.0.0.0/8. Nothing crosses the edge of the bridges in `internal`.
+    the DOCKER chain even for 127.0.0.0/8.
     """
-    closed = [(name, subnet) for name, subnet in bridges if name in internal]
-    outward = [(name, subnet) for name, subnet in bridges if name not in internal]
+    closed = [b for b in bridges if b.internal]
+    outward = [b for b in bridges if not b.internal]
+    translated = [b for b in outward if b.masquerade]
     local = "" if not userland_proxy else " ! -d 127.0.0.0/8"
     nat = ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
            f"-A OUTPUT{local} -m addrtype --dst-type LOCAL -j DOCKER"]
-    nat += [f"-A POSTROUTING -s {subnet} ! -o {name} -j MASQUERADE" for name, subnet in reversed(outward)]
+    nat += [f"-A POSTROUTING -s {b.subnet} ! -o {b.interface} -j MASQUERADE" for b in reversed(translated)]
     if not userland_proxy:
-        nat += [f"-A POSTROUTING -o {name} -m addrtype --src-type LOCAL -j MASQUERADE" for name, _ in outward]
+        nat += [f"-A POSTROUTING -o {b.interface} -m addrtype --src-type LOCAL -j MASQUERADE" for b in outward]
     nat += [f"-A POSTROUTING -s {p.address}/32 -d {p.address}/32 -p {p.protocol} -m {p.protocol} --dport {p.port} -j MASQUERADE"
             for p in published]
     if userland_proxy:
-        nat += [f"-A DOCKER -i {name} -j RETURN" for name, _ in outward]
+        nat += [f"-A DOCKER -i {b.interface} -j RETURN" for b in translated]
     for p in published:
         to = f" -d {p.host_address}/32" if p.host_address else ""
         iif = f" ! -i {p.bridge}" if userland_proxy else ""
         nat.append(f"-A DOCKER{to}{iif} -p {p.protocol} -m {p.protocol} --dport {p.host_port} "
                    f"-j DNAT --to-destination {p.address}:{p.port}")
     forward = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"]
-    for name, _ in bridges:
-        if name not in internal:
+    for b in bridges:
+        name = b.interface
+        if not b.internal:
             forward += [f"-A FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
                         f"-A FORWARD -o {name} -j DOCKER", f"-A FORWARD -i {name} ! -o {name} -j ACCEPT"]
-        forward.append(f"-A FORWARD -i {name} -o {name} -j ACCEPT")
+        forward.append(f"-A FORWARD -i {name} -o {name} -j {'ACCEPT' if b.icc else 'DROP'}")
     docker = [f"-A DOCKER -d {p.address}/32 ! -i {p.bridge} -o {p.bridge} -p {p.protocol} -m {p.protocol} --dport {p.port} -j ACCEPT"
               for p in published]
-    one = [f"-A DOCKER-ISOLATION-STAGE-1 ! {way[0]} {subnet} {way[1]} {name} -j DROP"
-           for name, subnet in closed for way in (("-s", "-o"), ("-d", "-i"))]
-    one += [f"-A DOCKER-ISOLATION-STAGE-1 -i {name} ! -o {name} -j DOCKER-ISOLATION-STAGE-2" for name, _ in outward]
-    two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {name} -j DROP" for name, _ in outward]
+    one = [f"-A DOCKER-ISOLATION-STAGE-1 ! {way[0]} {b.subnet} {way[1]} {b.interface} -j DROP"
+           for b in closed for way in (("-s", "-o"), ("-d", "-i"))]
+    one += [f"-A DOCKER-ISOLATION-STAGE-1 -i {b.interface} ! -o {b.interface} -j DOCKER-ISOLATION-STAGE-2" for b in outward]
+    two = [f"-A DOCKER-ISOLATION-STAGE-2 -o {b.interface} -j DROP" for b in outward]
     text = ["*nat", ":PREROUTING ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]",
             ":DOCKER - [0:0]", *nat, "COMMIT", "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]",
             ":DOCKER - [0:0]", ":DOCKER-ISOLATION-STAGE-1 - [0:0]", ":DOCKER-ISOLATION-STAGE-2 - [0:0]",

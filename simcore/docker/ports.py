@@ -15,6 +15,11 @@ class PublishedPort(NamedTuple):
     port: int
     protocol: str
 
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether it is one of the host's IPv6 addresses that it is published on."""
+        return ":" in self.address
+
 
 EPHEMERAL = 32768, 60999            # host ports for those that ask for none, as Docker takes them
 
@@ -34,12 +39,12 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
         text = f"{value['target']}/{value.get('protocol', 'tcp')}"
         if value.get("published"):
             text = f"{value['published']}:{text}"
-            if value.get("host_ip"):
-                text = f"{value['host_ip']}:{text}"
+            if where := str(value.get("host_ip") or ""):
+                text = f"[{where}]:{text}" if ":" in where else f"{where}:{text}"
     else:
         text = value
     rest, _, protocol = text.partition("/")
-    parts = rest.split(":")
+    parts = _parts(rest)
     if len(parts) > 3 or protocol not in ("", "tcp", "udp"):
         raise ValueError(f"{text!r} is not a published port, as 8080:80 or 127.0.0.1:53:53/udp")
 
@@ -58,9 +63,9 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
     address = parts[0] if len(parts) == 3 and parts[0] != "0.0.0.0" else ""
     if address:
         try:
-            ipaddress.IPv4Address(address)
+            ipaddress.ip_address(address)
         except ValueError:
-            raise ValueError(f"{text!r}: {address!r} is not an IPv4 address") from None
+            raise ValueError(f"{text!r}: {address!r} is not an IP address") from None
     low, high = span(parts[-1])
     host = span(parts[-2]) if len(parts) > 1 and parts[-2] else EPHEMERAL
     if low == high or host == EPHEMERAL:
@@ -68,6 +73,12 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
     if high - low != host[1] - host[0]:
         raise ValueError(f"{text!r}: {parts[-2]} and {parts[-1]} are not of one length")
     return [PublishedPort(address, host[0] + i, host[0] + i, low + i, protocol or "tcp") for i in range(high - low + 1)]
+
+
+def _parts(text: str) -> list[str]:
+    """What the colons separate; those of an IPv6 address, which stands in brackets, do not."""
+    address, bracket, rest = text[1:].partition("]:") if text.startswith("[") else ("", "", text)
+    return [address, *rest.split(":")] if bracket else rest.split(":")
 
 
 class Wanted(NamedTuple):

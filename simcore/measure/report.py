@@ -15,7 +15,7 @@ FEW = 8
 """Results of one workload that are told one by one, and findings."""
 SOME = 4
 """Items of a list in a sentence."""
-ENTRIES = 30
+ENTRIES = 10
 """Of conntrack that are printed."""
 WIDE = 170
 """Columns that the table needs."""
@@ -90,7 +90,7 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
     for name in ("kind", "from", "to", "result"):
         table.add_column(name, overflow="fold")
     for w in summary["workloads"]:
-        table.add_row(w["kind"], w["from"], w["to"], result_text(w))
+        table.add_row(w["kind"], w["from"], w["to"] + (f":{w['port']}" if "port" in w else ""), result_text(w))
     if summary["workloads"]:
         console.print(table)
     if summary["throughput_bps"] is not None:

@@ -1,6 +1,7 @@
 """What stood out in a run, in words: what was short, what was lost and where, and what would help."""
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -235,8 +236,11 @@ def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
         if w.get("stalled"):
             yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{name}: {w['stalled']} of {tried} requests had been waiting "
                           "much longer than others when the run ended")
-        if (loss := w.get("loss")) and loss * w["sent"] >= 0.5:
-            yield Finding("datagrams-lost", place, loss, f"{name}: {loss:.1%} of its datagrams did not arrive")
+        if loss := w.get("loss"):
+            lost = loss * w["sent"]
+            under_way = w["sent"] - w["received"] - lost            # an expectation; more of them are no loss yet
+            if lost >= 0.5 and lost > 3 * math.sqrt(max(0.0, under_way)):
+                yield Finding("datagrams-lost", place, loss, f"{name}: {loss:.1%} of its datagrams did not arrive")
         if (rtts := w.get("rtt_s")) and None in rtts:
             lost = rtts.count(None)
             yield Finding("pings-lost", place, lost / len(rtts), f"{name}: {lost} of {len(rtts)} pings had no answer")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from simcore.docker.iptables import docker_rules
+from simcore.docker.iptables import Bridge, docker_rules
 from simcore.errors import ScenarioError
 from simcore.net.cpu import Costs
 
@@ -87,7 +87,7 @@ def _namespaces() -> Iterator[tuple[str, str, str]]:
 
 def _rules(path: str) -> str:
     if path == "D":
-        return docker_rules([("docker0", "172.17.0.0/16")], [], True).to_iptables_save()
+        return docker_rules([Bridge("docker0", "172.17.0.0/16")], [], True).to_iptables_save()
     text = "*filter\n-A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\nCOMMIT\n"
     if path == "F":
         text += "*nat\n-A POSTROUTING -s 172.17.0.0/16 -o eth0 -j MASQUERADE\nCOMMIT\n"

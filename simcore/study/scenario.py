@@ -56,14 +56,14 @@ class World:
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, config, _ in compose_file.network_configs(compose):
             network = compose.networks.get(name)
-            self.host.add_network(name, config.pool(), network is not None and network.internal)
+            self.host.add_network(name, config.pool(), network is not None and network.internal,
+                                  network.options if network else None)
         # what of the file has no effect though the author may think so, and what was chosen in its stead
         self.notes = list(compose.notes)
         for name, declared in compose.networks.items():
             if declared.external and declared.ipam.first() is None:
                 self.notes.append(f"networks.{name}: external, so its subnet is not in this file: {self.host.networks[name].pool.network}")
-            if declared.enable_ipv6:
-                self.notes.append(f"networks.{name}.enable_ipv6: there is IPv4 only")
+            self.notes += [f"networks.{name}.{words}" for words in declared.without_effect()]
         self._add_services()
         self.host.start(x.links.container.parameters(), {instance: s.x.link.parameters() for name, s in compose.services.items()
                                                          if s.x.link is not None for instance in compose.instances(name)})
@@ -157,13 +157,16 @@ class World:
             for i, instance in enumerate(self.compose.instances(name)):
                 self.host.add_container(instance, networks if i == 0 else {net: self._free(net, reserved[net]) for net in networks}, known)
         for name, instance, p, host_port in self.compose.published():
+            if p.is_ipv6:
+                self.notes.append(f"services.{name}.ports: {p.port} is not published on [{p.address}]: there is IPv4 only")
+                continue
             if host_port is None:
                 self.notes.append(f"services.{name}.ports: {p.low} is published for the first replica only: a host port has one owner; "
                                   "expected a range, or no host port")
                 continue
             container = self.host.containers[instance]
             if self.host.way_out(container) is None:
-                self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has internal networks only")
+                self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has no network with a way out")
                 continue
             if p.address and not p.address.startswith("127.") and p.address != self.host.address.split("/")[0]:
                 self.notes.append(f"services.{name}.ports: {p.address} is no address of the host, so nobody reaches {p.port} there: "

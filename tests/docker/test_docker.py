@@ -12,7 +12,7 @@ from simcore import units
 from simcore.docker.compose import load
 from simcore.docker.interpolation import substitute
 from simcore.docker.ipam import IpamError, Pool, mac_of
-from simcore.docker.iptables import Published, docker_rules
+from simcore.docker.iptables import Bridge, Published, docker_rules
 from simcore.docker.ports import parse_port
 from simcore.errors import ScenarioError
 from simcore.study.scenario import World
@@ -20,7 +20,7 @@ from simcore.transport import PingSocket
 
 
 def test_rules_are_those_of_the_recorded_host(data: Path) -> None:
-    ours = docker_rules([("docker0", "172.17.0.0/16")], [Published("docker0", "172.17.0.2", 80, 8080)])
+    ours = docker_rules([Bridge("docker0", "172.17.0.0/16")], [Published("docker0", "172.17.0.2", 80, 8080)])
     assert ours.to_iptables_save() == (data / "oracle" / "docker.v4").read_text()
 
 
@@ -138,9 +138,11 @@ def test_forms_of_ports() -> None:
     assert short("127.0.0.1::80") == [("127.0.0.1", 32768, 60999, 80, "tcp")]
     assert short("80-81/udp") == [("", 32768, 60999, 80, "udp"), ("", 32768, 60999, 81, "udp")]
     assert parse_port({"target": 80, "published": "80", "host_ip": "192.168.1.100", "mode": "host"}) == parse_port("192.168.1.100:80:80")
+    assert short("[::1]:81:80") == [("::1", 81, 81, 80, "tcp")]
+    assert parse_port({"target": 80, "published": 81, "host_ip": "::1"}) == parse_port("[::1]:81:80")
     for text, message in {"a:80": "is not a published port", "1-2-3:80": "is not a published port", "70000": "out of range 1-65535",
                           "8000-8002:80-81": "8000-8002 and 80-81 are not of one length", "9-8:80": "9-8 is no range",
-                          "[::1]:80:80": "is not a published port"}.items():
+                          "[::1:80:80": "is not a published port", "[::z]:80:80": "'::z' is not an IP address"}.items():
         with pytest.raises(ValueError, match=message):
             parse_port(text)
 
@@ -233,10 +235,88 @@ x-simcore:
     assert world.namespace("client") is world.namespace("vpn")
     world.run(5.0)
     assert [w["requests"][0]["status"] for w in world.summary()["workloads"]] == [200] * 5
-    for mode, message in {"none": "expected bridge, host or service:NAME", "service:x": "'x' is no service with a network namespace",
+    for mode, message in {"container:c": "expected bridge, host, none or service:NAME",
+                          "service:x": "'x' is no service with a network namespace",
                           "service:b": "'b' is no service with a network namespace"}.items():
         path.write_text(f"services: {{a: {{network_mode: '{mode}'}}, b: {{network_mode: host}}}}\n")
         with pytest.raises(ScenarioError, match=message):
+            load(path)
+
+
+def test_what_is_of_another_world_is_said_and_left_out(tmp_path: Path) -> None:
+    """IPv6, other hosts, drivers' options that mean nothing here: the rest of the file is simulated all the same."""
+    path = tmp_path / "f.yaml"
+    path.write_text("""
+services:
+  web: {networks: [front, far], ports: ["[::1]:81:80", "80:80"], x-simcore: {http: {port: 80}}}
+  job: {network_mode: none, ports: ["90:90"]}
+networks:
+  front: {enable_ipv6: true, driver_opts: {com.example.colour: red}, ipam: {config: [{subnet: "2001:db8::/64"}, {subnet: 10.9.0.0/24}]}}
+  far: {driver: overlay}
+x-simcore:
+  servers: {api: {address: 93.184.216.34}}
+  workloads: [{kind: http, from: api, to: host}]
+""")
+    world = World(load(path))
+    assert world.notes == ["networks.front.driver_opts: com.example.colour has no effect here",
+                           "networks.front.enable_ipv6: there is IPv4 only",
+                           "networks.far.driver: overlay is a bridge here: there is one host",
+                           "services.job.ports: 90 is not published: job has no network with a way out",
+                           "services.web.ports: 80 is not published on [::1]: there is IPv4 only"]
+    assert world.namespace("job").interfaces == world.namespace("job").interfaces[:1]           # lo
+    assert {dev.name: dev.mtu for dev in world.namespace("web").interfaces} == {"lo": 65536, "eth0": 1500, "eth1": 1450}
+    world.run(5.0)
+    assert world.summary()["workloads"][0]["requests"][0]["status"] == 200
+    path.write_text(path.read_text().replace("from: api, to: host", "from: api, to: job"))
+    with pytest.raises(ScenarioError, match=r"workloads.0.to: job has no network \(network_mode: none\)"):
+        load(path)
+
+
+def test_options_of_a_bridge(tmp_path: Path) -> None:
+    """MTU, masquerading, containers that may not talk to each other, where ports are published, names."""
+    path = tmp_path / "f.yaml"
+    path.write_text("""
+services:
+  a: {networks: [n], ports: ["8080:80"], x-simcore: {http: {port: 80}}}
+  b: {networks: [n], x-simcore: {http: {port: 80}}}
+networks:
+  n:
+    driver_opts:
+      com.docker.network.driver.mtu: 1400
+      com.docker.network.bridge.name: br0
+      com.docker.network.bridge.enable_icc: "false"
+      com.docker.network.bridge.enable_ip_masquerade: "false"
+      com.docker.network.bridge.host_binding_ipv4: 127.0.0.1
+      com.docker.network.container_iface_prefix: lan
+x-simcore:
+  servers: {api: {address: 93.184.216.34, http: {port: 80}}}
+  workloads:
+    - {kind: http, from: b, to: a}
+    - {kind: http, from: api, to: host, port: 8080}
+    - {kind: http, from: host, to: 127.0.0.1, port: 8080}
+    - {kind: bulk, from: a, to: api, port: 9, size: 100kB}
+""")
+    world = World(load(path))
+    assert world.notes == []
+    assert [(dev.place, dev.mtu) for dev in world.namespace("a").interfaces] == [("a/lo", 65536), ("a/lan0", 1400)]
+    assert {dev.name: dev.mtu for dev in world.host.namespace.interfaces} == {"lo": 65536, "eth0": 1500, "br0": 1400, "veth-a": 1400,
+                                                                             "veth-b": 1400}
+    rules = world.host.rules().to_iptables_save().splitlines()
+    assert "-A FORWARD -i br0 -o br0 -j DROP" in rules
+    assert "-A DOCKER -d 127.0.0.1/32 ! -i br0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.18.0.2:80" in rules
+    assert [rule for rule in rules if "MASQUERADE" in rule] == [
+        "-A POSTROUTING -s 172.18.0.2/32 -d 172.18.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE"]
+    world.run(10.0)
+    s = world.summary()
+    assert s["workloads"][0]["requests"] == []                          # still trying: dropped on the bridge, by FORWARD
+    assert s["drops"]["host"]["bridged FORWARD"] > 0
+    assert s["workloads"][1]["requests"][0]["error"]                    # published on 127.0.0.1 only
+    assert s["workloads"][2]["requests"][0]["status"] == 200
+    assert s["drops"]["router"]["no route"] > 0                         # towards 172.18.0.2, which went out as it was
+    for name, value in {"driver.mtu": "9", "bridge.name": "a name", "bridge.enable_icc": "perhaps",
+                        "bridge.host_binding_ipv4": "here"}.items():
+        path.write_text(f"services: {{}}\nnetworks: {{n: {{driver_opts: {{com.docker.network.{name}: '{value}'}}}}}}\n")
+        with pytest.raises(ScenarioError, match=f"networks.n.driver_opts: com.docker.network.{name}: '{value}'"):
             load(path)
 
 
@@ -260,7 +340,7 @@ x-simcore:
     - {kind: bulk, from: db, to: api, port: 9000, size: 1MB}
 """)
     world = World(load(path))
-    assert world.notes == ["services.db.ports: 5432 is not published: db has internal networks only"]
+    assert world.notes == ["services.db.ports: 5432 is not published: db has no network with a way out"]
     rules = world.host.rules().to_iptables_save()
     for line in ("-A DOCKER-ISOLATION-STAGE-1 ! -s 172.28.0.0/16 -o br-back -j DROP",
                  "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.28.0.0/16 -i br-back -j DROP", "-A FORWARD -i br-back -o br-back -j ACCEPT"):

@@ -69,10 +69,10 @@ def test_round_trip(rows: list[tuple[list[str], str, str]]) -> None:
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("iptables-restore") is None or shutil.which("unshare") is None,
                     reason="needs root, iptables-restore and unshare")
 def test_the_real_iptables_takes_what_we_write() -> None:
-    from simcore.docker.iptables import Published, docker_rules
-    rules = docker_rules([("docker0", "172.17.0.0/16"), ("br-web", "172.18.0.0/16")],
+    from simcore.docker.iptables import Bridge, Published, docker_rules
+    rules = docker_rules([Bridge("docker0", "172.17.0.0/16"), Bridge("br-web", "172.18.0.0/16")],
                          [Published("docker0", "172.17.0.2", 80, 8080), Published("br-web", "172.18.0.2", 53, 53, "udp", "127.0.0.1")])
-    for proxy in (rules, docker_rules([("docker0", "172.17.0.0/16")], [Published("docker0", "172.17.0.2", 80, 8080)], False)):
+    for proxy in (rules, docker_rules([Bridge("docker0", "172.17.0.0/16")], [Published("docker0", "172.17.0.2", 80, 8080)], False)):
         done = subprocess.run(["unshare", "--net", "iptables-restore", "--test"], input=proxy.to_iptables_save(), text=True,
                               capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
