@@ -1,5 +1,8 @@
-from libc.stdlib cimport abort, calloc, free
+from libc.stdlib cimport abort, free
 from libc.string cimport memset
+
+cdef extern from "stdlib.h" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
 
 
 cdef class U64Map:
@@ -9,11 +12,11 @@ cdef class U64Map:
         self.allocate(16)
 
     cdef void allocate(self, uint32_t room) noexcept:
-        self.cells = <Cell*>calloc(room, sizeof(Cell))
+        self.cells = <Cell*>aligned_alloc(sizeof(Cell), room * sizeof(Cell))
         if self.cells == NULL:
             abort()
         self.mask = room - 1
-        self.count = 0
+        self.clear()
 
     def __dealloc__(self):
         free(self.cells)
@@ -26,41 +29,40 @@ cdef class U64Map:
             old, n = self.cells, self.mask + 1
             self.allocate(2 * n)
             for i in range(n):
-                if old[i].used:
+                if is_used(&old[i]):
                     self.put(old[i].key, old[i].value)
             free(old)
         i = mix(key) & self.mask
         while True:
             c = &self.cells[i]
-            if not c.used:
+            if not is_used(c):
                 break
             if c.key == key:
                 c.value = value
                 return
             i = (i + 1) & self.mask
-        c.used = 1
         c.key = key
         c.value = value
         self.count += 1
 
     cdef void remove(self, uint64_t key) noexcept:
         cdef uint32_t i = mix(key) & self.mask, j, home
-        while self.cells[i].used and self.cells[i].key != key:
+        while is_used(&self.cells[i]) and self.cells[i].key != key:
             i = (i + 1) & self.mask
-        if not self.cells[i].used:
+        if not is_used(&self.cells[i]):
             return
         self.count -= 1
         j = i
         while True:
             j = (j + 1) & self.mask
-            if not self.cells[j].used:
+            if not is_used(&self.cells[j]):
                 break
             home = mix(self.cells[j].key) & self.mask
             if ((j - home) & self.mask) >= ((j - i) & self.mask):
                 self.cells[i] = self.cells[j]
                 i = j
-        self.cells[i].used = 0
+        self.cells[i].key = ~<uint64_t>0
 
     cdef void clear(self) noexcept:
-        memset(self.cells, 0, (<size_t>self.mask + 1) * sizeof(Cell))
+        memset(self.cells, 0xFF, (<size_t>self.mask + 1) * sizeof(Cell))
         self.count = 0

@@ -7,6 +7,7 @@ from libc.string cimport memcmp, memset
 from natfast.headers cimport IPPROTO_DCCP, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_dst, ip_frag, ip_ihl, ip_src
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport Frame
+from simcore.engine.map cimport key_from
 from simcore.net.namespace cimport FlowProbe
 
 cdef enum:
@@ -32,7 +33,7 @@ cdef void read_tuple(const Frame* f, Tuple5* t) noexcept nogil:
 
 
 cdef inline uint64_t key_of(const Tuple5* t) noexcept nogil:
-    return siphash13(<uint64_t>t.src << 32 | t.dst, <uint64_t>t.sport << 48 | <uint64_t>t.dport << 32 | t.protocol, 1, 2)
+    return key_from(siphash13(<uint64_t>t.src << 32 | t.dst, <uint64_t>t.sport << 48 | <uint64_t>t.dport << 32 | t.protocol, 1, 2))
 
 
 cdef class FlowTable(FlowProbe):

@@ -22,6 +22,9 @@ cdef enum:                              # what an event adds to its frame's plac
     AFTER_COPY = 3
 
 cdef enum:
+    SLOTS_AHEAD = 16                    # of a long ring each slot is cold when its turn comes
+
+cdef enum:
     KIND = 3                            # the bits of it
     NEXT_STAMP = 4                      # when the wire is cut, what is under way becomes void
 
@@ -417,8 +420,9 @@ cdef class Link(Wire):
         if head != self.tail:
             s = &self.ring[head & self.mask]
             self.announce(s.arrive, s.seq)
-            if self.tail - head > 1:                # whoever arrives next but one
+            if self.tail - head > 1:                # whoever arrives next but one, and where it is written who comes long after
                 prefetch_frame(self.ring[(head + 1) & self.mask].frame)
+                prefetch(&self.ring[(head + SLOTS_AHEAD) & self.mask])
         if self.sink.inbox is None:
             self.sink.receive(f, self.sink_port)
         else:

@@ -34,6 +34,7 @@ from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
+from simcore.engine.map cimport U64Map, is_used, key_from
 from simcore.net.device cimport Wire
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
@@ -125,7 +126,7 @@ cdef inline double fdb_seen(uint64_t entry) noexcept nogil:
 cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept nogil:
     cdef uint64_t k = (<uint64_t>lip << 32) | rip
     k *= <uint64_t>0x9E3779B97F4A7C15ULL
-    return k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol
+    return key_from(k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol)
 
 
 cdef inline bint is_bound(void* e, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept:
@@ -495,7 +496,7 @@ cdef class Namespace(Device):
         cdef uint32_t i
         out = []
         for i in range(self.fdb.mask + 1):
-            if self.fdb.cells[i].used:
+            if is_used(&self.fdb.cells[i]):
                 out.append((":".join(f"{(self.fdb.cells[i].key >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
                             self.interfaces[fdb_index(self.fdb.cells[i].value)].name, bool(self.fdb.cells[i].value & 1)))
         return sorted(out)
