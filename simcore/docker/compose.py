@@ -485,9 +485,9 @@ class Ipam(Model):
 
 
 class Network(Model):
-    """A bridge network; an overlay is one, too, on the one host that there is."""
+    """A bridge network, or macvlan; an overlay is a bridge, too, on the one host that there is."""
 
-    driver: Literal["bridge", "overlay"] = "bridge"
+    driver: Literal["bridge", "overlay", "macvlan"] = "bridge"
     ipam: Ipam = Ipam()
     driver_opts: dict[str, Any] = {}
     name: str | None = None
@@ -510,6 +510,11 @@ class Network(Model):
         return value
 
     @property
+    def macvlan(self) -> bool:
+        """Whether its containers are on the host's own network."""
+        return self.driver == "macvlan"
+
+    @property
     def options(self) -> BridgeOptions:
         """What the driver is told; an overlay's frames leave room for VXLAN."""
         options, _ = parse_options(self.driver_opts)
@@ -517,7 +522,10 @@ class Network(Model):
 
     def without_effect(self) -> list[str]:
         """What of it means nothing here, in words."""
-        return ([f"driver_opts: {name} has no effect here" for name in parse_options(self.driver_opts)[1]]
+        names = self.driver_opts if self.macvlan else parse_options(self.driver_opts)[1]
+        return ([f"driver_opts: {name} has no effect here" for name in names if not (self.macvlan and name in ("parent", "macvlan_mode"))]
+                + (["driver_opts.macvlan_mode: it is bridge here"] if self.macvlan
+                   and self.driver_opts.get("macvlan_mode", "bridge") != "bridge" else [])
                 + (["enable_ipv6: there is IPv4 only"] if self.enable_ipv6 else [])
                 + (["driver: overlay is a bridge here: there is one host"] if self.driver == "overlay" else []))
 
@@ -575,9 +583,14 @@ class Compose(Model):
             return {}
         return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
 
-    def internal_only(self, service: str) -> bool:
-        """Whether a service has no network, or none with a way out."""
-        return all(n in self.networks and self.networks[n].internal for n in self.networks_of(service))
+    def reaches_out(self, service: str) -> bool:
+        """Whether a service has a network with a way out."""
+        return any(n not in self.networks or not self.networks[n].internal for n in self.networks_of(service))
+
+    def can_publish(self, service: str) -> bool:
+        """Whether one of them is a bridge, so that the host's ports can lead to it."""
+        return any(n not in self.networks or not (self.networks[n].internal or self.networks[n].macvlan)
+                   for n in self.networks_of(service))
 
     def instances(self, service: str) -> list[str]:
         """The namespaces that a service is in: `web`, of several replicas `web-1`, `web-2` and so on; that of whose it shares."""
@@ -716,7 +729,13 @@ def check(path: Path, c: Compose) -> None:
         except IpamError as error:
             raise fail(key, str(error)) from None
         net = pools[name].network
-        for other, taken in [*subnets, ("the host's network", ipaddress.IPv4Interface(c.x.host.address).network)]:
+        outside = ipaddress.IPv4Interface(c.x.host.address).network
+        if (declared := c.networks.get(name)) is not None and declared.macvlan:
+            if net != outside:
+                raise fail(key, f"a macvlan network has the addresses of the host's, {outside} (x-simcore.host.address), not {net}")
+            if pools[name].gateway != c.x.router.address.split("/")[0]:
+                raise fail(key, f"gateway {pools[name].gateway} is not the router, {c.x.router.address} (x-simcore.router.address)")
+        for other, taken in [*subnets, *([] if net == outside and declared and declared.macvlan else [("the host's network", outside)])]:
             if net.overlaps(taken):
                 raise fail(key, f"subnet {net} overlaps {taken} of {other}")
         subnets.append((name, net))
@@ -743,7 +762,7 @@ def check(path: Path, c: Compose) -> None:
             asked = service.networks.get(use)
             for instance in c.instances(name):
                 members[use] = members.get(use, 0) + 1
-                if members[use] > BRIDGE_PORTS:
+                if members[use] > BRIDGE_PORTS and not (use in c.networks and c.networks[use].macvlan):
                     raise fail(f"services.{name}", f"a bridge takes {BRIDGE_PORTS} ports, and network {use} has more containers")
                 try:
                     if asked is None or not asked.ipv4_address:
@@ -772,8 +791,8 @@ def check(path: Path, c: Compose) -> None:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no replicas")
             if c.services[event.move.to].shares:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network namespace of its own")
-            if c.internal_only(event.move.to):
-                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no network with a way out: its ports cannot be published")
+            if not c.can_publish(event.move.to):
+                raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no bridge with a way out: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
             if event.move.protocol == "tcp" and c.x.host.userland_proxy:
@@ -807,7 +826,8 @@ def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
     Those that say no subnet get the next 172.x.0.0/16 from 172.18 on that is free, as Docker's do.
     """
     given = {name: pool for name, n in c.networks.items() if (pool := n.ipam.first()) is not None}
-    taken = [ipaddress.IPv4Interface(c.x.host.address).network]
+    lan = ipaddress.IPv4Interface(c.x.host.address).network
+    taken = [lan]
     for _, config in given.values():
         with suppress(ValueError):                  # what is no subnet is told of where it is used
             taken.append(ipaddress.IPv4Network(config.subnet))
@@ -821,13 +841,28 @@ def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
             raise IpamError(f"networks.{name}: no subnet is left in 172.18.0.0-172.31.0.0")
         return str(subnet)
 
+    def on_the_lan(config: IpamConfig) -> IpamConfig:
+        """A macvlan's pool: the router is its gateway unless it says otherwise, and the host's own address is taken."""
+        if not _is(config.subnet, lan):
+            return config                           # `check` tells why that will not do
+        taken = {**config.aux_addresses, "host": str(ipaddress.IPv4Interface(c.x.host.address).ip)}
+        return config.model_copy(update={"gateway": config.gateway or c.x.router.address.split("/")[0], "aux_addresses": taken})
+
     out: list[tuple[str, IpamConfig, str]] = []
     if DEFAULT_NETWORK not in c.networks and any(DEFAULT_NETWORK in c.networks_of(name) for name in c.services):
         out.append((DEFAULT_NETWORK, IpamConfig(subnet=DOCKER0), "networks"))
     for name in c.networks:
         if name in given:
             i, config = given[name]
-            out.append((name, config, f"networks.{name}.ipam.config.{i}.subnet"))
+            out.append((name, on_the_lan(config) if c.networks[name].macvlan else config, f"networks.{name}.ipam.config.{i}.subnet"))
+        elif c.networks[name].macvlan:
+            out.append((name, on_the_lan(IpamConfig(subnet=str(lan))), f"networks.{name}"))
         else:
             out.append((name, IpamConfig(subnet=default(name)), f"networks.{name}"))
     return out
+
+
+def _is(subnet: str | None, network: ipaddress.IPv4Network) -> bool:
+    with suppress(ValueError):
+        return ipaddress.IPv4Network(str(subnet)) == network
+    return False

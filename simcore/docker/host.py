@@ -11,7 +11,9 @@ from simcore.docker.iptables import EMPTY, Bridge, Published, docker_rules, with
 from simcore.docker.options import BridgeOptions
 from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters, connect
+from simcore.net.device import Device
 from simcore.net.link import Link
+from simcore.net.macvlan import Macvlan
 from simcore.net.namespace import Namespace
 from simcore.net.neighbours import ArpCache
 from simcore.net.sysctl import MACHINE
@@ -20,14 +22,18 @@ BRIDGE = 1
 
 
 @dataclass
-class BridgeNetwork:
-    """A bridge network: its interface on the host and its pool of addresses; an internal one has no way out."""
+class Network:
+    """A network: its interface on the host and its pool of addresses; an internal one has no way out.
+
+    It is a bridge, or macvlan: then its containers are on the host's own network, each with a MAC of its own on the host's card.
+    """
 
     name: str
     interface: str
     pool: Pool
     internal: bool = False
     options: BridgeOptions = BridgeOptions()
+    macvlan: bool = False
 
 
 @dataclass
@@ -69,7 +75,7 @@ class DockerHost:
         self.env, self.streams = env, streams
         self.address, self.gateway, self.interface = address, gateway, interface
         self.userland_proxy = userland_proxy
-        self.networks: dict[str, BridgeNetwork] = {}
+        self.networks: dict[str, Network] = {}
         self.containers: dict[str, Container] = {}
         self.published: list[Published] = []
         self.links: dict[str, Link] = {}
@@ -82,22 +88,37 @@ class DockerHost:
         self.conntrack = conntrack
         self.iptables = iptables
         self.namespace: Namespace
+        self._on_the_card: list[tuple[Container, Network, str, LinkParameters]] = []
 
-    def add_network(self, name: str, pool: Pool | str, internal: bool = False, options: BridgeOptions | None = None) -> BridgeNetwork:
+    def add_network(self, name: str, pool: Pool | str, internal: bool = False, options: BridgeOptions | None = None) -> Network:
         """Declare a bridge network with a pool of addresses, or a subnet that is one; the one called `bridge` is docker0."""
         options = options or BridgeOptions()
         interface = options.interface or ("docker0" if name == "bridge" else f"br-{name}"[:15])
-        network = BridgeNetwork(name, interface, pool if isinstance(pool, Pool) else Pool(pool), internal, options)
+        network = Network(name, interface, pool if isinstance(pool, Pool) else Pool(pool), internal, options)
         self.networks[name] = network
         return network
 
+    def add_macvlan(self, name: str, pool: Pool) -> Network:
+        """Declare a macvlan network on the outside interface; the pool's addresses are the host's network's, its gateway the router."""
+        self.networks[name] = Network(name, self.interface, pool, macvlan=True)
+        return self.networks[name]
+
+    @property
+    def bridges(self) -> list[Network]:
+        """The networks that are bridges."""
+        return [n for n in self.networks.values() if not n.macvlan]
+
     def way_out(self, container: Container) -> str | None:
-        """The network that a container reaches the world by, and is reached by: its first that is not internal."""
+        """The network that a container reaches the world by: its first that is not internal."""
         return next((name for name in container.addresses if not self.networks[name].internal), None)
 
+    def published_on(self, container: Container) -> str | None:
+        """The network that a container's published ports lead to: its first bridge that is not internal."""
+        return next((n.name for n in self.bridges if n.name in container.addresses and not n.internal), None)
+
     def _reached_by(self, container: Container) -> str:
-        if (name := self.way_out(container)) is None:
-            raise ValueError(f"{container.name} has no network with a way out: its ports cannot be published")
+        if (name := self.published_on(container)) is None:
+            raise ValueError(f"{container.name} has no bridge with a way out: its ports cannot be published")
         return name
 
     def publish(self, container: Container, host_port: int, port: int, protocol: str = "tcp", host_address: str = "",
@@ -107,7 +128,7 @@ class DockerHost:
         Raises
         ------
         ValueError
-            If it has no network that is not internal.
+            If it has no bridge that is not internal.
         """
         name = network or self._reached_by(container)
         on = self.networks[name]
@@ -147,7 +168,7 @@ class DockerHost:
     def rules(self) -> Rules:
         """Docker's for what is declared, and those that were added."""
         bridges = [Bridge(n.interface, str(n.pool.network), n.internal, n.options.masquerade, n.options.icc)
-                   for n in self.networks.values()]
+                   for n in self.bridges]
         return with_lines(docker_rules(bridges, self.published, self.userland_proxy), self.iptables)
 
     def write_rules(self) -> None:
@@ -172,28 +193,55 @@ class DockerHost:
         outside = ipaddress.IPv4Interface(self.address)
         host.add_interface(self.interface, 0, "02:00:" + outside.ip.packed.hex(":"))
         host.add_address(self.interface, self.address)
-        for network in self.networks.values():
+        for network in self.bridges:
             host.add_interface(network.interface, BRIDGE, mac_of(network.pool.gateway), network.options.mtu)
             host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
-            for i, (name, address) in enumerate(container.addresses.items()):
-                self._plug(container, i, self.networks[name], address, (links or {}).get(container.name, link))
+            for i, name in enumerate(container.addresses):
+                network = self.networks[name]
+                inside = self._interface(container, i, network)
+                wish = (links or {}).get(container.name, link)
+                if network.macvlan:
+                    self._on_the_card.append((container, network, inside, wish))
+                else:
+                    self._plug(container, i, network, inside, wish)
         return host
 
-    def _plug(self, container: Container, number: int, network: BridgeNetwork, address: str, link: LinkParameters) -> None:
-        """A veth pair: one end in the container, the other a port of the bridge."""
-        inside, outside = f"{network.options.container_prefix}{number}", f"veth-{container.name}" + (f"-{number}" if number else "")
-        ns, host = container.namespace, self.namespace
-        a = ns.add_interface(inside, 0, mac_of(address), network.options.mtu)
-        b = host.add_interface(outside, 0, "02:fe:" + ipaddress.IPv4Address(address).packed.hex(":"), network.options.mtu)
-        b.hairpin = not self.userland_proxy
-        host.enslave(outside, network.interface)
+    def _interface(self, container: Container, number: int, network: Network) -> str:
+        """A container's end of its link to a network."""
+        inside, ns, address = f"{network.options.container_prefix}{number}", container.namespace, container.addresses[network.name]
+        ns.add_interface(inside, 0, mac_of(address), network.options.mtu)
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
         if network.name == self.way_out(container):
             ns.add_route("default", inside, network.pool.gateway)
-        there, back = container.links[network.name] = f"{container.name}/{inside}", f"host/{outside}"
-        self.links |= connect(self.env, self.streams, ns, a.port, there, host, b.port, back, link)
+        return inside
+
+    def _plug(self, container: Container, number: int, network: Network, inside: str, link: LinkParameters) -> None:
+        """A veth pair: one end in the container, the other a port of the bridge."""
+        outside = f"veth-{container.name}" + (f"-{number}" if number else "")
+        host, address = self.namespace, ipaddress.IPv4Address(container.addresses[network.name])
+        port = host.add_interface(outside, 0, "02:fe:" + address.packed.hex(":"), network.options.mtu)
+        port.hairpin = not self.userland_proxy
+        host.enslave(outside, network.interface)
+        self._connect(container, network, inside, host, port.port, f"host/{outside}", link)
+
+    def _connect(self, container: Container, network: Network, inside: str, far: Device, port: int, back: str,
+                 link: LinkParameters) -> None:
+        there = f"{container.name}/{inside}"
+        container.links[network.name] = there, back
+        self.links |= connect(self.env, self.streams, container.namespace, container.namespace.interface(inside).port, there,
+                              far, port, back, link)
+
+    def share_card(self, out: Link, back: Link) -> None:
+        """Put the macvlan containers on the outside interface, whose links there are now."""
+        if not self._on_the_card:
+            return
+        card = Macvlan(self.env, f"host/{self.interface}", self.namespace, self.interface, out)
+        back.reconnect(card, 0)
+        for container, network, inside, link in self._on_the_card:
+            port = card.add(mac_of(container.addresses[network.name]))
+            self._connect(container, network, inside, card, port, f"host/macvlan-{container.name}", link)
 
 
 class Internet:
@@ -215,6 +263,7 @@ class Internet:
         """Wire the host to the router."""
         self.links |= connect(self.env, self.streams, host.namespace, host.namespace.interface(host.interface).port,
                               f"host/{host.interface}", self.router, self.router.interface("eth0").port, "router/eth0", link)
+        host.share_card(self.links[f"host/{host.interface}"], self.links["router/eth0"])
 
     def add_server(self, name: str, address: str, prefix: int, link: LinkParameters) -> Namespace:
         """A server on an interface of the router of its own."""
@@ -234,4 +283,4 @@ class Internet:
         return server
 
 
-__all__ = ["BridgeNetwork", "Container", "DockerHost", "Internet", "LinkParameters", "Rules"]
+__all__ = ["Container", "DockerHost", "Internet", "LinkParameters", "Network", "Rules"]

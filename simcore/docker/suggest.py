@@ -41,7 +41,7 @@ def suggest(c: Compose) -> dict[str, Any]:
     workloads = [*_published(c, internet), *_depending(c)]
     if not workloads:
         workloads = [{"kind": "load", "from": name, "to": internet, "port": 443, "users": 5, "think": {"exponential": "500ms"}}
-                     for name, s in c.services.items() if c.instances(name) and not s.shares and not c.internal_only(name)]
+                     for name, s in c.services.items() if c.instances(name) and not s.shares and c.reaches_out(name)]
     if not workloads:
         first, *others = [name for name in c.services if c.instances(name)] or ["host"]
         workloads = [{"kind": "ping", "from": first, "to": others[0] if others else "host", "count": 5}]
@@ -65,7 +65,7 @@ def in_words(suggestion: dict[str, Any]) -> str:
 
 def _published(c: Compose, internet: str) -> Iterator[dict[str, Any]]:
     for name, instance, p, host_port in c.published():
-        if host_port is None or p.address.startswith("127.") or c.internal_only(name):
+        if host_port is None or p.address.startswith("127.") or not c.can_publish(name):
             continue
         if p.protocol == "udp":
             yield {"kind": "udp", "from": internet, "to": "host", "port": host_port, "rate": 100, "size": 300, "served-by": instance,

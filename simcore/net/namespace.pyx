@@ -40,6 +40,7 @@ from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
+from simcore.net.mac cimport mac_key
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note)
 from simcore.net.sysctl import DEFAULTS, MACHINE, check
@@ -103,10 +104,6 @@ cdef class Processor(Handler):
 
     cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept:
         frame_free(f)
-
-
-cdef inline uint64_t mac_key(const uint8_t* m) noexcept nogil:
-    return (<uint64_t>be16(m) << 32) | be32(m + 2)
 
 
 # An FDB entry: 47 bits of microseconds (four years), 16 of interface index, and whether it is static.

@@ -56,8 +56,10 @@ class World:
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, config, _ in compose_file.network_configs(compose):
             network = compose.networks.get(name)
-            self.host.add_network(name, config.pool(), network is not None and network.internal,
-                                  network.options if network else None)
+            if network is not None and network.macvlan:
+                self.host.add_macvlan(name, config.pool())
+            else:
+                self.host.add_network(name, config.pool(), network is not None and network.internal, network.options if network else None)
         # what of the file has no effect though the author may think so, and what was chosen in its stead
         self.notes = list(compose.notes)
         for name, declared in compose.networks.items():
@@ -165,8 +167,8 @@ class World:
                                   "expected a range, or no host port")
                 continue
             container = self.host.containers[instance]
-            if self.host.way_out(container) is None:
-                self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has no network with a way out")
+            if self.host.published_on(container) is None:
+                self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has no bridge with a way out")
                 continue
             if p.address and not p.address.startswith("127.") and p.address != self.host.address.split("/")[0]:
                 self.notes.append(f"services.{name}.ports: {p.address} is no address of the host, so nobody reaches {p.port} there: "

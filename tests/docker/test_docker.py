@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.all import rdpcap
 
 from simcore import units
 from simcore.docker.compose import load
@@ -261,7 +262,7 @@ x-simcore:
     assert world.notes == ["networks.front.driver_opts: com.example.colour has no effect here",
                            "networks.front.enable_ipv6: there is IPv4 only",
                            "networks.far.driver: overlay is a bridge here: there is one host",
-                           "services.job.ports: 90 is not published: job has no network with a way out",
+                           "services.job.ports: 90 is not published: job has no bridge with a way out",
                            "services.web.ports: 80 is not published on [::1]: there is IPv4 only"]
     assert world.namespace("job").interfaces == world.namespace("job").interfaces[:1]           # lo
     assert {dev.name: dev.mtu for dev in world.namespace("web").interfaces} == {"lo": 65536, "eth0": 1500, "eth1": 1450}
@@ -340,7 +341,7 @@ x-simcore:
     - {kind: bulk, from: db, to: api, port: 9000, size: 1MB}
 """)
     world = World(load(path))
-    assert world.notes == ["services.db.ports: 5432 is not published: db has no network with a way out"]
+    assert world.notes == ["services.db.ports: 5432 is not published: db has no bridge with a way out"]
     rules = world.host.rules().to_iptables_save()
     for line in ("-A DOCKER-ISOLATION-STAGE-1 ! -s 172.28.0.0/16 -o br-back -j DROP",
                  "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.28.0.0/16 -i br-back -j DROP", "-A FORWARD -i br-back -o br-back -j ACCEPT"):
@@ -422,4 +423,64 @@ def test_replicas_that_cannot_be(tmp_path: Path, services: dict[str, Any], messa
     path.write_text(json.dumps({"services": services, "networks": {"small": {"ipam": {"config": [{"subnet": "10.9.0.0/29"}]}}},
                                 "x-simcore": {"workloads": [{"kind": "ping", "from": "a", "to": "host"}]}}))
     with pytest.raises(ScenarioError, match=re.escape(message)):
+        load(path)
+
+
+MACVLAN = """
+services:
+  a: {networks: [lan], x-simcore: {http: {port: 80}}}
+  b: {networks: [inner, lan], ports: ["8080:80"], x-simcore: {http: {port: 80}}}
+  c: {networks: {lan: {ipv4_address: 192.168.1.50}}, ports: ["90:90"]}
+networks: {lan: {driver: macvlan, driver_opts: {parent: eth0}}, inner: {}}
+x-simcore:
+  host: {address: 192.168.1.3/24}
+  servers: {api: {address: 93.184.216.34, http: {port: 80}}}
+  workloads:
+    - {kind: http, from: api, to: a}
+    - {kind: http, from: a, to: api}
+    - {kind: http, from: c, to: a}
+    - {kind: http, from: host, to: a}
+    - {kind: http, from: api, to: host, port: 8080}
+    - {kind: http, from: host, to: api}
+"""
+
+
+@pytest.mark.parametrize("engine", ["compiled", "simpy"])
+def test_macvlan_puts_containers_on_the_hosts_network(tmp_path: Path, engine: str) -> None:
+    """They reach everybody there and beyond but the host, past its netfilter and in its card's queue."""
+    path = tmp_path / "f.yaml"
+    path.write_text(MACVLAN)
+    world = World(load(path), engine=engine)
+    assert world.notes == ["services.c.ports: 90 is not published: c has no bridge with a way out"]
+    assert {n: c.addresses for n, c in world.host.containers.items()} == {
+        "a": {"lan": "192.168.1.2"}, "b": {"inner": "172.18.0.2", "lan": "192.168.1.4"}, "c": {"lan": "192.168.1.50"}}
+    world.capture(tmp_path / "card.pcapng", interfaces=["host/eth0"])
+    world.run(5.0)
+    world.writer.close()
+    s = world.summary()
+    assert [r[0]["status"] or r[0]["error"] for r in (w["requests"] for w in s["workloads"])] == [
+        200, 200, 200, "[Errno 113] EHOSTUNREACH: No route to host", 200, 200]
+    tracked = [line for line in s["conntrack"] if re.search(r"=192\.168\.1\.(2|50) ", line)]
+    assert all("src=192.168.1.3 dst=192.168.1.2 " in line for line in tracked)                     # only what the host tried itself
+    seen = [p for p in rdpcap(str(tmp_path / "card.pcapng")) if "IP" in p]
+    ends = {frozenset((p["IP"].src, p["IP"].dst)) for p in seen}
+    assert ends == {frozenset(("93.184.216.34", to)) for to in ("192.168.1.2", "192.168.1.3")}      # siblings need no wire
+    card = world.host.namespace.interface("eth0")
+    assert card.tx_packets == world.links["host/eth0"].packets
+    assert card.rx_packets == world.links["router/eth0"].packets
+
+
+def test_macvlan_needs_the_hosts_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    for ipam, message in {
+            "subnet: 10.0.0.0/24": r"config.0.subnet: a macvlan network has the addresses of the host's, 192.168.1.0/24 \(x-simcore.host",
+            "subnet: 192.168.1.0/24, gateway: 192.168.1.254": r"gateway 192.168.1.254 is not the router, 192.168.1.1/24"}.items():
+        path.write_text(f"services: {{a: {{networks: [lan]}}}}\nnetworks: {{lan: {{driver: macvlan, ipam: {{config: [{{{ipam}}}]}}}}}}\n")
+        with pytest.raises(ScenarioError, match=message):
+            load(path)
+    path.write_text("services: {a: {networks: {lan: {ipv4_address: 192.168.1.100}}}}\nnetworks: {lan: {driver: macvlan}}\n")
+    with pytest.raises(ScenarioError, match=r"ipv4_address: address 192.168.1.100 is taken by"):
+        load(path)
+    path.write_text("services: {a: {networks: [lan, more]}}\nnetworks: {lan: {driver: macvlan}, more: {driver: macvlan}}\n")
+    with pytest.raises(ScenarioError, match=r"networks.more: subnet 192.168.1.0/24 overlaps 192.168.1.0/24 of lan"):
         load(path)

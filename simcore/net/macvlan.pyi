@@ -1,0 +1,8 @@
+from simcore.engine.calendar import Environment
+from simcore.net.device import Device
+from simcore.net.link import Link
+from simcore.net.namespace import Namespace
+
+class Macvlan(Device):
+    def __init__(self, env: Environment, name: str, owner: Namespace, interface: str, wire: Link) -> None: ...
+    def add(self, mac: str) -> int: ...
