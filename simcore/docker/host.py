@@ -116,6 +116,11 @@ class DockerHost:
         """The network that a container's published ports lead to: its first bridge that is not internal."""
         return next((n.name for n in self.bridges if n.name in container.addresses and not n.internal), None)
 
+    def on_the_card_only(self, name: str) -> bool:
+        """Whether that is a container that is on no bridge, but by macvlan on the host's own network."""
+        on = self.containers[name].addresses if name in self.containers else {}
+        return bool(on) and all(self.networks[network].macvlan for network in on)
+
     def _reached_by(self, container: Container) -> str:
         if (name := self.published_on(container)) is None:
             raise ValueError(f"{container.name} has no bridge with a way out: its ports cannot be published")
