@@ -2,7 +2,7 @@
 from numpy.random cimport bitgen_t
 
 cdef enum:
-    BATCH = 32                  # draws made at a time
+    BATCH = 32                  # draws made at a time: few, for thousands of sources that each send little
 
 cdef double* start_of(object array)
 

@@ -6,7 +6,7 @@ from simcore.engine.ahead cimport LINE, prefetch
 from simcore.engine.calendar cimport Handler
 
 cdef enum:
-    PER_BUCKET = 8             # events that a bucket shall have when its turn comes
+    PER_BUCKET = 8              # events that a bucket shall have when its turn comes
     FEW = 12                    # pending events that the heap alone serves as well
     TUNE_EVERY = 4096           # events taken
     INSERTION = 64              # longer buckets are left to qsort

@@ -59,7 +59,7 @@ cdef class Link(Wire):
     cdef void free_ring(self) noexcept
     cdef void announce(self, double arrive, uint64_t seq) noexcept
     cdef void accept(self, Frame* f, uint64_t seq) noexcept
-    cdef void settle(self) noexcept
+    cdef void update_plain(self) noexcept
     cdef double sending_time(self) noexcept
     cdef void accept_queued(self, Frame* f) noexcept
     cdef void integrate(self) noexcept

@@ -109,7 +109,7 @@ cdef class Link(Wire):
         if self.calendar.simpy_driven:
             self.inbox = Inbox(env)
             env.process(link_process(self, self.inbox))
-        self.settle()
+        self.update_plain()
 
     def __dealloc__(self):
         cdef uint32_t i = self.head
@@ -123,7 +123,7 @@ cdef class Link(Wire):
         free(self.flying)
         free(self.spare)
 
-    cdef void settle(self) noexcept:
+    cdef void update_plain(self) noexcept:
         self.plain = self.up and self.qdisc is None and self.inbox is None and self.watched is None
 
     # --- what can be read --------------------------------------------------------------------------
@@ -136,7 +136,7 @@ cdef class Link(Wire):
     @delays.setter
     def delays(self, Histogram delays):
         self.watched = delays
-        self.settle()
+        self.update_plain()
 
     @property
     def dropped(self):
@@ -227,11 +227,11 @@ cdef class Link(Wire):
         cdef list held = []
         if action is True:
             self.up = True
-            self.settle()
+            self.update_plain()
             return
         if action is False:
             self.up = False
-            self.settle()
+            self.update_plain()
             self.stamp += NEXT_STAMP
             while self.head != self.tail:
                 s = &self.ring[self.head & self.mask]
@@ -299,7 +299,7 @@ cdef class Link(Wire):
             self.qdisc = Pfifo(self.limit)
             self.area = self.waited
             self.area_until = now
-        self.settle()
+        self.update_plain()
         if self.qdisc is not None and self.free_at > now and not self.sending:
             self.sending = True                 # the ring's last is the one being sent
             self.calendar.push(self.free_at, self.ring[(self.tail - 1) & self.mask].seq | AFTER_SENT, self, SENT | self.stamp)

@@ -100,7 +100,7 @@ class World:
             self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link") if event.link else None))
         for i, workload in enumerate(x.workloads):
             self.workloads.start(i, workload)
-            ends = {end for name in (workload.source, workload.to) for end in self.instances(name)}
+            ends = [end for name in (workload.source, workload.to) for end in self.instances(name)]
             if hidden := [name for name in ends if "host" in ends and self.host.on_the_card_only(name)]:
                 self.notes.append(f"x-simcore.workloads.{i}: the host and {hidden[0]} do not reach each other: "
                                   f"{hidden[0]} is on the host's card by macvlan")
