@@ -517,8 +517,8 @@ class Network(Model):
     @property
     def options(self) -> BridgeOptions:
         """What the driver is told; an overlay's frames leave room for VXLAN."""
-        options, _ = parse_options(self.driver_opts)
-        return replace(options, mtu=OVERLAY_MTU) if self.driver == "overlay" and options.mtu == BridgeOptions.mtu else options
+        usual = {"com.docker.network.driver.mtu": OVERLAY_MTU} if self.driver == "overlay" else {}
+        return parse_options({**usual, **self.driver_opts})[0]
 
     def without_effect(self) -> list[str]:
         """What of it means nothing here, in words."""
@@ -583,14 +583,17 @@ class Compose(Model):
             return {}
         return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
 
+    def network(self, name: str) -> Network:
+        """A network by name; docker0 need not be declared."""
+        return self.networks.get(name, Network())
+
     def reaches_out(self, service: str) -> bool:
         """Whether a service has a network with a way out."""
-        return any(n not in self.networks or not self.networks[n].internal for n in self.networks_of(service))
+        return any(not self.network(n).internal for n in self.networks_of(service))
 
     def can_publish(self, service: str) -> bool:
         """Whether one of them is a bridge, so that the host's ports can lead to it."""
-        return any(n not in self.networks or not (self.networks[n].internal or self.networks[n].macvlan)
-                   for n in self.networks_of(service))
+        return any(not (self.network(n).internal or self.network(n).macvlan) for n in self.networks_of(service))
 
     def instances(self, service: str) -> list[str]:
         """The namespaces that a service is in: `web`, of several replicas `web-1`, `web-2` and so on; that of whose it shares."""
@@ -717,6 +720,7 @@ def check(path: Path, c: Compose) -> None:
         raise fail("services", "expected at least one service")
     if c.x.duration is not None and c.x.warmup and c.x.warmup >= c.x.duration:
         raise fail("x-simcore.warmup", f"{c.x.warmup:g} s leave nothing of {c.x.duration:g} s to measure")
+    outside = ipaddress.IPv4Interface(c.x.host.address).network
     subnets: list[tuple[str, ipaddress.IPv4Network]] = []
     pools: dict[str, Pool] = {}
     try:
@@ -729,17 +733,17 @@ def check(path: Path, c: Compose) -> None:
         except IpamError as error:
             raise fail(key, str(error)) from None
         net = pools[name].network
-        outside = ipaddress.IPv4Interface(c.x.host.address).network
-        if (declared := c.networks.get(name)) is not None and declared.macvlan:
+        macvlan = c.network(name).macvlan
+        if macvlan:
             if net != outside:
                 raise fail(key, f"a macvlan network has the addresses of the host's, {outside} (x-simcore.host.address), not {net}")
             if pools[name].gateway != c.x.router.address.split("/")[0]:
                 raise fail(key, f"gateway {pools[name].gateway} is not the router, {c.x.router.address} (x-simcore.router.address)")
-        for other, taken in [*subnets, *([] if net == outside and declared and declared.macvlan else [("the host's network", outside)])]:
+        for other, taken in [*subnets, *([] if macvlan else [("the host's network", outside)])]:
             if net.overlaps(taken):
                 raise fail(key, f"subnet {net} overlaps {taken} of {other}")
         subnets.append((name, net))
-    if ipaddress.IPv4Interface(c.x.router.address).network != ipaddress.IPv4Interface(c.x.host.address).network:
+    if ipaddress.IPv4Interface(c.x.router.address).network != outside:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
     for name, service in c.services.items():
         if (service.shares or service.network_mode == "none") and service.networks:
@@ -762,7 +766,7 @@ def check(path: Path, c: Compose) -> None:
             asked = service.networks.get(use)
             for instance in c.instances(name):
                 members[use] = members.get(use, 0) + 1
-                if members[use] > BRIDGE_PORTS and not (use in c.networks and c.networks[use].macvlan):
+                if members[use] > BRIDGE_PORTS and not c.network(use).macvlan:
                     raise fail(f"services.{name}", f"a bridge takes {BRIDGE_PORTS} ports, and network {use} has more containers")
                 try:
                     if asked is None or not asked.ipv4_address:

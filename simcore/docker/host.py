@@ -245,7 +245,7 @@ class DockerHost:
         card = Macvlan(self.env, f"host/{self.interface}", self.namespace, self.interface, out)
         back.reconnect(card, 0)
         for container, network, inside, link in self._on_the_card:
-            port = card.add(mac_of(container.addresses[network.name]))
+            port = card.add(container.namespace.interface(inside))
             self._connect(container, network, inside, card, port, f"host/macvlan-{container.name}", link)
 
 

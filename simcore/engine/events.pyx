@@ -232,7 +232,7 @@ cdef void deal_out(EventQueue* q, const Bucket* dealt) noexcept nogil:
     """Put a period's events into its buckets, which stand by themselves now."""
     cdef const Event* e
     cdef double x
-    cdef uint32_t i, k
+    cdef uint32_t i
     cdef Bucket* b
     for i in range(dealt.n):
         e = &dealt.event[i]
@@ -240,13 +240,12 @@ cdef void deal_out(EventQueue* q, const Bucket* dealt) noexcept nogil:
         if x < q.next:                              # its turn has come already: the heap's first led here
             queue_push(q, e)
             continue
-        k = <uint64_t>x & (SOON - 1)
-        b = &q.soon.bucket[k]
+        b = bucket_of(q, x)
         if b.n == b.room:
             grow(b)
         b.event[b.n] = e[0]
         b.n += 1
-        occupy(&q.soon, k)
+        occupy(&q.soon, b - q.soon.bucket)
 
 
 cdef void look_ahead(const EventQueue* q) noexcept:

@@ -1,8 +1,5 @@
-from libc.stdlib cimport abort, free
+from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
-
-cdef extern from "stdlib.h" nogil:
-    void* aligned_alloc(size_t alignment, size_t size)
 
 
 cdef class U64Map:
@@ -12,7 +9,7 @@ cdef class U64Map:
         self.allocate(16)
 
     cdef void allocate(self, uint32_t room) noexcept:
-        self.cells = <Cell*>aligned_alloc(sizeof(Cell), room * sizeof(Cell))
+        self.cells = <Cell*>malloc(room * sizeof(Cell))           # which is aligned to 16 bytes, a cell
         if self.cells == NULL:
             abort()
         self.mask = room - 1

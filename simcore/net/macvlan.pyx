@@ -41,11 +41,10 @@ cdef class Macvlan(Device):
         self.macs = U64Map()
         self.add_port()
 
-    def add(self, str mac):
-        """A port for an interface with this MAC."""
-        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+    def add(self, Interface interface not None):
+        """A port for an interface to be wired to."""
         cdef int port = self.add_port()
-        self.macs.put(mac_key(<const unsigned char*><const char*>raw), port)
+        self.macs.put(mac_key(interface.mac), port)
         return port
 
     cdef void receive(self, Frame* f, int port) noexcept:

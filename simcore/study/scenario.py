@@ -55,11 +55,11 @@ class World:
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
         for name, config, _ in compose_file.network_configs(compose):
-            network = compose.networks.get(name)
-            if network is not None and network.macvlan:
+            network = compose.network(name)
+            if network.macvlan:
                 self.host.add_macvlan(name, config.pool())
             else:
-                self.host.add_network(name, config.pool(), network is not None and network.internal, network.options if network else None)
+                self.host.add_network(name, config.pool(), network.internal, network.options)
         # what of the file has no effect though the author may think so, and what was chosen in its stead
         self.notes = list(compose.notes)
         for name, declared in compose.networks.items():
