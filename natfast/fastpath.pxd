@@ -12,7 +12,9 @@ from natfast.checksum cimport fold, ip_checksum_ok, sum_span
 from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PSH, TCP_SYN, ip_total, ntohl, ntohs, put32
 from natfast.state cimport Conntrack, count_packet
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
-from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_MASK, IPS_SEEN_REPLY
+from natfast.siphash cimport siphash13
+from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_DONE_MASK, IPS_NAT_MASK,
+                            IPS_SEEN_REPLY, bucket_of, reference_in)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
@@ -61,6 +63,7 @@ cdef extern from "forward_many.h" nogil:
 
 cdef enum:
     ORDINARY = IPS_CONFIRMED | IPS_SEEN_REPLY
+    UNANSWERED = IPS_CONFIRMED | IPS_NAT_DONE_MASK      # rules see its packets as NEW, but NAT has been decided for it
     ORDINARY_MASK = IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_DYING | IPS_FIXED_TIMEOUT
 
 
@@ -78,6 +81,16 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
             & (total <= length - ETH_HLEN) & ((protocol == IPPROTO_TCP) | (protocol == IPPROTO_UDP))):
         m0[0] = rotate32(swap64(load64(ip + 12)))
         m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(ntohl(load32(ip + 20)))
+
+
+cdef inline uint32_t probable_entry(Conntrack* c, const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
+    """Reference of the entry that a frame's packet probably is of, and its tuple's words; 0 if there is none, or it is no plain packet."""
+    cdef uint64_t h
+    tuple_words(frame, length, m0, m1)
+    if m1[0] == 0:
+        return 0
+    h = siphash13(m0[0], m1[0], c.table.k0, c.table.k1)
+    return reference_in(bucket_of(&c.table, h), h)
 
 
 cdef inline uint32_t check_offset(uint32_t protocol) noexcept nogil:
@@ -115,10 +128,12 @@ cdef inline void translate(uint8_t* ip, const Half* answer, uint32_t protocol, b
     put32(l4, ports)
 
 
-cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, bint bare) noexcept nogil:
+cdef inline uint32_t forward_known(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, uint32_t standing,
+                                   bint bare) noexcept nogil:
     """Forward the packet whose tuple's words these are if it is an ordinary one of entry `ref` >> 1: its length, else 0.
 
-    0 means that nothing has been changed. `bare`: there are no checksums to verify, and no payload in memory.
+    0 means that nothing has been changed. `standing`: the connection's, ORDINARY or UNANSWERED. `bare`: there are no checksums
+    to verify, and no payload in memory.
     """
     cdef Entry* e = &c.table.entries[ref >> 1]
     cdef int dir = ref & 1
@@ -127,13 +142,13 @@ cdef inline uint32_t forward_established(Conntrack* c, uint8_t* ip, uint64_t m0,
     cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), check, must, may
     cdef bint sound
     # of the entry's protocol, state and status what must be so for the short way
-    must = join16(join8(<uint8_t>protocol, TCP_ESTABLISHED), ORDINARY | IPS_ASSURED)
+    must = join16(join8(<uint8_t>protocol, TCP_ESTABLISHED), standing | IPS_ASSURED)
     may = 0
     if protocol != IPPROTO_TCP:
         may = join16(join8(0, 0xFF), IPS_ASSURED)
     # all differences and doubts together, in one branch
     if ((first_word(there) ^ m0) | (ports_word(there) ^ <uint32_t>m1)
-            | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED) & ~may)
+            | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED | standing) & ~may)
             | (~((c.now - e.expires) & (1 - <uint32_t>ip[8])) >> 31)):
         return 0
     if not bare and not ip_checksum_ok(ip, 20):
@@ -175,7 +190,7 @@ cdef inline uint32_t kind_of(uint32_t protocol, uint32_t state, uint32_t status)
 
 
 cdef inline void ordinary(Conntrack* c, bint bare, Ordinary* o) noexcept nogil:
-    """What `forward_established` goes by, for many packets of one batch."""
+    """What `forward_known` goes by, for many packets of one batch."""
     cdef uint32_t* tcp = c.sysctl.tcp
     o.nobody = <uint8_t*>c.table.entries
     o.headers_ok = bare

@@ -1,7 +1,7 @@
 """Rules as the packet path walks them: flat arrays of rules and matches."""
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.nat cimport NatRange
-from natfast.packet cimport Packet
+from natfast.packet cimport FORWARD, POSTROUTING, PREROUTING, Packet
 from natfast.state cimport Conntrack
 
 cdef enum:                      # Verdict
@@ -69,6 +69,7 @@ ctypedef struct Program:
     NatRange* ranges
     int32_t base[4][5]          # chain of (table, hook), -1 if none
     uint32_t early              # rules and policies of raw and mangle that a forwarded packet meets
+    uint32_t listed             # chains of theirs that it meets, the empty ones too
     uint8_t* interface_match    # [pattern * MAX_INTERFACES + interface]
     uint32_t n_patterns
     uint64_t walked             # rules looked at, all packets together
@@ -118,6 +119,28 @@ cdef inline void count_path(Program* p, const Path* path, uint64_t packets, uint
         path.chain.packets += packets
         path.chain.bytes += octets
     p.walked += packets * path.walked
+
+
+cdef inline void count_empty(Program* p, int hook, uint64_t packets, uint64_t octets) noexcept nogil:
+    """Count packets that pass a hook's raw and mangle, of which no chain has a rule."""
+    cdef int32_t number
+    if p.listed:
+        number = p.base[TABLE_RAW][hook]
+        if number >= 0:
+            p.chains[number].packets += packets
+            p.chains[number].bytes += octets
+        number = p.base[TABLE_MANGLE][hook]
+        if number >= 0:
+            p.chains[number].packets += packets
+            p.chains[number].bytes += octets
+
+
+cdef inline void count_forwarded(Program* p, const Path* path, uint64_t packets, uint64_t octets) noexcept nogil:
+    """Count packets that were forwarded on a path, and met nothing before and behind it."""
+    count_empty(p, PREROUTING, packets, octets)
+    count_empty(p, FORWARD, packets, octets)
+    count_path(p, path, packets, octets)
+    count_empty(p, POSTROUTING, packets, octets)
 
 
 cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil

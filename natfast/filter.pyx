@@ -515,6 +515,7 @@ cdef class Compiled:
         cdef int at = 0, i
         for i, (table, chain) in enumerate(chains):
             if table == "raw" and chain.name == "PREROUTING" or table == "mangle" and chain.name in ("PREROUTING", "FORWARD", "POSTROUTING"):
+                self.p.listed += 1
                 self.p.early += len(chain.rules) + (chain.policy != "ACCEPT")
             self.p.chains[i].first = at
             self.p.chains[i].n = len(chain.rules)
@@ -587,6 +588,19 @@ cdef class Compiled:
         if text not in self.patterns:
             self.patterns.append(text)
         return self.patterns.index(text)
+
+    def counts(self):
+        """What every chain's policy and rules have counted (`natfast.rules.Counts`)."""
+        cdef dict out = {}
+        cdef CChain* chain
+        cdef uint32_t i
+        cdef int k
+        for k, name in enumerate(self.chain_names):
+            chain = &self.p.chains[k]
+            out[name] = [(chain.packets, chain.bytes)]
+            for i in range(chain.first, chain.first + chain.n):
+                out[name].append((self.p.rules[i].packets, self.p.rules[i].bytes))
+        return out
 
     def counters(self):
         """(table, chain, rule text, packets, bytes) of every rule, in order."""

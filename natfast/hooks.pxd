@@ -1,11 +1,11 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.fastpath cimport Ordinary, Packets
-from natfast.filter cimport Compiled, Host, Path, Program
+from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known
+from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program, count_forwarded
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Bucket
+from natfast.table cimport Bucket, IPS_SEEN_REPLY
 
 cdef enum:
     GROUP = 8                   # frames of a batch that go through each stage together
@@ -96,3 +96,27 @@ cdef class Netfilter:
     cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil
+
+
+cdef inline uint32_t forward_shortly(Netfilter nf, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, int iif, int oif,
+                                     bint bare) noexcept nogil:
+    """What `run` does at the three hooks, and TTL, at once: for an ordinary packet of the connection that `ref` names; its length.
+
+    0, with nothing changed, if it is none, or rules look at more than its connection's state. `m0`, `m1`, `bare`: as of `forward_known`.
+    """
+    cdef uint32_t state = CTSTATE_ESTABLISHED, standing = ORDINARY, length
+    cdef Path* path
+    if nf.program.early:
+        return 0
+    if not nf.c.table.entries[ref >> 1].status & IPS_SEEN_REPLY:
+        if ref & 1:
+            return 0                                # the first answer changes the connection's standing
+        state = CTSTATE_NEW
+        standing = UNANSWERED
+    path = nf.path(iif, oif, state)
+    if not path.accepts:
+        return 0
+    length = forward_known(&nf.c, ip, m0, m1, ref, standing, bare)
+    if length:
+        count_forwarded(nf.program, path, 1, length)
+    return length

@@ -14,11 +14,11 @@ from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
-from natfast.fastpath cimport (established_many, forward_established, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
-                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ordinary, sum_beyond, translate,
-                               tuple_words, tuples_many, unit_here)
+from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
+                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ORDINARY, ordinary, probable_entry, sum_beyond,
+                               translate, tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
-                             count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+                             count_empty, count_forwarded, count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
 from natfast.log cimport log_free, log_lines
@@ -193,10 +193,10 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
     if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
         return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
-    if p.ctinfo == IP_CT_NEW:
-        verdict = nat_decide(nf, hook, manip, p)
-        if verdict != NF_ACCEPT:
-            return verdict
+    # a RST of our own is related to a connection that may be new: rules see it in place of the packet that it answers
+    verdict = nat_decide(nf, hook, manip, p)
+    if verdict != NF_ACCEPT:
+        return verdict
     return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
 
 
@@ -639,6 +639,7 @@ cdef class Netfilter:
             conntrack_put(c, p)                 # the tuple is free for a new connection
             p.hint = 0
             return -1
+        count_empty(self.program, PREROUTING, 1, p.len)
         if v == TRACK_ACCEPT:
             p.ct = ei
             p.ctinfo = IP_CT_ESTABLISHED_REPLY if dir else IP_CT_ESTABLISHED
@@ -651,9 +652,12 @@ cdef class Netfilter:
             c.stats.invalid += 1
         ip_decrease_ttl(p.data)
         p.oif = oif
+        count_empty(self.program, FORWARD, 1, p.len)
         v = self.filter_forward(p)
-        if v == NF_ACCEPT and p.ct != 0 and not nat_packet(c, p, MANIP_SRC):
-            v = NF_DROP
+        if v == NF_ACCEPT:
+            count_empty(self.program, POSTROUTING, 1, p.len)
+            if p.ct != 0 and not nat_packet(c, p, MANIP_SRC):
+                v = NF_DROP
         if p.owned:
             conntrack_put(c, p)
         return v
@@ -682,18 +686,21 @@ cdef class Netfilter:
         p.ctinfo = IP_CT_NEW
         p.owned = True
         surely_absent(&c.table, REPLY)              # if so, both NAT and the table need not look
+        count_empty(self.program, PREROUTING, 1, p.len)
         v = nat_decide(self, PREROUTING, MANIP_DST, &p)
         if v == NF_ACCEPT and not nat_packet(c, &p, MANIP_DST):
             v = NF_DROP
         if v == NF_ACCEPT:
             ip_decrease_ttl(ip)
             p.oif = b.oif
+            count_empty(self.program, FORWARD, 1, p.len)
             if b.opening.accepts:
                 b.opened += 1
                 b.opened_octets += p.len
             else:
                 v = filter_hook(self, TABLE_FILTER, FORWARD, &p)
         if v == NF_ACCEPT:
+            count_empty(self.program, POSTROUTING, 1, p.len)
             v = nat_decide(self, POSTROUTING, MANIP_SRC, &p)
         if v == NF_ACCEPT:
             if e.status & IPS_SRC_NAT:
@@ -900,7 +907,7 @@ cdef class Netfilter:
                         fetch_neighbour(t, group, opened + NEIGHBOURS - 1)
                 ref = group.packets.ref[k] if b.short_way else 0
                 if ref:
-                    length = forward_established(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, b.bare)
+                    length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, b.bare)
             if length:
                 b.verdicts[row] = NF_ACCEPT
                 b.lengths[row] = ETH_HLEN + length
@@ -976,7 +983,7 @@ cdef class Netfilter:
                 expect_new(&self.c, fetch)
         if times != NULL:
             self.clock(times[rows[count - 1] if rows != NULL else count - 1])
-        count_path(self.program, path, b.passed, b.octets)
+        count_forwarded(self.program, path, b.passed, b.octets)
         count_path(self.program, b.opening, b.opened, b.opened_octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return b.held
@@ -1123,20 +1130,10 @@ cdef class Netfilter:
 
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
         """One frame by itself: as in a batch, but nothing is fetched ahead."""
-        cdef uint64_t m0, m1, h
-        cdef uint32_t ref = 0, n = 0
-        cdef Path* path
-        tuple_words(frame, length, &m0, &m1)
-        if m1 != 0:
-            h = siphash13(m0, m1, self.c.table.k0, self.c.table.k1)
-            ref = reference_in(bucket_of(&self.c.table, h), h)
-            if ref != 0 and self.program.early == 0:
-                path = self.path(iif, oif, CTSTATE_ESTABLISHED)
-                if path.accepts:
-                    n = forward_established(&self.c, frame + ETH_HLEN, m0, m1, ref, False)
-                if n:
-                    count_path(self.program, path, 1, n)
-                    return NF_ACCEPT
+        cdef uint64_t m0, m1
+        cdef uint32_t ref = probable_entry(&self.c, frame, length, &m0, &m1), n
+        if ref != 0 and forward_shortly(self, frame + ETH_HLEN, m0, m1, ref, iif, oif, False):
+            return NF_ACCEPT
         return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref, False)
 
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
@@ -1356,6 +1353,10 @@ cdef class Netfilter:
     def rule_counters(self):
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""
         return self.compiled.counters()
+
+    def iptables_save(self):
+        """The rules in force with what they have counted, as `iptables-save -c` prints them."""
+        return self.rules.to_iptables_save(self.compiled.counts())
 
     def log(self):
         """(seconds, line) of what LOG rules and a full table said, as the kernel's log has it; the last 1024 are kept."""

@@ -101,6 +101,10 @@ class Chain:
     rules: list[Rule] = field(default_factory=list)
 
 
+Counts = dict[tuple[str, str], list[tuple[int, int]]]
+"""(table, chain) -> (packets, bytes) that came to the chain's end, where its policy decides, then of each of its rules."""
+
+
 @dataclass
 class Rules:
     """A ruleset: table -> chain name -> chain.
@@ -129,13 +133,20 @@ class Rules:
         """
         return _Parser(text, name).parse()
 
-    def to_iptables_save(self) -> str:
-        """Text that `iptables-restore` takes and `from_iptables_save` reads back to an equal ruleset."""
+    def to_iptables_save(self, counts: Counts | None = None) -> str:
+        """Text that `iptables-restore` takes and `from_iptables_save` reads back to an equal ruleset.
+
+        With `counts` as `iptables-save -c` prints it.
+        """
         out = []
         for table, chains in self.tables.items():
             out.append(f"*{table}")
-            out += [f":{c.name} {c.policy or '-'} [0:0]" for c in chains.values()]
-            out += [rule.text(c.name) for c in chains.values() for rule in c.rules]
+            for c in chains.values():
+                packets, octets = counts[table, c.name][0] if counts is not None else (0, 0)
+                out.append(f":{c.name} {c.policy or '-'} [{packets}:{octets}]")
+            for c in chains.values():
+                of_rules = [""] * len(c.rules) if counts is None else [f"[{p}:{b}] " for p, b in counts[table, c.name][1:]]
+                out += [count + rule.text(c.name) for count, rule in zip(of_rules, c.rules, strict=True)]
             out.append("COMMIT")
         return "\n".join(out) + "\n"
 

@@ -78,23 +78,36 @@ EVENTS = st.lists(st.fixed_dictionaries(
     optional={"state": st.sampled_from(["up", "down"]), "set": LINKS}).filter(lambda e: ("state" in e) != ("set" in e)), max_size=3)
 
 
-@given(workloads=WORKLOADS, containers=st.integers(2, 4), seed=st.integers(0, 1000), container=LINKS, host=LINKS, server=LINKS,
-       events=EVENTS, proxy=st.booleans(), brnf=st.booleans(),
-       cpu=st.sampled_from([None, {"cores": 2}, {"costs": {"route": 1e6, "local": 1e5}, "backlog": 3}, {"cores": 3, "steering": "shared"}]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_random_worlds(tmp_path_factory: Any, workloads: list[dict[str, Any]], containers: int, seed: int, container: dict[str, Any],
-                       host: dict[str, Any], server: dict[str, Any], events: list[dict[str, Any]], proxy: bool, brnf: bool,
-                       cpu: dict[str, Any] | None) -> None:
-    directory = tmp_path_factory.mktemp("engines")
-    services: dict[str, Any] = {f"c{i}": {} for i in range(containers)}
+RULES = st.sampled_from([
+    [], ["-I DOCKER-USER -p udp -m udp --dport 7 -j DROP"], ["-I FORWARD -m conntrack --ctstate INVALID -j DROP"],
+    ["-I FORWARD -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-t mangle -A INPUT -j ACCEPT"],
+    ["-t mangle -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"],
+    ["-t nat -I POSTROUTING -p udp -j SNAT --to-source 192.168.1.100:7000-7001"]])
+SYSCTLS = st.sampled_from([{}, {"net.netfilter.nf_conntrack_udp_timeout": 1}, {"net.netfilter.nf_conntrack_max": 3},
+                           {"net.ipv4.conf.all.rp_filter": 1}])
+
+
+@st.composite
+def random_worlds(draw: st.DrawFn) -> Compose:
+    services: dict[str, Any] = {f"c{i}": {} for i in range(draw(st.integers(2, 4)))}
     services["c1"] = {"ports": ["8080:80"], "x-simcore": {"http": {"port": 80, "size": 5000}}}
+    cpu = draw(st.sampled_from([None, {"cores": 2}, {"costs": {"route": 1e6, "local": 1e5}, "backlog": 3},
+                                {"cores": 3, "steering": "shared"}]))
     compose = Compose.model_validate({"services": services, "x-simcore": {
-        "seed": seed, "duration": "2s",
-        "host": {"userland-proxy": proxy, "bridge-nf-call-iptables": brnf, **({"cpu": cpu} if cpu else {})},
-        "links": {"container": container, "host": host, "server": server}, "events": events,
+        "seed": draw(st.integers(0, 1000)), "duration": "2s",
+        "host": {"userland-proxy": draw(st.booleans()), "bridge-nf-call-iptables": draw(st.booleans()), "iptables": draw(RULES),
+                 "sysctls": draw(SYSCTLS), **({"cpu": cpu} if cpu else {})},
+        "links": {"container": draw(LINKS), "host": draw(LINKS), "server": draw(LINKS)}, "events": draw(EVENTS),
         "servers": {"web": {"address": "93.184.216.34", "http": {"port": 80}}, "db": {"address": "198.51.100.7"}},
-        "workloads": [w for w in workloads if w["from"] != w["to"]]}})
+        "workloads": [w for w in draw(WORKLOADS) if w["from"] != w["to"]]}})
     check(Path("random"), compose)
+    return compose
+
+
+@given(compose=random_worlds())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_worlds(tmp_path_factory: Any, compose: Compose) -> None:
+    directory = tmp_path_factory.mktemp("engines")
     gc.collect()
     before = live_frames()
     fast, a = capture(compose, "compiled", directory / "a.pcapng")
@@ -103,3 +116,23 @@ def test_random_worlds(tmp_path_factory: Any, workloads: list[dict[str, Any]], c
     assert a == b
     gc.collect()
     assert live_frames() == before
+
+
+@given(compose=random_worlds())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_watched_or_not(tmp_path_factory: Any, compose: Compose) -> None:
+    """A traced host takes every packet through hook by hook; one that nobody watches translates what it can at once."""
+    directory = tmp_path_factory.mktemp("watched")
+    files, ends = [], []
+    for watched in (True, False):
+        world = World(compose)
+        if watched:
+            world.trace()
+        files.append(directory / f"{watched}.pcapng")
+        places = [dev.place for ns in world.namespaces() for dev in ns.interfaces if dev.name not in ("lo", "docker0")]
+        world.capture(files[-1], interfaces=places)
+        world.run()
+        netfilter = world.host.namespace.netfilter
+        ends.append((world.summary(), netfilter.rule_counters(), netfilter.log(), world.env.calendar.executed))
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert ends[0] == ends[1]

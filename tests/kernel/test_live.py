@@ -110,8 +110,22 @@ def test_random_conversations(hosts: tuple[Any, Box], kind: str) -> None:
     assert once <= 1 + count // 50
 
 
+def counts(saved: str) -> dict[tuple[str, str], list[str]]:
+    """Of `iptables-save -c`: (table, chain) -> what its policy has counted, then its rules."""
+    out: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for words in map(str.split, saved.splitlines()):
+        if words and words[0][0] == "*":
+            table = words[0][1:]
+        elif words and words[0][0] == ":":
+            out[table, words[0][1:]] = [words[2]]
+        elif words and words[0][0] == "[":
+            out[table, words[2]].append(words[0])
+    return out
+
+
 def test_random_rules(hosts: tuple[Any, Box]) -> None:
-    """Rulesets over all four tables, loaded into the kernel by iptables-restore and into ours."""
+    """Rulesets over all four tables, loaded into the kernel by iptables-restore and into ours; what they count is compared, too."""
     import cases
     import kinds
     real, ours = hosts
@@ -121,13 +135,19 @@ def test_random_rules(hosts: tuple[Any, Box]) -> None:
         text = Rules.from_iptables_save(kinds.random_rules(random.Random(f"{SEED}/rules/{k}"))).to_iptables_save()
         steps = cases.rand_case(random.Random(f"{SEED}/rules/{k}/steps"))
 
-        def both(text: str = text) -> Box:
+        def differs(steps: list[tuple[str, bytes]], text: str = text) -> str:
             # limit and nth count: both sides start anew
             subprocess.run(["ip", "netns", "exec", "natbox", "iptables-restore"], input=text, text=True, check=True)
-            return Box({**ours.description, "rules": text})
+            box = Box({**ours.description, "rules": text})
+            difference = conversation(real, box, steps)
+            if difference:
+                return difference
+            saved = subprocess.run(["ip", "netns", "exec", "natbox", "iptables-save", "-c"], capture_output=True, text=True, check=True)
+            kernel, mine = counts(saved.stdout), counts(box.host.netfilter.iptables_save())
+            return "\n".join(f"{key}: kernel {kernel[key]}, simcore {mine[key]}" for key in mine if kernel[key] != mine[key])
 
-        difference = conversation(real, both(), steps)
+        difference = differs(steps)
         if difference:
-            again = next((d for n in range(1, len(steps) + 1) if (d := conversation(real, both(), steps[:n]))), "")
+            again = next((d for n in range(1, len(steps) + 1) if (d := differs(steps[:n]))), "")
             assert not again, f"LIVE_SEED={SEED} rules {k}: {again}\n{text}"
     subprocess.run(["ip", "netns", "exec", "natbox", "iptables-restore"], input=(ORACLE / "docker.v4").read_text(), text=True, check=True)
