@@ -1356,7 +1356,11 @@ cdef class Netfilter:
 
     def iptables_save(self):
         """The rules in force with what they have counted, as `iptables-save -c` prints them."""
-        return self.rules.to_iptables_save(self.compiled.counts())
+        return self.rules.to_iptables_save(self.counts())
+
+    def counts(self):
+        """What every chain's policy and rules have counted (`natfast.rules.Counts`)."""
+        return self.compiled.counts()
 
     def log(self):
         """(seconds, line) of what LOG rules and a full table said, as the kernel's log has it; the last 1024 are kept."""

@@ -22,7 +22,8 @@ from simcore.study import bench as benchmarks
 from simcore.study import html, kernel
 from simcore.study.plan import Limit, Range, similar
 from simcore.study.plan import plan as make_plan
-from simcore.study.printing import print_plan, print_sweep
+from simcore.study.printing import print_plan, print_reach, print_sweep
+from simcore.study.reach import reach as ask_everywhere
 from simcore.study.scenario import World, write_flows
 from simcore.study.source import make_world, source
 from simcore.study.sweep import Results, parse_set, parse_vary
@@ -155,6 +156,21 @@ def init(file: Annotated[Path, typer.Argument(help="A Compose file.", metavar="F
     except OSError as error:
         raise ScenarioError(f"--out {out}: {error.strerror}") from None
     print(f"written to {out}: {in_words(made)}")
+
+
+@app.command(epilog="Examples:  simcore reach compose.yaml   |   simcore reach compose.yaml --json   |   "
+             "simcore reach compose.yaml --set x-simcore.host.userland-proxy=false")
+def reach(file: Annotated[Path, typer.Argument(help="A Compose file.", metavar="FILE")], override: Override = None, settings: Set = None,
+          seed: Seed = None, engine: Driver = Engine.compiled,
+          as_json: Annotated[bool, typer.Option("--json", help="Print the answers as one JSON object.")] = False) -> None:
+    """Ask for every port from everywhere: who reaches what, by which way and as whom, and which rule stops the others."""
+    answers = ask_everywhere(compose.load(file, override or (), dict(map(parse_set, settings or ()))), seed, engine.value, progress=True)
+    if as_json:
+        print(json.dumps({"answers": [a.as_json() for a in answers]}))
+        return
+    print_reach(_console(), answers)
+    reached = sum(a.outcome == "reached" for a in answers)
+    print(f"{reached} of {len(answers)} questions answered")
 
 
 @app.command(epilog="Examples:  simcore sweep compose.yaml --runs 10   |   "

@@ -799,9 +799,6 @@ def check(path: Path, c: Compose) -> None:
                 raise fail(f"x-simcore.events.{i}.move.to", f"{event.move.to} has no bridge with a way out: its ports cannot be published")
             if (event.move.port, event.move.protocol) not in published:
                 raise fail(f"x-simcore.events.{i}.move.port", f"no service publishes {event.move.port}/{event.move.protocol}")
-            if event.move.protocol == "tcp" and c.x.host.userland_proxy:
-                raise fail(f"x-simcore.events.{i}.move",
-                           "docker-proxy relays TCP ports and does not move; set x-simcore.host.userland-proxy: false")
     replicas = [(name, instance) for name in c.services for instance in c.instances(name)]
     for name, instance in replicas:
         if instance != name and not c.services[name].shares and (instance in c.services or instance in c.x.servers):

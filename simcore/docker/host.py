@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from natfast import Rules
+from simcore.docker import proxy
 from simcore.docker.ipam import Pool, mac_of
 from simcore.docker.iptables import EMPTY, Bridge, Published, docker_rules, with_lines
 from simcore.docker.options import BridgeOptions
@@ -148,16 +149,27 @@ class DockerHost:
         Raises
         ------
         ValueError
-            If nothing publishes the port, docker-proxy relays it (that goes on with the old container), or the new one cannot be reached.
+            If nothing publishes the port, or the container cannot be reached.
         """
         i = next((i for i, p in enumerate(self.published) if (p.host_port, p.protocol) == (host_port, protocol)), None)
         if i is None:
             raise ValueError(f"port {host_port}/{protocol} is not published")
-        if self.userland_proxy and protocol == "tcp":
-            raise ValueError(f"port {host_port}/tcp is relayed by docker-proxy, which does not move; switch userland-proxy off")
         name = self._reached_by(container)
         self.published[i] = replace(self.published[i], bridge=self.networks[name].interface, address=container.addresses[name])
         self.write_rules()
+
+    def serve_published(self) -> None:
+        """Start docker-proxy for every published port, if it is switched on; after `start`."""
+        if not self.userland_proxy:
+            return
+        for i, p in enumerate(self.published):
+            def backend(i: int = i) -> tuple[str, int]:
+                return self.published[i].address, self.published[i].port
+            if p.protocol == "tcp":
+                proxy.serve_tcp(self.namespace, p.host_port, backend, p.host_address)
+            else:
+                own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)]
+                proxy.serve_udp(self.namespace, p.host_port, backend, [p.host_address] if p.host_address else own)
 
     def add_rules(self, lines: Sequence[str]) -> None:
         """Add rules to those in force, as on iptables' command line.

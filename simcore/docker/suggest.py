@@ -100,11 +100,16 @@ def _owner(c: Compose, name: str) -> str:
     return c.services[name].shares or name
 
 
+def probable_ports(s: Service) -> list[tuple[int, str]]:
+    """Where a service probably listens, the likeliest first: what it says, what its image's name tells, what it publishes and exposes."""
+    said = [] if s.x.http is None else [(s.x.http.port, "tcp")]
+    known = [(port, "tcp") for part, port in WELL_KNOWN.items() if part in str(s.image)][:1]
+    published = [(p.port, p.protocol) for item in s.ports for p in item]
+    exposed = [(int(port), protocol or "tcp") for port, _, protocol in (str(e).partition("/") for e in s.expose)
+               if port.isdecimal() and 0 < int(port) < 65536 and protocol in ("", "tcp", "udp")]
+    return list(dict.fromkeys([*said, *known, *published, *exposed])) or [(80, "tcp")]
+
+
 def _port(s: Service) -> int:
-    """Where a service probably listens."""
-    if s.x.http is not None:
-        return s.x.http.port
-    known = next((port for part, port in WELL_KNOWN.items() if part in str(s.image)), None)
-    published = next((p.port for item in s.ports for p in item if p.protocol == "tcp"), None)
-    exposed = next((int(port) for port in (str(e).split("/")[0] for e in s.expose) if port.isdecimal() and 0 < int(port) < 65536), None)
-    return known or published or exposed or 80
+    """The likeliest for TCP."""
+    return next((port for port, protocol in probable_ports(s) if protocol == "tcp"), 80)

@@ -1,4 +1,4 @@
-"""What `simcore sweep` and `simcore plan` print."""
+"""What `simcore sweep`, `simcore plan` and `simcore reach` print."""
 from __future__ import annotations
 
 import math
@@ -12,11 +12,30 @@ from rich.table import Table
 from simcore.measure.report import print_findings
 from simcore.study.metrics import scale, written
 from simcore.study.plan import Plan
+from simcore.study.reach import Reached, Target, alike
 from simcore.study.statistics import Estimate
 from simcore.study.sweep import Results, short
 
 COLUMN = 13
 """Characters that a column needs."""
+
+
+def print_reach(console: Console, answers: Sequence[Reached]) -> None:
+    """For each port who reaches it and as whom, and what stops the others."""
+    table = Table(title="who reaches what", title_justify="left", title_style="bold", pad_edge=False)
+    for name in ("port", "from", "result", "seen there as", "what happens on the way"):
+        table.add_column(name, overflow="fold")
+    before: tuple[Target, str] | None = None
+    for a, clients in alike(answers):
+        t = a.target
+        if before is not None and t != before[0]:
+            table.add_section()
+        port = f"{a.address}:{t.port}/{t.protocol}, " + ("published by " if t.published_at else "") + t.name
+        seen = ("themselves" if len(clients) > 1 else "itself") if a.own else a.seen_as
+        table.add_row("" if (t, a.address) == before else port, ", ".join(clients), a.outcome, seen if a.outcome == "reached" else "",
+                      escape(", ".join(a.way) or a.why))
+        before = t, a.address
+    console.print(table)
 
 
 def with_interval(name: str, e: Estimate | None) -> str:

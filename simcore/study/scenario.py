@@ -8,7 +8,6 @@ from typing import Any
 
 from natfast.capture import PcapngWriter
 from simcore.docker import compose as compose_file
-from simcore.docker import proxy
 from simcore.docker.compose import Compose, Event
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine import Environment, Streams
@@ -75,10 +74,7 @@ class World:
             for instance in self.instances(name):
                 ns = self.host.namespace if instance == "host" else self.host.containers[instance].namespace
                 http.serve(ns, h.port, _body(h.body, instance), h.size, h.think)
-        if x.host.userland_proxy:
-            for p in self.host.published:
-                if p.protocol == "tcp":
-                    proxy.serve(self.host.namespace, p.host_port, p.address, p.port, p.host_address)
+        self.host.serve_published()
         cpu = x.host.cpu
         self.cpu = Cpu(self.host.namespace, cpu.build(), cpu.cores, cpu.backlog, cpu.steering) if cpu else None
         self.internet = Internet(self.env, self.streams, x.router.address, x.router.mtu, x.router.iptables)

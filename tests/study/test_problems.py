@@ -171,7 +171,6 @@ def test_a_clash_of_ports_is_a_lookup_of_five_seconds(root: Path) -> None:
 @pytest.mark.parametrize(("event", "message"), [
     ({"move": {"port": 5353, "protocol": "udp", "to": "nobody"}}, "events.0.move.to: 'nobody' is no service"),
     ({"move": {"port": 9, "protocol": "udp", "to": "new"}}, "events.0.move.port: no service publishes 9/udp"),
-    ({"move": {"port": 80, "to": "new"}}, "docker-proxy relays TCP ports"),
     ({"link": "host/eth0"}, "an event needs one of"),
     ({"iptables": ["-A FORWARD -j DROP"], "link": "host/eth0"}, "'link' comes with 'set' or 'state'")])
 def test_wrong_events_are_named(tmp_path: Path, event: dict[str, Any], message: str) -> None:
