@@ -92,6 +92,8 @@ ctypedef struct Path:
     uint32_t n
     CRule* rule[16]             # those that match, to be counted
     CChain* chain               # whose policy decides in the end, or NULL
+    uint64_t packets            # that took it and are still to be counted where they belong, and their bytes
+    uint64_t octets
 
 cdef enum:                      # TableId
     TABLE_RAW = 0
@@ -141,6 +143,14 @@ cdef inline void count_forwarded(Program* p, const Path* path, uint64_t packets,
     count_empty(p, FORWARD, packets, octets)
     count_path(p, path, packets, octets)
     count_empty(p, POSTROUTING, packets, octets)
+
+
+cdef inline void settle(Program* p, Path* path) noexcept nogil:
+    """Count where they belong the packets that took a path."""
+    if path.packets:
+        count_forwarded(p, path, path.packets, path.octets)
+        path.packets = 0
+        path.octets = 0
 
 
 cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil

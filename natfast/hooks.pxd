@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known
-from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program, count_forwarded
+from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
 from natfast.table cimport Bucket, IPS_SEEN_REPLY
@@ -75,7 +75,8 @@ cdef class Netfilter:
     cdef Path paths[PATHS]         # by interfaces, one per slot
     cdef int unit               # vector unit that groups of packets are forwarded with
     cdef Packet* unconfirmed    # where the next connection that leaves is left to be confirmed later; NULL: it is at once
-    cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
+    cdef Path* find_path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
+    cdef void settle(self) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
     cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1
@@ -98,6 +99,16 @@ cdef class Netfilter:
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil
 
 
+cdef inline Path* path_of(Netfilter nf, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
+    """What FORWARD does with packets of a state from one interface to another; found once."""
+    cdef Path* path = path_place(nf, iif, oif, state)
+    return path if path.key == (iif << 16 | oif) and path.state == state else nf.find_path(iif, oif, state)
+
+
+cdef inline Path* path_place(Netfilter nf, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
+    return &nf.paths[(iif * 31 + oif + state) % PATHS]
+
+
 cdef inline uint32_t forward_shortly(Netfilter nf, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, int iif, int oif,
                                      bint bare) noexcept nogil:
     """What `run` does at the three hooks, and TTL, at once: for an ordinary packet of the connection that `ref` names; its length.
@@ -113,10 +124,10 @@ cdef inline uint32_t forward_shortly(Netfilter nf, uint8_t* ip, uint64_t m0, uin
             return 0                                # the first answer changes the connection's standing
         state = CTSTATE_NEW
         standing = UNANSWERED
-    path = nf.path(iif, oif, state)
+    path = path_of(nf, iif, oif, state)
     if not path.accepts:
         return 0
     length = forward_known(&nf.c, ip, m0, m1, ref, standing, bare)
-    if length:
-        count_forwarded(nf.program, path, 1, length)
+    path.packets += length != 0
+    path.octets += length
     return length

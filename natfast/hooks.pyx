@@ -18,7 +18,7 @@ from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, N
                                NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ORDINARY, ordinary, probable_entry, sum_beyond,
                                translate, tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
-                             count_empty, count_forwarded, count_path, find_path, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+                             count_empty, count_forwarded, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
 from natfast.log cimport log_free, log_lines
@@ -529,15 +529,20 @@ cdef class Netfilter:
     cdef void put(self, Packet* p) noexcept nogil:
         conntrack_put(&self.c, p)
 
-    cdef Path* path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
-        """What FORWARD does with packets of a state from one interface to another; found once."""
-        cdef uint32_t key = iif << 16 | oif
-        cdef Path* path = &self.paths[(iif * 31 + oif + state) % PATHS]
-        if path.key != key or path.state != state:
-            find_path(self.program, iif, oif, state, path)
-            path.key = key
-            path.state = state
+    cdef Path* find_path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:
+        """Find a path, in place of another."""
+        cdef Path* path = path_place(self, iif, oif, state)
+        settle(self.program, path)
+        find_path(self.program, iif, oif, state, path)
+        path.key = iif << 16 | oif
+        path.state = state
         return path
+
+    cdef void settle(self) noexcept nogil:
+        """Let rules and policies say what has passed them, also of what took a short way."""
+        cdef int i
+        for i in range(PATHS):
+            settle(self.program, &self.paths[i])
 
     cdef int run(self, int hook, Packet* p) noexcept nogil:
         """Everything registered at one hook, in netfilter's order of priorities."""
@@ -568,7 +573,7 @@ cdef class Netfilter:
         """The filter table's FORWARD, walked only where a packet's way depends on more than its connection's state."""
         cdef Path* path
         if p.ct != 0 and (p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY or p.ctinfo == IP_CT_NEW):
-            path = self.path(p.iif, p.oif, CTSTATE_NEW if p.ctinfo == IP_CT_NEW else CTSTATE_ESTABLISHED)
+            path = path_of(self, p.iif, p.oif, CTSTATE_NEW if p.ctinfo == IP_CT_NEW else CTSTATE_ESTABLISHED)
             if path.accepts:
                 count_path(self.program, path, 1, p.len)
                 return NF_ACCEPT
@@ -933,7 +938,7 @@ cdef class Netfilter:
         cdef Ahead* fetch
         cdef size_t groups = (count + GROUP - 1) // GROUP, g, later
         cdef uint32_t k
-        cdef Path* path = self.path(iif, oif, CTSTATE_ESTABLISHED)
+        cdef Path* path = path_of(self, iif, oif, CTSTATE_ESTABLISHED)
         b.frames = frames
         b.stride = stride
         b.lengths = lengths
@@ -949,7 +954,7 @@ cdef class Netfilter:
         b.short_opening = self.program.early == 0
         b.short_way = b.short_opening and path.accepts
         b.rest = 0
-        b.opening = self.path(iif, oif, CTSTATE_NEW)
+        b.opening = path_of(self, iif, oif, CTSTATE_NEW)
         b.passed = b.octets = b.opened = b.opened_octets = 0
         b.held = False
         if times == NULL:
@@ -1326,6 +1331,7 @@ cdef class Netfilter:
         compiled = Compiled(rules)
         for n in range(1, len(self.names)):
             compiled.register(n, self.names[n])
+        self.settle()
         compiled.take_counters(self.compiled)
         self.compiled = compiled
         self.program = &self.compiled.p
@@ -1352,6 +1358,7 @@ cdef class Netfilter:
 
     def rule_counters(self):
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""
+        self.settle()
         return self.compiled.counters()
 
     def iptables_save(self):
@@ -1360,6 +1367,7 @@ cdef class Netfilter:
 
     def counts(self):
         """What every chain's policy and rules have counted (`natfast.rules.Counts`)."""
+        self.settle()
         return self.compiled.counts()
 
     def log(self):
@@ -1370,6 +1378,7 @@ cdef class Netfilter:
     def stats(self):
         """Counters as `conntrack -S` shows, rules walked, packets logged, the table's size, and the most entries since it was empty."""
         cdef dict s = self.c.stats
+        self.settle()
         s["rules_walked"] = self.program.walked
         s["logged"] = self.c.log.count
         s["entries"] = self.c.table.count
