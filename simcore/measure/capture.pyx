@@ -99,8 +99,11 @@ cdef class CaptureTap(Tap):
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
         Tap.frame(self, time, interface, f, outgoing)
-        if self.test is None or self.test(frame_bytes(f)):
-            self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
+        try:
+            if self.test is None or self.test(frame_bytes(f)):
+                self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
+        except Exception as error:
+            interface.calendar.fail(error)
 
 
 cdef class FrameTap(Tap):
@@ -113,7 +116,10 @@ cdef class FrameTap(Tap):
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
         Tap.frame(self, time, interface, f, outgoing)
-        self.seen(time, frame_bytes(f), bool(outgoing))
+        try:
+            self.seen(time, frame_bytes(f), bool(outgoing))
+        except Exception as error:
+            interface.calendar.fail(error)
 
 
 cdef class TraceTap(Tap):
@@ -126,4 +132,7 @@ cdef class TraceTap(Tap):
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
         Tap.frame(self, time, interface, f, outgoing)
-        self.tracer.seen(time, interface.place, f.id, frame_bytes(f), outgoing)
+        try:
+            self.tracer.seen(time, interface.place, f.id, frame_bytes(f), outgoing)
+        except Exception as error:
+            interface.calendar.fail(error)

@@ -5,6 +5,7 @@ import ipaddress
 from dataclasses import dataclass, field
 
 FLAGS = "FSRPAUEC"
+PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Fields:
         a, b = str(ipaddress.IPv4Address(frame[26:30])), str(ipaddress.IPv4Address(frame[30:34]))
         checksum: int | None = None
         name = f"IP {frame[23]}"
-        if frame[23] in (6, 17) and len(l4) >= 8:
+        if int.from_bytes(frame[20:22], "big") & 0x1FFF:
+            name = f"{PROTOCOLS.get(frame[23], name)} fragment"
+        elif frame[23] in (6, 17) and len(l4) >= (20 if frame[23] == 6 else 8):
             a += f":{int.from_bytes(l4[0:2], 'big')}"
             b += f":{int.from_bytes(l4[2:4], 'big')}"
             at = 16 if frame[23] == 6 else 6

@@ -1,5 +1,6 @@
 """Network interfaces of a namespace, and the taps that watch them."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from simcore.engine.calendar cimport Calendar
 from simcore.engine.frame cimport Frame
 from simcore.net.device cimport Wire
 
@@ -33,6 +34,7 @@ cdef class Interface:
     cdef public bint route_localnet     # 127/8 is not martian here
     cdef public bint send_redirects
     cdef public int rp_filter           # 0 off, 1 strict, 2 loose
+    cdef Calendar calendar          # that a tap's error stops
     cdef uint32_t address           # the primary one
     cdef uint32_t mask
     cdef readonly str name

@@ -415,6 +415,7 @@ cdef class Namespace(Device):
             port = self.add_port()
         cdef int number = self.netfilter.number(name) if self.netfilter is not None else len(self.interfaces) + 1
         cdef Interface dev = Interface(self.name, name, len(self.interfaces), kind, number, port, mac, mtu)
+        dev.calendar = self.calendar
         dev.route_localnet = bool(self.conf(name, "route_localnet"))
         dev.rp_filter = self.conf(name, "rp_filter")
         dev.send_redirects = bool(self.conf(name, "send_redirects"))

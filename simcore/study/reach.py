@@ -22,7 +22,8 @@ from simcore.transport import TcpListener, TcpSocket, UdpSocket
 
 PATIENCE = 4.0
 """Seconds for an answer: longer than a neighbour takes to be given up (three questions, a second apart)."""
-QUESTION = b"GET / HTTP/1.1\r\nHost: reach\r\nUser-Agent: simcore\r\nAccept: */*\r\n\r\n"
+QUESTION = b"GET / HTTP/1.1\r\nHost: reach\r\nUser-Agent: simcore\r\nAccept: */*\r\nX-Padding: " + b"." * 4000 + b"\r\n\r\n"
+"""Longer than two segments, and so is what comes back, but of an HTTP server: a black hole swallows only full ones."""
 HARMLESS = ("for another host", "TCP: no socket", "UDP: no socket", "ICMP: nobody asked")
 """Reasons of dropped packets that explain no missing answer: a flooded frame's other receivers, and what is answered all the same."""
 
@@ -48,7 +49,7 @@ class Reached:
     address : str
         That was asked for.
     outcome : str
-        `reached`, `no answer`, or the error's name, as ECONNREFUSED.
+        `reached`, `no answer`, `stalled` (it connects, but what is longer does not arrive), or the error's name, as ECONNREFUSED.
     by : str
         Who answered, or was asked last: a namespace.
     seen_as : str
@@ -187,17 +188,22 @@ def _listen(ns: Namespace, port: int, protocol: str) -> None:
             raise
 
 
-def _ask_tcp(sock: TcpSocket, address: str, port: int) -> Process:
-    """Connect, and wait for a byte: docker-proxy takes every connection, but has nothing to say by itself."""
-    yield sock.connect(address, port)
+def _ask_tcp(sock: TcpSocket, answer: Reached) -> Process:
+    """Connect, and wait for the question to come back: docker-proxy takes every connection, but has nothing to say by itself."""
+    yield sock.connect(answer.address, answer.target.port)
+    answer.outcome = "stalled"
     yield sock.send(QUESTION)
-    if not (yield sock.recv()):
-        raise ConnectionResetError(errno.ECONNRESET, "closed without an answer")
+    heard = b""
+    while len(heard) < len(QUESTION) and not heard.startswith(b"HTTP/1.1 200"):
+        data = yield sock.recv()
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "closed without an answer")
+        heard += data
     yield sock.close()
 
 
-def _ask_udp(sock: UdpSocket, address: str, port: int) -> Process:
-    sock.sendto(b"?", address, port)
+def _ask_udp(sock: UdpSocket, answer: Reached) -> Process:
+    sock.sendto(b"?", answer.address, answer.target.port)
     yield sock.recvfrom()
 
 
@@ -230,7 +236,7 @@ class _Survey:
 
         def attempt() -> Process:
             try:
-                yield from (_ask_tcp if tcp else _ask_udp)(sock, answer.address, answer.target.port)
+                yield from (_ask_tcp if tcp else _ask_udp)(sock, answer)
                 answer.outcome = "reached"
             except OSError as error:
                 answer.outcome = errno.errorcode.get(error.errno or 0, str(error))
@@ -240,9 +246,10 @@ class _Survey:
         port: int = sock.local_port
         yield asking | env.timeout(PATIENCE)
         if asking.is_alive and tcp:
+            so_far = answer.outcome
             sock.abort()
             yield asking
-            answer.outcome = "no answer"
+            answer.outcome = so_far
         elif not tcp:
             sock.close()
         yield env.timeout(PATIENCE)             # what is still under way arrives, or is given up

@@ -80,7 +80,6 @@ cdef class Reassembly:
         if self.dsack.start != self.dsack.end and n < most:
             out[n] = self.dsack
             n += 1
-            self.dsack.start = self.dsack.end
         for k in range(self.n_recent):
             if n == most:
                 break

@@ -6,7 +6,7 @@ from simcore.engine.timer cimport Timer
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.congestion cimport CongestionControl, Window
 from simcore.transport.flight cimport Flight, Sample
-from simcore.transport.reassembly cimport Reassembly
+from simcore.transport.reassembly cimport Range, Reassembly
 
 ctypedef struct Options:                # of a received segment
     bint has_ts
@@ -110,6 +110,8 @@ cdef class TcpSocket(Endpoint):
     cdef uint32_t ts_now(self) noexcept
     cdef double ts_time(self, uint32_t ts) noexcept
     cdef int payload(self) noexcept
+    cdef int room(self) noexcept
+    cdef int sack_blocks(self, Range* block) noexcept
     cdef uint32_t syn_flags(self) noexcept
     cdef bint fin_acked(self) noexcept
     cdef uint32_t window(self) noexcept

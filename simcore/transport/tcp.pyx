@@ -82,6 +82,7 @@ cdef enum:
     INITIAL_WINDOW = 10             # segments (RFC 6928)
     BASE_MSS = 1024                 # where a search for the path MTU starts again
     DUPACKS = 3
+    SMALLEST = 8                    # bytes of payload that options leave of any segment
 
 
 cdef class App(Handler):
@@ -387,6 +388,18 @@ cdef class TcpSocket(Endpoint):
     cdef inline int payload(self) noexcept:
         return self.mss - (12 if self.timestamps else 0)
 
+    cdef inline int sack_blocks(self, Range* block) noexcept:
+        """The SACK blocks that a segment has now, as many as there is room for."""
+        if not self.sack or self.ooo is None or not (self.ooo.n or self.ooo.dsack.start != self.ooo.dsack.end):
+            return 0
+        return self.ooo.blocks(block, 3 if self.timestamps else 4)
+
+    cdef inline int room(self) noexcept:
+        """Bytes of payload that a segment takes now: of a full one's its SACK blocks leave less, as of Linux's tcp_current_mss."""
+        cdef Range block[4]
+        cdef int m = self.sack_blocks(block)
+        return self.payload() if m == 0 else max(self.payload() - 4 - 8 * m, SMALLEST)
+
     cdef inline uint32_t syn_flags(self) noexcept:
         if self.state_ == SYN_SENT:
             return TCP_SYN | (TCP_ECE | TCP_CWR if self.ecn else 0)
@@ -433,19 +446,19 @@ cdef class TcpSocket(Endpoint):
         """Timestamps and SACK blocks of an established connection."""
         cdef int n = 0, k, m
         cdef Range block[4]
+        m = self.sack_blocks(block)
         if self.timestamps:
             put32(o, 0x0101080A)
             put32(o + 4, self.ts_now())
             put32(o + 8, self.ts_recent)
             n = 12
-        if self.sack and self.ooo is not None and (self.ooo.n or self.ooo.dsack.start != self.ooo.dsack.end):
-            m = self.ooo.blocks(block, 3 if n else 4)
-            if m:
-                put32(o + n, 0x01010500 | (2 + 8 * m))
-                for k in range(m):
-                    put32(o + n + 4 + 8 * k, block[k].start)
-                    put32(o + n + 8 + 8 * k, block[k].end)
-                n += 4 + 8 * m
+        if m:
+            put32(o + n, 0x01010500 | (2 + 8 * m))
+            for k in range(m):
+                put32(o + n + 4 + 8 * k, block[k].start)
+                put32(o + n + 8 + 8 * k, block[k].end)
+            n += 4 + 8 * m
+            self.ooo.dsack.start = self.ooo.dsack.end           # told once
         return n
 
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
@@ -682,7 +695,7 @@ cdef class TcpSocket(Endpoint):
         """Send what windows, pacing, Nagle and the queue allow: lost segments first."""
         cdef uint32_t n, flags, used
         cdef uint64_t at, left
-        cdef int size = self.payload(), i
+        cdef int size, i
         cdef double now = self.ns.calendar.now
         cdef bint sent = False
         if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
@@ -696,6 +709,7 @@ cdef class TcpSocket(Endpoint):
                 self.w.limited = True
                 break
             used = flight_pipe(&self.flight)
+            size = self.room()
             if self.flight.lost:
                 i = flight_next_lost(&self.flight)
                 if i >= 0:
@@ -766,11 +780,11 @@ cdef class TcpSocket(Endpoint):
         cdef double now = self.ns.calendar.now
         if n and now - self.data_at < ATO:
             self.interactive = True                         # answers soon: its ACKs can ride on data
+        if n < <uint32_t>self.room():
+            self.small_end = end
         self.emit(flags, self.snd_nxt, at, n)
         flight_send(&self.flight, self.snd_nxt, end, HAS_FIN if flags & TCP_FIN else 0, now)
         self.bytes_out += n
-        if n < <uint32_t>self.payload():
-            self.small_end = end
         self.snd_nxt = end
         self.spend(n)
         if flags & TCP_FIN:
@@ -785,7 +799,7 @@ cdef class TcpSocket(Endpoint):
     cdef void resend(self, uint32_t i) noexcept:
         """Send a segment of the flight again, in the size that the path takes now."""
         cdef Sent* s
-        cdef uint32_t size = self.payload(), n, flags = TCP_ACK
+        cdef uint32_t size = self.room(), n, flags = TCP_ACK
         if self.flight.seg[i].end - self.flight.seg[i].start > size + 1:
             n = self.flight.head
             flight_split(&self.flight, i, size)
@@ -836,8 +850,8 @@ cdef class TcpSocket(Endpoint):
         self.tlp_out = True
         self.tlp_end = self.snd_nxt
         self.tlp_again = False
-        if not self.fin_sent and self.tx_end > self.position(self.snd_nxt) and self.snd_nxt - self.snd_una + self.payload() <= self.snd_wnd:
-            i = <uint32_t>min(self.tx_end - self.position(self.snd_nxt), <uint64_t>self.payload())
+        if not self.fin_sent and self.tx_end > self.position(self.snd_nxt) and self.snd_nxt - self.snd_una + self.room() <= self.snd_wnd:
+            i = <uint32_t>min(self.tx_end - self.position(self.snd_nxt), <uint64_t>self.room())
             self.send_new(TCP_ACK | TCP_PSH, self.position(self.snd_nxt), i)
             self.tlp_end = self.snd_nxt
         else:

@@ -72,6 +72,14 @@ def test_the_rule_that_stops_it_is_named(tmp_path: Path) -> None:
     assert got["internet", "192.168.1.100:5353/udp"] == ("no answer", "host", "own", "-t mangle -A PREROUTING -p udp -j DROP")
 
 
+def test_a_black_hole_takes_what_is_longer(tmp_path: Path) -> None:
+    narrow: dict[str, Any] = {"services": {"c": {}}, "x-simcore": {"router": {"mtu": 1400}}}
+    assert told(ask(tmp_path, narrow)["c", "203.0.113.10:80/tcp"])[0] == "reached"
+    narrow["x-simcore"]["host"] = {"iptables": ["-t mangle -A PREROUTING -p icmp -m icmp --icmp-type 3/4 -j DROP"]}
+    assert told(ask(tmp_path, narrow)["c", "203.0.113.10:80/tcp"]) == (
+        "stalled", "internet", "192.168.1.100", "-t mangle -A PREROUTING -p icmp -m icmp --icmp-type 3/4 -j DROP")
+
+
 def test_the_hosts_namespace_and_none(tmp_path: Path) -> None:
     data = {"services": {"a": {"network_mode": "host", "image": "redis"}, "b": {"network_mode": "none"}, "c": {}}}
     got = {key: told(a) for key, a in ask(tmp_path, data).items()}

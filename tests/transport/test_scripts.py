@@ -227,6 +227,25 @@ def test_receiver_sacks_youngest_first_and_reports_duplicates() -> None:
     assert acks[-1] == (1301, (1601, 1701, 1401, 1501))
 
 
+def test_sack_blocks_take_their_room_from_the_payload() -> None:
+    """As Linux's tcp_current_mss: else a full segment would leave as two fragments."""
+    s = Script()
+    sock = s.connect()
+    for seq in (1201, 1401):
+        s.peer.send("A", seq, 1, bytes(100))
+    s.until(0.2)
+
+    def write() -> Process:
+        yield sock.send(4000)
+    s.env.process(write())
+    s.until(0.25)
+    assert [(d.seq, d.length, len(d.options["SAck"])) for d in s.peer.data()] == [(1, 1428, 4), (1429, 1428, 4), (2857, 1144, 4)]
+    s.peer.send("A", 1001, 1, bytes(400))               # the holes are filled, the data is lost
+    s.until(0.6)
+    again = s.peer.data()[3:]
+    assert [(d.seq, d.length) for d in again] == [(2857, 1144), (1, 1428)]      # tail loss probe, then the timeout's
+
+
 def test_zero_window_is_probed_and_opens() -> None:
     s = Script()
     sock = s.connect(sender(4 * 1448))
