@@ -310,7 +310,8 @@ cdef class TcpSocket(Endpoint):
     def close(self):
         """Send what is queued, then FIN; the event comes when the other side has acknowledged it.
 
-        What the other side still sends can be read, as after shutdown(SHUT_WR).
+        What the other side still sends can be read, as after shutdown(SHUT_WR). If nobody waits for it, an other side that is silent
+        for tcp_fin_timeout is given up.
         """
         event = simpy.Event(self.ns.env)
         if self.state_ in (CLOSED, SYN_SENT) or self.failure:
@@ -409,8 +410,10 @@ cdef class TcpSocket(Endpoint):
         return self.fin_sent and self.snd_una == self.snd_nxt
 
     cdef uint32_t window(self) noexcept:
-        """What we can take: never less than was offered before (RFC 9293 3.8.6)."""
+        """What we can take: never less than was offered before (RFC 9293 3.8.6), and rather nothing than a little (3.8.6.2.2)."""
         cdef uint32_t room = self.rcvbuf - <uint32_t>self.rx_bytes if self.rx_bytes < self.rcvbuf else 0
+        if room < self.rcvbuf >> 1 and (room < self.rcvbuf >> 4 or room < <uint32_t>self.mss):
+            room = 0
         if before(self.rcv_nxt + room, self.rcv_edge):
             room = self.rcv_edge - self.rcv_nxt
         return room
@@ -613,7 +616,7 @@ cdef class TcpSocket(Endpoint):
         if self.state_ == FIN_WAIT_2:                       # the other end is silent: do not wait for its FIN for ever
             if idle < self.fin_timeout() - TICK:
                 self.arm(KEEP, self.fin_timeout() - idle)
-            else:
+            elif self.getter is None:                       # but for who is still reading: Linux times out only what is closed both ways
                 self.die(errno.ETIMEDOUT)
             return
         if self.keep_probes == 0:
@@ -635,7 +638,7 @@ cdef class TcpSocket(Endpoint):
         """Read up to `size` received bytes."""
         cdef uint64_t n = self.rx_bytes if self.rx_bytes < size else size, length
         cdef uint64_t left = n, part
-        cdef uint32_t before_ = self.window()
+        cdef uint32_t offered = self.rcv_edge - self.rcv_nxt, now
         cdef bytes chunk
         cdef list parts = []
         while left and self.rx:
@@ -655,8 +658,10 @@ cdef class TcpSocket(Endpoint):
             if not count:
                 parts.append(bytes(left))
         self.rx_bytes -= n
-        if n and self.state_ == ESTABLISHED and before_ < 2 * <uint32_t>self.mss <= self.window():
-            self.emit(TCP_ACK, self.snd_nxt, 0, 0)          # the window has opened
+        if n and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2) and offered <= self.rcvbuf >> 1:
+            now = self.window()
+            if now and now >= 2 * offered:                  # has opened by much, as Linux takes it
+                self.emit(TCP_ACK, self.snd_nxt, 0, 0)
         return n if count else parts[0] if len(parts) == 1 else b"".join(parts)
 
     cdef void keep(self, uint32_t n, bytes data) noexcept:
@@ -1050,8 +1055,6 @@ cdef class TcpSocket(Endpoint):
                 self.emit(TCP_ACK, self.snd_nxt, 0, 0)
             if self.state_ == TIME_WAIT and flags & TCP_FIN:
                 self.arm(RTO, TIME_WAIT_LENGTH)
-            if not flags & TCP_RST and flags & TCP_ACK and seq == self.rcv_nxt - 1 and n == 0:
-                self.acknowledge(ack, wnd, seq, 0, flags, &p)
             return
         if flags & TCP_RST:
             if seq == self.rcv_nxt:
