@@ -18,7 +18,8 @@ from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, N
                                NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ORDINARY, ordinary, probable_entry, sum_beyond,
                                translate, tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
-                             count_empty, count_forwarded, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+                             count_empty, count_forwarded, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
+                             TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
 from natfast.log cimport log_free, log_lines
