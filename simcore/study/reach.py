@@ -22,6 +22,8 @@ from simcore.transport import TcpListener, TcpSocket, UdpSocket
 
 PATIENCE = 4.0
 """Seconds for an answer: longer than a neighbour takes to be given up (three questions, a second apart)."""
+GIVEN_UP = 1000.0
+"""Seconds after which TCP tries no more (tcp_retries2: 924 s), and nothing of one question is taken for the next one's."""
 QUESTION = b"GET / HTTP/1.1\r\nHost: reach\r\nUser-Agent: simcore\r\nAccept: */*\r\nX-Padding: " + b"." * 4000 + b"\r\n\r\n"
 """Longer than two segments, and so is what comes back, but of an HTTP server: a black hole swallows only full ones."""
 HARMLESS = ("for another host", "TCP: no socket", "UDP: no socket", "ICMP: nobody asked")
@@ -114,7 +116,7 @@ def alike(answers: Sequence[Reached]) -> list[tuple[Reached, list[str]]]:
     for a in answers:
         key = a.target, a.address, a.outcome, a.by, a.own or a.seen_as, tuple(a.way), a.why
         groups.setdefault(key, (a, []))[1].append(a.client)
-    return sorted(groups.values(), key=lambda g: answers.index(g[0]))
+    return list(groups.values())
 
 
 def _quiet(compose: Compose) -> Compose:
@@ -213,6 +215,7 @@ class _Survey:
     def __init__(self, world: World) -> None:
         self.world, self.env = world, world.env
         self.tracer: Tracer = world.trace()
+        self.macs = {dev.place: dev.mac_address for ns in world.namespaces() for dev in ns.interfaces}
 
     def ask(self, client: str, ns: Namespace, target: Target) -> Reached:
         """Ask, wait until all is over, and tell what happened."""
@@ -220,7 +223,7 @@ class _Survey:
         answer = Reached(client, target, address)
         self.tracer.sights.clear()
         self.tracer.notes.clear()
-        drops, counts = self._drops(), self._counts()
+        drops, counts = self._drops(), self.world.host.namespace.netfilter.counts()
         self.env.run(until=self.env.process(self._question(answer, ns)))
         if answer.outcome != "reached":
             answer.why = self._stopped_by(counts, drops)
@@ -252,7 +255,8 @@ class _Survey:
             answer.outcome = so_far
         elif not tcp:
             sock.close()
-        yield env.timeout(PATIENCE)             # what is still under way arrives, or is given up
+        # what is still under way arrives; where something is stopped, the other end may go on trying
+        yield env.timeout(PATIENCE if answer.outcome == "reached" else GIVEN_UP)
         self._follow(answer, ns, port)
 
     def _follow(self, answer: Reached, ns: Namespace, port: int) -> None:
@@ -267,8 +271,10 @@ class _Survey:
             answer.by = ns.name                 # it has asked itself, or nothing has left it
             return
         last = requests[-1]
-        answer.by = last[-1].place.split("/")[0]
-        answer.seen_as = last[-1].fields.source.rsplit(":", 1)[0]
+        # a bridge that has forgotten where a MAC is floods: copies end elsewhere, too
+        end = next((hop for hop in reversed(last) if not hop.outgoing and self.macs[hop.place] == hop.fields.destination_mac), last[-1])
+        answer.by = end.place.split("/")[0]
+        answer.seen_as = end.fields.source.rsplit(":", 1)[0]
         answer.own = answer.seen_as in {a.split("/")[0] for dev in ns.interfaces for a in dev.addresses}
         if answer.outcome == "reached":
             relayed = last[0].place.split("/")[0] != ns.name or not last[0].fields.source.endswith(f":{port}")
@@ -277,9 +283,6 @@ class _Survey:
 
     def _drops(self) -> dict[tuple[str, str], int]:
         return {(ns.name, reason): n for ns in self.world.namespaces() for reason, n in ns.drops.items() if reason not in HARMLESS}
-
-    def _counts(self) -> Counts:
-        return self.world.host.namespace.netfilter.counts()
 
     def _stopped_by(self, counts: Counts, drops: Mapping[tuple[str, str], int]) -> str:
         """The host's rule that has dropped or rejected something, else who has dropped something and why."""
