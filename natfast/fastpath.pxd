@@ -13,7 +13,7 @@ from natfast.headers cimport ETH_HLEN, IPPROTO_TCP, IPPROTO_UDP, TCP_ACK, TCP_PS
 from natfast.state cimport Conntrack, count_packet
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
 from natfast.siphash cimport siphash13
-from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_DONE_MASK, IPS_NAT_MASK,
+from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_DONE_MASK, IPS_NAT_MASK,
                             IPS_SEEN_REPLY, bucket_of, reference_in)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
@@ -83,14 +83,29 @@ cdef inline void tuple_words(const uint8_t* frame, uint32_t length, uint64_t* m0
         m1[0] = <uint64_t>13 << 56 | <uint64_t>protocol << 32 | rotate16(ntohl(load32(ip + 20)))
 
 
-cdef inline uint32_t probable_entry(Conntrack* c, const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
-    """Reference of the entry that a frame's packet probably is of, and its tuple's words; 0 if there is none, or it is no plain packet."""
+cdef inline Bucket* probable_bucket(Conntrack* c, const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1,
+                                    uint32_t* ref) noexcept nogil:
+    """Where the entry of a frame's packet is looked for, and the reference that it probably has there; NULL and 0 if it is no plain packet.
+
+    `m0`, `m1`: the tuple's words.
+    """
     cdef uint64_t h
+    cdef Bucket* bucket
+    ref[0] = 0
     tuple_words(frame, length, m0, m1)
     if m1[0] == 0:
-        return 0
+        return NULL
     h = siphash13(m0[0], m1[0], c.table.k0, c.table.k1)
-    return reference_in(bucket_of(&c.table, h), h)
+    bucket = bucket_of(&c.table, h)
+    ref[0] = reference_in(bucket, h)
+    return bucket
+
+
+cdef inline uint32_t probable_entry(Conntrack* c, const uint8_t* frame, uint32_t length, uint64_t* m0, uint64_t* m1) noexcept nogil:
+    """Reference of the entry that a frame's packet probably is of, and its tuple's words; 0 if there is none, or it is no plain packet."""
+    cdef uint32_t ref
+    probable_bucket(c, frame, length, m0, m1, &ref)
+    return ref
 
 
 cdef inline uint32_t check_offset(uint32_t protocol) noexcept nogil:

@@ -137,18 +137,13 @@ cdef inline void count_empty(Program* p, int hook, uint64_t packets, uint64_t oc
             p.chains[number].bytes += octets
 
 
-cdef inline void count_forwarded(Program* p, const Path* path, uint64_t packets, uint64_t octets) noexcept nogil:
-    """Count packets that were forwarded on a path, and met nothing before and behind it."""
-    count_empty(p, PREROUTING, packets, octets)
-    count_empty(p, FORWARD, packets, octets)
-    count_path(p, path, packets, octets)
-    count_empty(p, POSTROUTING, packets, octets)
-
-
 cdef inline void settle(Program* p, Path* path) noexcept nogil:
-    """Count where they belong the packets that took a path."""
+    """Count where they belong the packets that were forwarded on a path, and met nothing before and behind it."""
     if path.packets:
-        count_forwarded(p, path, path.packets, path.octets)
+        count_empty(p, PREROUTING, path.packets, path.octets)
+        count_empty(p, FORWARD, path.packets, path.octets)
+        count_path(p, path, path.packets, path.octets)
+        count_empty(p, POSTROUTING, path.packets, path.octets)
         path.packets = 0
         path.octets = 0
 

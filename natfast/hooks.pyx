@@ -18,7 +18,7 @@ from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, N
                                NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ORDINARY, ordinary, probable_entry, sum_beyond,
                                translate, tuple_words, tuples_many, unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
-                             count_empty, count_forwarded, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
+                             count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
@@ -989,7 +989,8 @@ cdef class Netfilter:
                 expect_new(&self.c, fetch)
         if times != NULL:
             self.clock(times[rows[count - 1] if rows != NULL else count - 1])
-        count_forwarded(self.program, path, b.passed, b.octets)
+        path.packets += b.passed
+        path.octets += b.octets
         count_path(self.program, b.opening, b.opened, b.opened_octets)
         sweep(&self.c, 8 + <uint32_t>count // 16)
         return b.held

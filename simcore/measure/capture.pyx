@@ -97,13 +97,10 @@ cdef class CaptureTap(Tap):
         self.snaplen = snaplen
         self.number = writer.add_interface(place, snaplen)
 
-    cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        Tap.frame(self, time, interface, f, outgoing)
-        try:
-            if self.test is None or self.test(frame_bytes(f)):
-                self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
-        except Exception as error:
-            interface.calendar.fail(error)
+    cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1:
+        if self.test is None or self.test(frame_bytes(f)):
+            self.buffer.add(self.number, time, f, self.snaplen if 0 < self.snaplen < f.len else f.len)
+        return 0
 
 
 cdef class FrameTap(Tap):
@@ -114,12 +111,9 @@ cdef class FrameTap(Tap):
         self.seen = seen
         self.after = after
 
-    cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        Tap.frame(self, time, interface, f, outgoing)
-        try:
-            self.seen(time, frame_bytes(f), bool(outgoing))
-        except Exception as error:
-            interface.calendar.fail(error)
+    cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1:
+        self.seen(time, frame_bytes(f), bool(outgoing))
+        return 0
 
 
 cdef class TraceTap(Tap):
@@ -130,9 +124,6 @@ cdef class TraceTap(Tap):
         self.tracer = tracer
         self.after = after
 
-    cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
-        Tap.frame(self, time, interface, f, outgoing)
-        try:
-            self.tracer.seen(time, interface.place, f.id, frame_bytes(f), outgoing)
-        except Exception as error:
-            interface.calendar.fail(error)
+    cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1:
+        self.tracer.seen(time, interface.place, f.id, frame_bytes(f), outgoing)
+        return 0

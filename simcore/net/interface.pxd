@@ -12,6 +12,7 @@ cdef enum:                          # kind of interface
 cdef class Tap:
     cdef Tap after                  # is told, too; None: nobody else watches
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept
+    cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1
 
 cdef class Interface:
     # what every frame touches, side by side

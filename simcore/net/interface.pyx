@@ -1,9 +1,17 @@
 cdef class Tap:
-    """Watches an interface; `frame` sees each frame that passes, and hands it to the tap that was there before."""
+    """Watches an interface; `frame` shows each frame that passes to the tap that was there before, then to this one."""
 
     cdef void frame(self, double time, Interface interface, const Frame* f, bint outgoing) noexcept:
         if self.after is not None:
             self.after.frame(time, interface, f, outgoing)
+        try:
+            self.look(time, interface, f, outgoing)
+        except Exception as error:
+            interface.calendar.fail(error)
+
+    cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1:
+        """What this tap does with a frame; an error ends the run."""
+        return 0
 
 
 cdef class Interface:

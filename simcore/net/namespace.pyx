@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from natfast.checksum cimport canonical, fold, ip_checksum, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
-from natfast.fastpath cimport probable_entry, tuple_words
+from natfast.fastpath cimport probable_bucket, probable_entry
 from natfast.filter cimport Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
 from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
                               ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE,
@@ -23,8 +23,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ET
                               ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter, forward_shortly
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
-from natfast.siphash cimport siphash13
-from natfast.table cimport Bucket, bucket_of, reference_in
+from natfast.table cimport Bucket
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
@@ -1260,7 +1259,7 @@ cdef class Namespace(Device):
         cdef Interface dev = <Interface>self.port_interface[port]
         cdef Netfilter nf = self.netfilter
         cdef Bucket* bucket
-        cdef uint64_t m0, m1, h
+        cdef uint64_t m0, m1
         cdef uint32_t ref
         cdef uint64_t* cell
         trail_add(t, <void*>dev, <char*>&dev.port - <char*><void*>dev)
@@ -1272,13 +1271,9 @@ cdef class Namespace(Device):
         trail_add(t, ways_find(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
         if nf is None:
             return
-        tuple_words(frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1)     # of the whole packet only the headers are here
-        if m1 == 0:
-            return
-        h = siphash13(m0, m1, nf.c.table.k0, nf.c.table.k1)
-        bucket = bucket_of(&nf.c.table, h)
+        # of the whole packet only the headers are here
+        bucket = probable_bucket(&nf.c, frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1, &ref)
         trail_add(t, bucket, LINE)
-        ref = reference_in(bucket, h)
         if ref != 0:
             trail_add(t, &nf.c.table.entries[ref >> 1], 2 * LINE)
 

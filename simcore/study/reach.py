@@ -289,13 +289,14 @@ class _Survey:
         netfilter = self.world.host.namespace.netfilter
         now = netfilter.counts()
         for table, chains in netfilter.rules.tables.items():
+            where = "" if table == "filter" else f"-t {table} "
             for name, chain in chains.items():
                 before, after = counts[table, name], now[table, name]
                 for i, rule in enumerate(chain.rules, 1):
                     if rule.target in ("DROP", "REJECT") and after[i] != before[i]:
-                        return rule.text(name) if table == "filter" else f"-t {table} {rule.text(name)}"
+                        return where + rule.text(name)
                 if chain.policy == "DROP" and after[0] != before[0]:
-                    return f"-P {name} DROP" if table == "filter" else f"-t {table} -P {name} DROP"
+                    return f"{where}-P {name} DROP"
         return next((f"{place}: {reason}" for (place, reason), n in self._drops().items() if n > drops.get((place, reason), 0)), "")
 
 
