@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -18,8 +18,10 @@ from simcore.docker.suggest import as_text, in_words, suggest
 from simcore.errors import ScenarioError, SimcoreError
 from simcore.files import write_json, write_text
 from simcore.measure.report import print_run
+from simcore.measure.trace import Tracer
 from simcore.study import bench as benchmarks
 from simcore.study import html, kernel
+from simcore.study.emulate import Emulation
 from simcore.study.plan import Limit, Range, similar
 from simcore.study.plan import plan as make_plan
 from simcore.study.printing import print_plan, print_reach, print_sweep
@@ -33,6 +35,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Simulate container networks packet by packet, as Linux forwards them.")
 PLAIN_WIDTH = 200
 """Columns where output goes to a file or a pipe."""
+SAMPLE = 0.1
+"""Seconds from sample to sample where nobody knows how long a run will take."""
 TRACED_PACKETS = 2000
 """A run is followed hop by hop unless it has more workload packets than a reader would want."""
 
@@ -99,11 +103,8 @@ def run(file: File, override: Override = None, settings: Set = None,
     target = pcap or out / "packets.pcapng"
     _directory(out)
     if capture:
-        if not target.parent.is_dir():
-            raise ScenarioError(f"--pcap {target}: no such directory")
-        world.capture(target, expression, snaplen, interface or ())
-    for note in world.notes:
-        print(f"simcore: {file}: {note}", file=sys.stderr)
+        _capture(world, target, expression, snaplen, interface or ())
+    _say(file, [*world.notes, *([] if world.compose.x.workloads else ["x-simcore.workloads: there are none, so nothing is sent"])])
     tracer = world.trace() if trace and not as_json and not _heavy(world) else None
     if flows:
         world.record_flows()
@@ -115,7 +116,27 @@ def run(file: File, override: Override = None, settings: Set = None,
     elif report and end:
         world.sample(end / html.SAMPLES)
     world.run(duration, progress=True)
-    summary = world.summary()
+    _sum_up(world, file, out, [target] if capture else [], report, as_json, tracer)
+    if world.partial:
+        print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _capture(world: World, target: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
+    if not target.parent.is_dir():
+        raise ScenarioError(f"--pcap {target}: no such directory")
+    world.capture(target, expression, snaplen, interfaces)
+
+
+def _say(file: Path, notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"simcore: {file}: {note}", file=sys.stderr)
+
+
+def _sum_up(world: World, file: Path, out: Path, written: Sequence[Path], report: bool, as_json: bool, tracer: Tracer | None = None,
+            **more: Any) -> None:
+    """Write what a run came to, besides what is written already, and show it."""
+    summary = {**world.summary(), **more}
     if world.flows is not None:
         write_flows(out / "flows.csv", summary["flows"])
     if world.sampler is not None:
@@ -128,16 +149,45 @@ def run(file: File, override: Override = None, settings: Set = None,
     else:
         console = _console()
         print_run(console, summary, tracer.packets() if tracer else None)
-        written = [out / "summary.json", *([target] if capture else []), *([out / "flows.csv"] if flows else []),
+        written = [out / "summary.json", *written, *([out / "flows.csv"] if world.flows is not None else []),
                    *([out / "series.csv"] if world.sampler is not None else []), *([out / "report.html"] if report else [])]
         console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
-    if world.partial:
-        print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
-        raise typer.Exit(130)
 
 
 def _heavy(world: World) -> bool:
     return any(w.kind in ("udp", "bulk", "load", "trace") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+
+
+@app.command(epilog="Examples:  simcore emulate compose.yaml --real worker -- curl -s http://93.184.216.34/   |   "
+             "simcore emulate compose.yaml --real web --real api   (then, elsewhere: ip netns exec web nginx)")
+def emulate(file: File, real: Annotated[list[str], typer.Option(metavar="NAME", help="A service or server that shall be real (repeatable).")],
+            command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run in the first of them; when "
+                                                                "it ends, so does the simulation, with its exit status.")] = None,
+            override: Override = None, settings: Set = None,
+            out: Annotated[Path, typer.Option(help="Directory for summary.json and packets.pcapng.")] = Path("out"),
+            pcap: Annotated[Path | None, typer.Option(help="Capture file (pcapng) instead of OUT/packets.pcapng.")] = None,
+            seed: Seed = None, duration: Duration = None, engine: Driver = Engine.compiled,
+            as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+            report: Annotated[bool, typer.Option("--report", help="Draw what happened, into OUT/report.html.")] = False,
+            capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Write the capture.")] = True) -> None:
+    """Let programs of this machine take part, in real time: services become network namespaces of its kernel (root)."""
+    if report:
+        html.available()
+    world = make_world(source(file, override or (), dict(map(parse_set, settings or ())), duration, suggesting=False), seed, engine.value)
+    emulation = Emulation(world, real)
+    target = pcap or out / "packets.pcapng"
+    _directory(out)
+    with emulation:
+        if capture:
+            _capture(world, target)
+        if report:
+            world.sample(SAMPLE)
+        _say(file, world.notes + emulation.notes)
+        if not command:
+            print(f"simcore: running; enter with: ip netns exec {emulation.machines[0].name} COMMAND; Ctrl-C ends it", file=sys.stderr)
+        status = emulation.run(duration, command or (), progress=not command)
+    _sum_up(world, file, out, [target] if capture else [], report, as_json, emulation=emulation.summary())
+    raise typer.Exit(status)
 
 
 @app.command(epilog="Examples:  simcore init compose.yaml   |   simcore init compose.yaml --out traffic.yaml")
@@ -226,8 +276,7 @@ def _deliver(file: Path, out: Path, results: Results, as_json: Callable[[], dict
     if not any(p.runs for p in results.points):
         print("simcore: stopped by Ctrl-C before any run was over", file=sys.stderr)
         raise typer.Exit(130)
-    for note in results.points[0].source.notes:
-        print(f"simcore: {file}: {note}", file=sys.stderr)
+    _say(file, results.points[0].source.notes)
     whole = as_json()
     written = [*results.write(_directory(out), whole), out / "report.html"]
     page(written[-1])

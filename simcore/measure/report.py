@@ -99,12 +99,23 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
         rtt = summary["latency_s"]
         console.print(f"latency     {rtt['min'] * 1e3:.4f} / {rtt['mean'] * 1e3:.4f} / {rtt['max'] * 1e3:.4f} ms "
                       f"(least / mean / most of {rtt['count']} pings)")
+    if "emulation" in summary:
+        print_emulation(console, summary["emulation"])
     console.print(f"simulated   {summary['simulated_s']:.6g} s, {summary['packets']} frames over links, "
                   f"{summary['dropped']} dropped in queues")
     for reason, places in by_reason(summary["drops"]).items():
         console.print(f"dropped     {reason}: {listed([f'{n} by {name}' for name, n in places.items()])}", soft_wrap=True)
     print_findings(console, [(f, "") for f in summary["findings"]], "summary.json")
     console.print(summary["conclusion"], soft_wrap=True)
+
+
+def print_emulation(console: Console, e: Mapping[str, Any]) -> None:
+    """How real machines took part."""
+    late = e["behind_s"]
+    console.print(f"real        {listed(e['machines'])}: {e['from_real']} frames from there, {e['to_real']} to there"
+                  + (f", {e['refused']} not taken" if e["refused"] else "")
+                  + (f"; behind the clock by {late['mean'] * 1e3:.3f} ms in the mean, {late['p99'] * 1e3:.3f} ms at most in 99 % of cases, "
+                     f"{late['max'] * 1e3:.3f} ms once" if late["count"] else ""), soft_wrap=True)
 
 
 def by_reason(drops: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

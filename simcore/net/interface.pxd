@@ -42,3 +42,15 @@ cdef class Interface:
     cdef readonly str place         # namespace/interface
     cdef readonly list members      # a bridge's ports
     cdef readonly list addresses    # CIDR strings
+
+
+cdef inline void seen(Interface dev, double now, const Frame* f, bint outgoing) noexcept:
+    """A frame passes an interface: it is counted, and whoever watches sees it."""
+    if outgoing:
+        dev.tx_packets += 1
+        dev.tx_bytes += f.len
+    else:
+        dev.rx_packets += 1
+        dev.rx_bytes += f.len
+    if dev.tap is not None:
+        dev.tap.frame(now, dev, f, outgoing)

@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from simcore.engine.frame cimport Frame, frame_copy, frame_free
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
-from simcore.net.interface cimport Interface
+from simcore.net.interface cimport Interface, seen
 from simcore.net.link cimport Link
 from simcore.net.mac cimport mac_key
 from simcore.net.namespace cimport Namespace
@@ -53,7 +53,7 @@ cdef class Macvlan(Device):
             self.flood(f, port)
         elif self.macs.get(mac_key(f.data), &to):
             if port == WIRE:
-                self.count(f, False)
+                seen(self.card, self.calendar.now, f, False)    # the card sees what is not its owner's, too
             self.send(<int>to, f)
         elif port == WIRE:
             self.owner.deliver(f, self.card.port)
@@ -75,16 +75,5 @@ cdef class Macvlan(Device):
         if not self.card.up:
             frame_free(f)
             return
-        self.count(f, True)
+        seen(self.card, self.calendar.now, f, True)
         self.wire.send(f)
-
-    cdef void count(self, Frame* f, bint outgoing) noexcept:
-        """The card sees what is not its owner's, too."""
-        if outgoing:
-            self.card.tx_packets += 1
-            self.card.tx_bytes += f.len
-        else:
-            self.card.rx_packets += 1
-            self.card.rx_bytes += f.len
-        if self.card.tap is not None:
-            self.card.tap.frame(self.calendar.now, self.card, f, outgoing)

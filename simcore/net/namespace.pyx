@@ -35,7 +35,7 @@ from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM,
                                    frame_new)
 from simcore.engine.map cimport U64Map, is_used, key_from
 from simcore.net.device cimport Wire
-from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface
+from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
@@ -241,10 +241,7 @@ cdef inline bint forward_at_once(Namespace ns, Interface dev, Frame* f, Way* w) 
 
 
 cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
-    dev.tx_packets += 1
-    dev.tx_bytes += f.len
-    if dev.tap is not None:
-        dev.tap.frame(ns.calendar.now, dev, f, True)
+    seen(dev, ns.calendar.now, f, True)
     if dev.wire is None:
         frame_free(f)
     else:
@@ -283,10 +280,7 @@ cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
     if not dev.up or f.len < ETH_HLEN:
         ns.drop(f, NULL, "interface down")
         return
-    dev.rx_packets += 1
-    dev.rx_bytes += f.len
-    if dev.tap is not None:
-        dev.tap.frame(ns.calendar.now, dev, f, False)
+    seen(dev, ns.calendar.now, f, False)
     f.frag_max = 0
     if dev.master is not None:
         ns.options.size = 0
@@ -500,6 +494,16 @@ cdef class Namespace(Device):
     def has_route(self, address):
         """Is there a way from here to an IPv4 address?"""
         return self.source_for(int(ipaddress.IPv4Address(address))) != 0
+
+    def route_table(self):
+        """The routing table, the most specific first: (network, next hop or empty, interface)."""
+        cdef int i
+        out = []
+        for i in range(self.routes.n):
+            r = self.routes.routes[i]
+            to = ipaddress.IPv4Network((r.network, bin(r.mask).count("1")))
+            out.append((str(to), str(ipaddress.IPv4Address(r.via)) if r.via else "", self.interfaces[r.interface].name))
+        return out
 
     def neighbour_table(self):
         """The neighbour table as `ip neigh` shows it: (address, interface, MAC, state)."""
@@ -731,10 +735,7 @@ cdef class Namespace(Device):
         cdef uint32_t kind
         if self.tracer is not None and not f.data[0] & 1:
             self.note(bridge.name, f, "bridge: its own MAC, up to the host")
-        bridge.rx_packets += 1
-        bridge.rx_bytes += f.len
-        if bridge.tap is not None:
-            bridge.tap.frame(self.calendar.now, bridge, f, False)
+        seen(bridge, self.calendar.now, f, False)
         kind = untagged_type(f)
         if kind == ETH_P_IP:
             if hooked and f.packet_type != PACKET_HOST and p.ct != 0:
@@ -787,10 +788,7 @@ cdef class Namespace(Device):
         """A frame that the host sends into its bridge: FDB or flood."""
         cdef Interface out
         cdef int i, index = -1 if f.data[0] & 1 else self.fdb_port(mac_key(f.data))
-        bridge.tx_packets += 1
-        bridge.tx_bytes += f.len
-        if bridge.tap is not None:
-            bridge.tap.frame(self.calendar.now, bridge, f, True)
+        seen(bridge, self.calendar.now, f, True)
         if index >= 0:
             out = <Interface>self.interfaces[index]
             if self.tracer is not None:

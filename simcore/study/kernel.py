@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from simcore.docker.iptables import Bridge, docker_rules
 from simcore.errors import ScenarioError
 from simcore.net.cpu import Costs
+from simcore.study import netns
 
 RULES_WALKED = 9
 """Rules that an established packet to the outside meets in Docker's rules besides the one of path C."""
@@ -59,30 +59,7 @@ print((time.perf_counter_ns() - began) / count)
 
 def available() -> str:
     """Why this cannot run here, empty if it can."""
-    if os.geteuid() != 0:
-        return "needs root"
-    missing = [tool for tool in ("ip", "iptables-restore", "sysctl") if shutil.which(tool) is None]
-    return f"needs {', '.join(missing)}" if missing else ""
-
-
-def _do(*command: str, stdin: str | None = None) -> None:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ScenarioError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-
-
-@contextmanager
-def _namespaces() -> Iterator[tuple[str, str, str]]:
-    names = tuple(f"sc{os.getpid()}{x}" for x in "chr")
-    made = []
-    try:
-        for name in names:
-            _do("ip", "netns", "add", name)
-            made.append(name)
-        yield names[0], names[1], names[2]
-    finally:
-        for name in made:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+    return netns.missing("iptables-restore", "sysctl")
 
 
 def _rules(path: str) -> str:
@@ -97,14 +74,14 @@ def _rules(path: str) -> str:
 @contextmanager
 def path_of(path: str) -> Iterator[Callable[[int, int], float]]:
     """Build one of `PATHS`; yields a function of (flows, packets) that gives ns per packet."""
-    with _namespaces() as (c, h, r):
+    with netns.namespaces(f"sc{os.getpid()}{x}" for x in "chr") as (c, h, r):
         def inside(ns: str, *command: str, stdin: str | None = None) -> None:
-            _do("ip", "netns", "exec", ns, *command, stdin=stdin)
+            netns.do(*netns.inside(ns, *command), stdin=stdin)
 
         def link(ns: str, *words: str) -> None:
-            _do("ip", "-n", ns, *words)
-        _do("ip", "link", "add", "eth0", "netns", c, "address", "02:00:00:00:00:02", "type", "veth", "peer", "name", "v1", "netns", h)
-        _do("ip", "link", "add", "eth0", "netns", h, "type", "veth", "peer", "name", "eth0", "netns", r)
+            netns.do("ip", "-n", ns, *words)
+        netns.do("ip", "link", "add", "eth0", "netns", c, "address", "02:00:00:00:00:02", "type", "veth", "peer", "name", "v1", "netns", h)
+        netns.do("ip", "link", "add", "eth0", "netns", h, "type", "veth", "peer", "name", "eth0", "netns", r)
         for ns, dev in ((c, "eth0"), (h, "v1"), (h, "eth0"), (r, "eth0")):
             inside(ns, "sysctl", "-qw", f"net.ipv6.conf.{dev}.disable_ipv6=1")
             link(ns, "link", "set", dev, "up")
@@ -125,12 +102,11 @@ def path_of(path: str) -> Iterator[Callable[[int, int], float]]:
         inside(h, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
         if path in ("C", "F", "D"):
             inside(h, "iptables-restore", stdin=_rules(path))
-            subprocess.run(["ip", "netns", "exec", h, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"], check=False,
-                           capture_output=True)
+            subprocess.run(netns.inside(h, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"), check=False, capture_output=True)
         to = "02000000beef" if path == "A" else mac.replace(":", "")
 
         def measure(flows: int, packets: int) -> float:
-            done = subprocess.run(["ip", "netns", "exec", c, sys.executable, "-c", _SENDER, str(flows), str(packets), to],
+            done = subprocess.run(netns.inside(c, sys.executable, "-c", _SENDER, str(flows), str(packets), to),
                                   capture_output=True, text=True, check=False)
             if done.returncode:
                 raise ScenarioError(f"the sender of path {path} failed: {done.stderr.strip().splitlines()[-1]}")

@@ -1,7 +1,7 @@
 """A scenario: a Compose file made into a world, run, and summed up."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,6 @@ class World:
             if hidden := [name for name in ends if "host" in ends and self.host.on_the_card_only(name)]:
                 self.notes.append(f"x-simcore.workloads.{i}: the host and {hidden[0]} do not reach each other: "
                                   f"{hidden[0]} is on the host's card by macvlan")
-        if not x.workloads:
-            self.notes.append("x-simcore.workloads: there are none, so nothing is sent")
 
     @property
     def links(self) -> dict[str, Link]:
@@ -279,8 +277,8 @@ class World:
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, duration: float | None = None, progress: bool = False) -> None:
-        """Run for `duration` seconds, the file's, or until nothing happens any more.
+    def run(self, duration: float | None = None, progress: bool = False, drive: Callable[[float | None], None] | None = None) -> None:
+        """Run for `duration` seconds, the file's, or until nothing happens any more; by `drive(limit)`, if time is not to fly.
 
         Ctrl-C ends the run where it is: what was measured so far stays, and `partial` is true.
         """
@@ -291,7 +289,7 @@ class World:
             raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
         try:
             with frozen(), stop_between_events(self.env), Progress(self.env, limit) if progress else nullcontext():
-                self.env.run(until=limit)
+                (drive or self.env.run)(limit)
         except KeyboardInterrupt:
             self.partial = True
         finally:

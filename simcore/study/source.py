@@ -55,10 +55,11 @@ Source = Compose | Script
 
 
 def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, Any] | None = None,
-           duration: float | None = None) -> Source:
+           duration: float | None = None, suggesting: bool = True) -> Source:
     """Read a scenario, checked as far as it can be without making its world.
 
-    A `duration` is a Compose file's instead of its own: its workloads go on as long.
+    A `duration` is a Compose file's instead of its own: its workloads go on as long. A Compose file without workloads gets some if
+    that is to be (`suggesting`).
 
     Raises
     ------
@@ -70,7 +71,7 @@ def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, An
             raise ScenarioError(f"{path}: a Python scenario takes no --override")
         return Script(str(path), read_text(path), settings or {})
     given = {} if duration is None else {"duration": duration}
-    return compose.load(path, overrides, {**(settings or {}), **given}, suggesting=True)
+    return compose.load(path, overrides, {**(settings or {}), **given}, suggesting=suggesting)
 
 
 def make_world(what: Source, seed: int | None = None, engine: str = "compiled") -> World:

@@ -1,0 +1,211 @@
+"""Real network namespaces in place of simulated ones: programs of this machine on a simulated network, in real time; root.
+
+A container or a server becomes a namespace of this machine's kernel, of the same name, with the same interfaces, addresses,
+MACs and routes; its end of each link is a TAP device. The host between them stays simulated.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from simcore.docker.compose import Workload
+from simcore.engine.pace import Pace
+from simcore.errors import ScenarioError
+from simcore.net.interface import Interface
+from simcore.net.link import Link, plug
+from simcore.net.namespace import Namespace
+from simcore.net.tuntap import TapPort, open_tap
+from simcore.study import netns
+from simcore.study.progress import StatusLine
+from simcore.study.scenario import World
+
+LINGER = 0.5
+"""Seconds that the network goes on after a command has ended, for the last segments of its connections."""
+COUNTED = ("load", "udp", "trace")
+"""Workloads whose results the receiver counts: it has to be a simulated one."""
+HOSTS = Path("/etc/netns")
+"""What `ip netns exec` puts over /etc: a directory for each namespace."""
+
+
+class Emulation:
+    """A world with some real machines in it; a context manager, within which they exist.
+
+    Parameters
+    ----------
+    world : World
+    names : sequence of str
+        Services and servers.
+
+    Attributes
+    ----------
+    machines : list of Namespace
+        Those that real ones take the place of.
+    notes : list of str
+        What of the scenario has no effect because of that.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is none, or a workload wants from a real machine what its programs have to do; on entering, if this machine
+        cannot do it.
+    """
+
+    def __init__(self, world: World, names: Sequence[str]) -> None:
+        self.world = world
+        self.pace = Pace(world.env)
+        self.ports: list[TapPort] = []
+        self.notes: list[str] = []
+        self.machines: list[Namespace] = []
+        known = {*world.host.containers, *world.internet.servers}
+        for name in names:
+            if not known.issuperset(found := world.instances(name)):
+                some = ", ".join(sorted(known | set(world.compose.services)))
+                raise ScenarioError(f"--real {name}: expected a service or a server, one of {some}")
+            self.machines += [world.namespace(instance) for instance in found]
+        self.machines = list(dict.fromkeys(self.machines))
+        for i, workload in enumerate(world.compose.x.workloads):
+            self._check(f"x-simcore.workloads.{i}", workload)
+        serving = [*((f"services.{name}.x-simcore", name) for name, s in world.compose.services.items() if s.x.http),
+                   *((f"x-simcore.servers.{name}", name) for name, s in world.compose.x.servers.items() if s.http)]
+        self.notes += [f"{key}.http has no effect: {name} is real, and its programs answer" for key, name in serving if self._is_real(name)]
+        self._stack = ExitStack()
+
+    def _is_real(self, name: str) -> bool:
+        there = {ns.name for ns in self.machines}
+        by_address = self.world.machine(name)
+        return any(n in there for n in self.world.instances(name)) or by_address is not None and by_address.name in there
+
+    def _check(self, key: str, w: Workload) -> None:
+        if self._is_real(w.source):
+            raise ScenarioError(f"{key}.from: {w.source} is real: expected a simulated one, as real programs send by themselves")
+        if w.kind in COUNTED and (real := [name for name in w.served_by or [w.to] if self._is_real(name)]):
+            raise ScenarioError(f"{key}: {real[0]} is real, and {w.kind} is counted by whom it reaches: expected http, ping, dns or bulk")
+
+    def __enter__(self) -> Emulation:
+        if reason := netns.missing("sysctl"):
+            raise ScenarioError(f"emulate {reason}")
+        with ExitStack() as stack:
+            stack.enter_context(netns.namespaces(ns.name for ns in self.machines))
+            for ns in self.machines:
+                self._make_real(ns, stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._stack.close()
+
+    def _make_real(self, ns: Namespace, stack: ExitStack) -> None:
+        """Give the kernel's namespace of that name what the simulated one has."""
+        def ip(*words: str) -> None:
+            netns.do("ip", "-n", ns.name, *words)
+        ip("link", "set", "lo", "up")
+        for dev in ns.interfaces:
+            if dev.name == "lo":
+                continue
+            made = f"sc{os.getpid()}-{len(self.ports)}"
+            try:
+                fd = open_tap(made)
+            except OSError as error:
+                raise ScenarioError(f"/dev/net/tun: {error.strerror}") from None
+            stack.callback(os.close, fd)
+            netns.do("ip", "link", "set", made, "netns", ns.name, "name", dev.name, "address", dev.mac_address, "mtu", str(dev.mtu))
+            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"net.ipv6.conf.{dev.name}.disable_ipv6=1"))
+            for cidr in dev.addresses:
+                ip("address", "add", cidr, "broadcast", "+", "dev", dev.name)
+            ip("link", "set", dev.name, "up")
+            self._plug_in(ns, dev, fd)
+        for to, via, name in ns.route_table():
+            ip("route", "replace", to, *(("via", via) if via else ()), "dev", name)
+        service = self.world.compose.services.get(ns.name)
+        for key, value in (service.sysctls if service else {}).items():
+            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={value}"))
+        self._write_hosts(ns, stack)
+
+    def _plug_in(self, ns: Namespace, dev: Interface, fd: int) -> None:
+        """Let the interface's wire end at the descriptor."""
+        port = TapPort(self.world.env, dev, fd)
+        for link in self.world.links.values():
+            if link.sink is ns and link.sink_port == dev.port:
+                link.reconnect(port, 0)
+        there = ns.ports[dev.port]
+        assert isinstance(there, Link)
+        plug(port, 0, there)
+        self.ports.append(port)
+        self.pace.watch(fd, port.take)
+
+    def _write_hosts(self, ns: Namespace, stack: ExitStack) -> None:
+        """The names that Docker's resolver would know, in a file that `ip netns exec` lays over /etc/hosts."""
+        directory = HOSTS / ns.name
+        if directory.exists():
+            self.notes.append(f"{directory} is there already, so names are looked up as it says")
+            return
+        names = [*self.world.compose.services, *self.world.internet.servers]
+        lines = ["127.0.0.1 localhost", *(f"{self.world.address_of(name, ns.name)} {name}" for name in names if self.world.instances(name))]
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        try:
+            directory.mkdir(parents=True)
+            (directory / "hosts").write_text("\n".join(lines) + "\n")
+        except OSError as error:
+            self.notes.append(f"{error.filename}: {error.strerror}, so names are looked up as on this machine")
+
+    def run(self, duration: float | None = None, command: Sequence[str] = (), progress: bool = False) -> int:
+        """Run the world as fast as time passes: for `duration` seconds, the file's, until the command has ended, or until Ctrl-C.
+
+        Returns
+        -------
+        int
+            The command's exit status as a shell has it, 0 without one.
+
+        Raises
+        ------
+        ScenarioError
+            If there is no such command.
+        """
+        child: subprocess.Popen[bytes] | None = None
+        limitless = not command and duration is None and self.world.compose.x.duration is None
+        status = StatusLine()
+
+        def drive(limit: float | None) -> None:
+            self.pace.run(limit, (lambda: status.show(self._line)) if progress else lambda: None)
+        if command:
+            if shutil.which(command[0]) is None:
+                raise ScenarioError(f"{command[0]}: there is no such command")
+            child = subprocess.Popen(netns.inside(self.machines[0].name, *command))
+            self._end_with(child)
+        try:
+            self.world.run(duration, drive=drive)
+            if limitless:
+                self.world.partial = False          # there is no other way to end it
+        finally:
+            status.clear()
+            if child is not None and child.poll() is None:
+                child.terminate()
+                child.wait()
+        if child is None:
+            return 0
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+    def _end_with(self, child: subprocess.Popen[bytes]) -> None:
+        fd = os.pidfd_open(child.pid)
+        self._stack.callback(os.close, fd)
+
+        def ended() -> None:
+            self.pace.forget(fd)
+            self.world.env.timeout(LINGER).callbacks.append(lambda event: self.pace.stop())
+        self.pace.watch(fd, ended)
+
+    def _line(self, wall: float) -> str:
+        n = self.summary()
+        return f"{self.world.env.now:.1f} s, {n['from_real']} frames from real machines, {n['to_real']} to them"
+
+    def summary(self) -> dict[str, Any]:
+        """How the real machines took part: frames, and seconds that the simulation was behind the clock."""
+        devices = [dev for ns in self.machines for dev in ns.interfaces]
+        return {"machines": [ns.name for ns in self.machines], "from_real": sum(dev.tx_packets for dev in devices),
+                "to_real": sum(dev.rx_packets for dev in devices), "refused": sum(port.refused for port in self.ports),
+                "behind_s": self.pace.behind.summary()}
