@@ -104,7 +104,9 @@ def run(file: File, override: Override = None, settings: Set = None,
     _directory(out)
     if capture:
         _capture(world, target, expression, snaplen, interface or ())
-    _say(file, [*world.notes, *([] if world.compose.x.workloads else ["x-simcore.workloads: there are none, so nothing is sent"])])
+    _say(file, world.notes)
+    if not world.compose.x.workloads:
+        _say(file, ["x-simcore.workloads: there are none, so nothing is sent"])
     tracer = world.trace() if trace and not as_json and not _heavy(world) else None
     if flows:
         world.record_flows()
@@ -160,7 +162,7 @@ def _heavy(world: World) -> bool:
 
 @app.command(epilog="Examples:  simcore emulate compose.yaml --real worker -- curl -s http://93.184.216.34/   |   "
              "simcore emulate compose.yaml --real web --real api   (then, elsewhere: ip netns exec web nginx)")
-def emulate(file: File, real: Annotated[list[str], typer.Option(metavar="NAME", help="A service or server that shall be real (repeatable).")],
+def emulate(file: File, real: Annotated[list[str], typer.Option(metavar="NAME", help="A service or server to be real (repeatable).")],
             command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run in the first of them; when "
                                                                 "it ends, so does the simulation, with its exit status.")] = None,
             override: Override = None, settings: Set = None,

@@ -22,7 +22,7 @@ from simcore.net.namespace import Namespace
 from simcore.net.tuntap import TapPort, open_tap
 from simcore.study import netns
 from simcore.study.progress import StatusLine
-from simcore.study.scenario import World
+from simcore.study.scenario import World, number
 
 LINGER = 0.5
 """Seconds that the network goes on after a command has ended, for the last segments of its connections."""
@@ -123,7 +123,7 @@ class Emulation:
             ip("route", "replace", to, *(("via", via) if via else ()), "dev", name)
         service = self.world.compose.services.get(ns.name)
         for key, value in (service.sysctls if service else {}).items():
-            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={value}"))
+            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={number(value)}"))
         self._write_hosts(ns, stack)
 
     def _plug_in(self, ns: Namespace, dev: Interface, fd: int) -> None:

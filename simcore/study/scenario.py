@@ -149,7 +149,7 @@ class World:
             for net, asked in networks.items():
                 if asked is None:
                     networks[net] = self._free(net, reserved[net])
-            known = {k: _number(v) for k, v in service.sysctls.items() if settings.known(k) and k not in settings.MACHINE}
+            known = {k: number(v) for k, v in service.sysctls.items() if settings.known(k) and k not in settings.MACHINE}
             self.notes += [f"services.{name}.sysctls: {k} " + ("is the whole host's: x-simcore.host.sysctls" if k in settings.MACHINE
                                                                else "has no effect here") for k in service.sysctls if k not in known]
             self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
@@ -302,7 +302,7 @@ class World:
         return summary(self)
 
 
-def _number(value: float | str) -> float | str:
+def number(value: float | str) -> float | str:
     """A setting as a number, if it is one: `key=1` in a list comes as text."""
     try:
         return int(value) if float(value) == int(float(value)) else float(value)

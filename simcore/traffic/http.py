@@ -9,6 +9,8 @@ from simcore.net.namespace import Namespace
 from simcore.transport import TcpListener, TcpSocket
 
 Process = Generator[Any, Any, None]
+KEPT = 65536
+"""Bytes of a body that are kept; of what is longer the rest is counted."""
 
 
 @dataclass
@@ -25,11 +27,10 @@ class HttpResult:
     error: str = ""
 
 
-def read_head(sock: TcpSocket) -> Generator[Any, Any, tuple[bytes, bytes]]:
-    """Read up to the empty line; the head and what came after it (both empty at end of stream)."""
-    data = b""
+def read_head(sock: TcpSocket, data: bytes = b"") -> Generator[Any, Any, tuple[bytes, bytes]]:
+    """Read up to the empty line, `data` being there already; the head and what came after it (no head at the end of the stream)."""
     while b"\r\n\r\n" not in data:
-        piece = yield sock.recv(65536)
+        piece = yield sock.recv(KEPT)
         if not piece:
             return b"", b""
         data += piece
@@ -37,35 +38,105 @@ def read_head(sock: TcpSocket) -> Generator[Any, Any, tuple[bytes, bytes]]:
     return head, rest
 
 
-def content_length(head: bytes) -> int:
-    """The Content-Length of a head, 0 if there is none."""
+def field(head: bytes, name: str) -> str:
+    """A field's value in lower case, empty if it is not there."""
     for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length":
-            return int(value)
-    return 0
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name.encode():
+            return value.strip().decode("latin-1").lower()
+    return ""
+
+
+def content_length(head: bytes) -> int | None:
+    """The Content-Length of a head, None if there is none or it is no number."""
+    value = field(head, "content-length")
+    return int(value) if value.isdecimal() else None
+
+
+def read_body(sock: TcpSocket, head: bytes, rest: bytes) -> Generator[Any, Any, tuple[bytes, int, bool]]:
+    """Read a response's body (RFC 9112 6.3): by length, in chunks, or to the end of the stream.
+
+    Returns
+    -------
+    tuple
+        The first 64 KiB, how many bytes there were, and whether that is all of it.
+    """
+    if head.split()[1] in (b"204", b"304"):
+        return b"", 0, True
+    if field(head, "transfer-encoding").endswith("chunked"):
+        return (yield from _read_chunks(sock, rest))
+    length, got, body = content_length(head), len(rest), rest
+    while length is None or got < length:
+        if got >= KEPT or length is not None and length > KEPT:
+            n = yield sock.recv_count()
+        else:
+            piece = yield sock.recv(KEPT)
+            n, body = len(piece), body + piece
+        if not n:
+            break
+        got += n
+    return body[:KEPT], got, length is None or got >= length
+
+
+def _read_chunks(sock: TcpSocket, data: bytes) -> Generator[Any, Any, tuple[bytes, int, bool]]:
+    body, got = b"", 0
+    while True:
+        while b"\r\n" not in data:
+            piece = yield sock.recv(KEPT)
+            if not piece:
+                return body, got, False
+            data += piece
+        line, _, data = data.partition(b"\r\n")
+        try:
+            size = int(line.split(b";")[0], 16)
+        except ValueError:
+            size = -1
+        if size <= 0:                   # trailers go unread: the connection is not used again
+            return body, got, size == 0
+        while len(data) < size + 2:
+            piece = yield sock.recv(KEPT)
+            if not piece:
+                return body, got, False
+            data += piece
+        body, got, data = (body + data[:size])[:KEPT], got + size, data[size + 2:]
 
 
 def serve(ns: Namespace, port: int, body: bytes, size: int | None = None, think: float = 0.0) -> None:
-    """Listen and answer every request with 200 and the body (or `size` zero bytes)."""
+    """Listen and answer every request with 200 and the body (or `size` zero bytes); what is no request with 400."""
     listener = TcpListener(ns, port)
     env = ns.env
 
     def connection(sock: TcpSocket) -> Process:
+        rest = b""
         try:
             while True:
-                head, _ = yield from read_head(sock)
+                head, rest = yield from read_head(sock, rest)
+                words = head.split(b"\r\n")[0].split()
                 if not head:
                     break
+                if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+                    yield sock.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                    break
+                more = content_length(head) or 0            # a request's own body
+                while len(rest) < more:
+                    piece = yield sock.recv(KEPT)
+                    if not piece:
+                        break
+                    rest += piece
+                rest = rest[more:]
                 if think:
                     yield env.timeout(think)
                 length = len(body) if size is None else size
                 answer = f"HTTP/1.1 200 OK\r\nServer: simcore\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
                 if size is None:
-                    yield sock.send(answer.encode() + body)
+                    yield sock.send(answer.encode() + (b"" if words[0] == b"HEAD" else body))
                 else:
                     yield sock.send(answer.encode())
-                    yield sock.send(size)
+                    if words[0] != b"HEAD":
+                        yield sock.send(size)
+                wish = field(head, "connection")
+                if wish == "close" or words[2] == b"HTTP/1.0" and wish != "keep-alive":
+                    break
             yield sock.close()
         except OSError:
             return              # the client went away: its own result says so
@@ -90,21 +161,12 @@ def get(ns: Namespace, address: str, port: int, host: str, path: str = "/", sour
         yield sock.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: simcore\r\nAccept: */*\r\n\r\n".encode())
         head, body = yield from read_head(sock)
         result.first_byte_time = env.now - started
-        result.status = int(head.split()[1]) if head else 0
-        length = content_length(head)
-        got = len(body)
-        while got < length:
-            if length > 65536:
-                n = yield sock.recv_count()
-                got += n
-            else:
-                piece = yield sock.recv(65536)
-                n = len(piece)
-                body += piece
-                got += n
-            if not n:
-                break
-        result.body, result.body_bytes = body[:65536], got
+        whole, words = False, head.split(maxsplit=2)
+        if len(words) == 3 and words[0].startswith(b"HTTP/") and words[1].isdigit():
+            result.status = int(words[1])
+            result.body, result.body_bytes, whole = yield from read_body(sock, head, body)
+        if not whole:
+            result.error = "not an HTTP response" if head and not result.status else "closed before the end"
         yield sock.close()
     except OSError as error:
         result.error = str(error)

@@ -32,7 +32,7 @@ cdef class TcpSocket(Endpoint):
     cdef double heard_at
     cdef int state_
     cdef public int mss
-    cdef uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2, max_wnd
+    cdef uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, max_wnd
     cdef uint32_t rcv_nxt, rcv_edge
     cdef uint32_t ts_recent
     cdef int snd_scale, rcv_scale
@@ -114,6 +114,7 @@ cdef class TcpSocket(Endpoint):
     cdef int sack_blocks(self, Range* block) noexcept
     cdef uint32_t syn_flags(self) noexcept
     cdef bint fin_acked(self) noexcept
+    cdef uint32_t widest(self) noexcept
     cdef uint32_t window(self) noexcept
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept
     cdef int options(self, uint8_t* o) noexcept

@@ -409,10 +409,15 @@ cdef class TcpSocket(Endpoint):
     cdef bint fin_acked(self) noexcept:
         return self.fin_sent and self.snd_una == self.snd_nxt
 
+    cdef uint32_t widest(self) noexcept:
+        """The most that can be offered: all room, if the header's 16 bits can say so."""
+        return <uint32_t>min(<uint64_t>self.rcvbuf, <uint64_t>65535 << (self.rcv_scale if self.scaling else 0))
+
     cdef uint32_t window(self) noexcept:
         """What we can take: never less than was offered before (RFC 9293 3.8.6), and rather nothing than a little (3.8.6.2.2)."""
-        cdef uint32_t room = self.rcvbuf - <uint32_t>self.rx_bytes if self.rx_bytes < self.rcvbuf else 0
-        if room < self.rcvbuf >> 1 and (room < self.rcvbuf >> 4 or room < <uint32_t>self.mss):
+        cdef uint32_t most = self.widest()
+        cdef uint32_t room = min(self.rcvbuf - <uint32_t>self.rx_bytes, most) if self.rx_bytes < self.rcvbuf else 0
+        if room < most >> 1 and (room < most >> 4 or room < <uint32_t>self.mss):
             room = 0
         if before(self.rcv_nxt + room, self.rcv_edge):
             room = self.rcv_edge - self.rcv_nxt
@@ -467,6 +472,7 @@ cdef class TcpSocket(Endpoint):
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
         """One segment with `n` bytes of the stream from position `at` on."""
         cdef uint32_t options = 0, header, window = self.window(), tos = 0
+        cdef int scale
         cdef uint8_t o[40]
         cdef bytes data = None
         cdef Frame* f
@@ -504,11 +510,10 @@ cdef class TcpSocket(Endpoint):
             put16(t + 14, window)
             self.rcv_edge = self.rcv_nxt + window
         else:
-            window >>= self.rcv_scale if self.scaling else 0
-            if window > 65535:
-                window = 65535
+            scale = self.rcv_scale if self.scaling else 0
+            window = (window + (<uint32_t>1 << scale) - 1) >> scale     # up, as what was offered once is not taken back
             put16(t + 14, window)
-            self.rcv_edge = self.rcv_nxt + (window << (self.rcv_scale if self.scaling else 0))
+            self.rcv_edge = self.rcv_nxt + (window << scale)
         put32(t + 16, 0)
         memcpy(t + 20, o, options)
         if data is not None:
@@ -658,7 +663,7 @@ cdef class TcpSocket(Endpoint):
             if not count:
                 parts.append(bytes(left))
         self.rx_bytes -= n
-        if n and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2) and offered <= self.rcvbuf >> 1:
+        if n and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2) and offered <= self.widest() >> 1:
             now = self.window()
             if now and now >= 2 * offered:                  # has opened by much, as Linux takes it
                 self.emit(TCP_ACK, self.snd_nxt, 0, 0)
@@ -1178,7 +1183,6 @@ cdef class TcpSocket(Endpoint):
         self.snd_wnd = wnd
         self.max_wnd = wnd
         self.snd_wl1 = seq
-        self.snd_wl2 = self.snd_una
         self.recover = self.small_end = self.snd_una
         self.w.mss = self.payload()
         self.w.cwnd = INITIAL_WINDOW * <double>self.w.mss if self.backoff < 2 else self.w.mss     # RFC 6298 5.7
@@ -1249,7 +1253,9 @@ cdef class TcpSocket(Endpoint):
                     self.heed_dsack(start, end)
                 elif before(start, end) and not before(start, ack) and not after(end, self.snd_nxt):
                     flight_sack(&self.flight, start, end, now, &r)
-        if not before(ack, self.snd_una) and (before(self.snd_wl1, seq) or (self.snd_wl1 == seq and not after(self.snd_wl2, ack))):
+        # as Linux: also from a segment sent again, if it acknowledges more; of two alike the one that offers more, or nothing, is newer
+        if not before(ack, self.snd_una) and (moved or before(self.snd_wl1, seq)
+                                              or self.snd_wl1 == seq and (wnd > self.snd_wnd or wnd == 0)):
             if self.flight.outstanding == 0 and wnd > self.snd_wnd:
                 self.backoff = 0
                 timer_cancel(&self.timer[RTO])
@@ -1257,7 +1263,6 @@ cdef class TcpSocket(Endpoint):
             if wnd > self.max_wnd:
                 self.max_wnd = wnd
             self.snd_wl1 = seq
-            self.snd_wl2 = ack
         if r.delivered or self.dupacks or dsack or self.ca != OPEN:
             self.react(&r, moved, dsack)
         if moved:

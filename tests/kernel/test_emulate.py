@@ -1,0 +1,129 @@
+"""Programs of this machine on a simulated network, where root: the kernel's own stack is at the other end."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from natfast.capture import read
+from simcore.study import netns
+from tests.cli.test_simcore import run
+
+pytestmark = pytest.mark.skipif(bool(netns.missing("sysctl")), reason=netns.missing("sysctl"))
+
+COMPOSE = """
+services:
+  sweb: {image: web, ports: ["8080:80"], sysctls: {net.ipv4.tcp_sack: 0}}
+  sworker: {image: worker}
+x-simcore:
+  duration: 30s
+  links:
+    container: {rate: 10Gbit, latency: 5us}
+    host: {rate: 1Gbit, latency: 50us}
+    server: {rate: 200Mbit, latency: 20ms}
+  servers:
+    sapi: {address: 93.184.216.34, http: {port: 80, body: hello from afar}}
+"""
+GET = """
+import sys, urllib.request
+for url in sys.argv[1:]:
+    print(urllib.request.urlopen(url, timeout=20).read().decode())
+"""
+SERVE = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.client_address[0].encode())
+http.server.HTTPServer(("", 80), Handler).serve_forever()
+"""
+SACK = "print(open('/proc/sys/net/ipv4/tcp_sack').read().strip(), open('/proc/net/route').read().count('eth0'))"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    return tmp_path / "compose.yaml"
+
+
+def left_behind() -> list[str]:
+    names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout.split()
+    return [name for name in ("sweb", "sworker", "sapi") if name in names or Path("/etc/netns", name).exists()]
+
+
+def test_a_real_client_is_masqueraded(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("emulate", file, "--real", "sworker", "--out", out, "--", sys.executable, "-c", GET, "http://sapi/", "http://93.184.216.34/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["hello from afar", "hello from afar"]
+    summary = json.loads((out / "summary.json").read_text())
+    flows = [line for line in summary["conntrack"] if "TIME_WAIT" in line]
+    assert len(flows) == 2
+    assert all("src=172.17.0.3 dst=93.184.216.34" in line and "dst=192.168.1.100" in line for line in flows)
+    frames = list(read(out / "packets.pcapng"))
+    syn = [p for p in frames if p.frame[23:24] == b"\6" and p.frame[47] == 2][7:]         # the second's: the first waits for ARP
+    assert [p.interface for p in syn] == ["sworker/eth0", "host/veth-sworker", "host/docker0", "host/eth0", "router/eth0",
+                                              "router/eth1", "sapi/eth0"]
+    assert [p.frame[22] for p in syn] == [64, 64, 64, 63, 63, 62, 62]
+    assert 0.02 <= syn[6].time - syn[0].time < 0.021          # in simulated time: what the links take, wherever the ends are
+    assert summary["emulation"]["machines"] == ["sworker"]
+    own = bytes.fromhex("0242ac110003")
+    assert summary["emulation"]["from_real"] == sum(p.interface == "sworker/eth0" and p.frame[6:12] == own for p in frames)
+    assert not left_behind()
+
+
+def test_simulated_clients_reach_a_real_server_by_its_published_port(file: Path, tmp_path: Path) -> None:
+    file.write_text(COMPOSE + """
+  workloads:
+    - {kind: http, from: sapi, to: 192.168.1.100, port: 8080, start: 1.5, count: 3}
+    - {kind: http, from: sworker, to: sweb, start: 1.5}
+    - {kind: ping, from: sapi, to: 192.168.1.100, start: 1.5}
+""")
+    out = tmp_path / "out"
+    done = run("emulate", file, "--real", "sweb", "--out", out, "--duration", "6", "--", sys.executable, "-c", SERVE)
+    assert done.returncode == 128 + 15, done.stderr           # it was ended
+    summary = json.loads((out / "summary.json").read_text())
+    published, direct, _ = summary["workloads"]
+    assert [(r["status"], r["body"]) for r in published["requests"]] == [(200, "93.184.216.34")] * 3
+    assert [(r["status"], r["body"]) for r in direct["requests"]] == [(200, "172.17.0.3")]
+    assert not left_behind()
+
+
+def test_it_is_set_up_as_the_simulated_one(file: Path, tmp_path: Path) -> None:
+    done = run("emulate", file, "--real", "sweb", "--real", "sapi", "--out", tmp_path / "out", "--", sys.executable, "-c", SACK)
+    assert done.stdout.split("\n")[0] == "0 2"                # its sysctls; the network and the way out
+    assert "x-simcore.servers.sapi.http has no effect" in done.stderr
+    done = run("emulate", file, "--real", "sapi", "--out", tmp_path / "out", "--", "sh", "-c", "exit 7")
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize(("more", "arguments", "message"), [
+    ("", ["--real", "nobody"], "--real nobody: expected a service or a server, one of sapi, sweb, sworker"),
+    ("", ["--real", "host"], "--real host: expected a service or a server, one of sapi, sweb, sworker"),
+    ("  workloads: [{kind: ping, from: sweb, to: sapi}]", ["--real", "sweb"], "x-simcore.workloads.0.from: sweb is real"),
+    ("  workloads: [{kind: udp, from: sweb, to: sapi, port: 9, rate: 1}]", ["--real", "sapi"], "x-simcore.workloads.0: sapi is real"),
+    ("", ["--real", "sweb", "--", "no-such-program"], "no-such-program: there is no such command"),
+])
+def test_what_is_wrong_is_said(file: Path, tmp_path: Path, more: str, arguments: list[str], message: str) -> None:
+    file.write_text(COMPOSE + more)
+    done = run("emulate", file, "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"simcore: {message}"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not left_behind()
+
+
+def test_a_namespace_of_that_name_is_left_alone(file: Path, tmp_path: Path) -> None:
+    subprocess.run(["ip", "netns", "add", "sweb"], check=True)
+    try:
+        done = run("emulate", file, "--real", "sworker", "--real", "sweb", "--out", tmp_path / "out", "--", "true")
+        assert done.returncode == 2
+        assert "ip netns add sweb" in done.stderr
+        assert "exists" in done.stderr
+        assert left_behind() == ["sweb"]
+    finally:
+        subprocess.run(["ip", "netns", "del", "sweb"], check=True)
