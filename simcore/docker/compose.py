@@ -319,7 +319,7 @@ class Workload(Model):
     file: Path | None = None
     # bulk
     flows: Annotated[int, Field(ge=1)] = 1
-    congestion: Literal["cubic", "reno", "dctcp", "bbr"] | None = None
+    congestion: Literal["cubic", "linux-cubic", "reno", "dctcp", "bbr"] | None = None
     # load: a closed loop of users
     users: Annotated[int, Field(ge=1)] = 1
     think: Any = 0

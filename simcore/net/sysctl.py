@@ -66,7 +66,7 @@ _SETTINGS: Mapping[str, Number | OneOf | Ports] = {
     "net.ipv4.ipfrag_time": Number(30), "net.ipv4.ipfrag_high_thresh": Number(4 << 20), "net.ipv4.ipfrag_max_dist": Number(64),
     "net.bridge.bridge-nf-call-iptables": Number(1, _FLAG), "net.ipv4.ip_local_port_range": Ports("32768 60999"),
     "tcp_cubic.tcp_friendliness": Number(1, _FLAG),     # a module's parameter, written as on the kernel's command line
-    "net.ipv4.tcp_congestion_control": OneOf("cubic", ("cubic", "reno", "dctcp", "bbr")), "net.ipv4.tcp_ecn": Number(2, 2),
+    "net.ipv4.tcp_congestion_control": OneOf("cubic", ("cubic", "linux-cubic", "reno", "dctcp", "bbr")), "net.ipv4.tcp_ecn": Number(2, 2),
     "net.ipv4.tcp_sack": Number(1, _FLAG), "net.ipv4.tcp_timestamps": Number(1, 2), "net.ipv4.tcp_window_scaling": Number(1, _FLAG),
     "net.ipv4.tcp_slow_start_after_idle": Number(1, _FLAG), "net.ipv4.tcp_mtu_probing": Number(0, 2),
     "net.ipv4.tcp_retries2": Number(15, 255),

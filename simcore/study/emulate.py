@@ -139,7 +139,7 @@ class Emulation:
         self.pace.watch(fd, port.take)
 
     def _write_hosts(self, ns: Namespace, stack: ExitStack) -> None:
-        """The names that Docker's resolver would know, in a file that `ip netns exec` lays over /etc/hosts."""
+        """The names that Docker's resolver would know, in files that `ip netns exec` lays over those of /etc."""
         directory = HOSTS / ns.name
         if directory.exists():
             self.notes.append(f"{directory} is there already, so names are looked up as it says")
@@ -150,6 +150,7 @@ class Emulation:
         try:
             directory.mkdir(parents=True)
             (directory / "hosts").write_text("\n".join(lines) + "\n")
+            (directory / "resolv.conf").write_text("# nobody is asked for other names\n")
         except OSError as error:
             self.notes.append(f"{error.filename}: {error.strerror}, so names are looked up as on this machine")
 

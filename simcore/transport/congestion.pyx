@@ -3,12 +3,14 @@ from libc.math cimport cbrt
 from natfast.headers cimport before
 from natfast.siphash cimport siphash13
 
-ALGORITHMS = ("reno", "cubic", "dctcp", "bbr")
+ALGORITHMS = ("reno", "cubic", "linux-cubic", "dctcp", "bbr")
 
 cdef CongestionControl make(str name, dict settings):
     """A new instance by name, with the settings of its module."""
     if name == "cubic":
         return Cubic(bool(settings["tcp_cubic.tcp_friendliness"]))
+    if name == "linux-cubic":
+        return LinuxCubic()
     if name == "reno":
         return Reno()
     if name == "dctcp":
@@ -158,6 +160,127 @@ cdef class Cubic(CongestionControl):
                         self.css = True
                         self.css_rounds = 0
         w.cwnd += s.delivered / CSS_DIVISOR if self.css else <double>s.delivered
+
+
+cdef enum:                          # Linux's HyStart
+    HYSTART_SAMPLES = 8             # RTT samples of a round, before its least counts
+    HYSTART_LOW = 16                # segments: with fewer it does not look
+cdef double HYSTART_GAP = 2e-3      # between ACKs of one train
+cdef double HYSTART_BURST = 1e-3    # that a train may be held together for, at most
+cdef double HYSTART_BYTES = 262144  # that leave in one burst
+cdef double SETTLE = 1.0            # after a loss, RTT samples say nothing
+cdef double TICK = 1.0 / 32         # s between two looks at the curve, if the window has not changed
+cdef double LINUX_BETA = 717.0 / 1024
+cdef double LINUX_SLOWEST = 15.0 / 8    # window's worth of ACKs for which Reno, cut by that much, would grow by a segment
+cdef double LINUX_C = 10 * 41 / 1024.0  # segments per cubic second
+
+
+cdef class LinuxCubic(CongestionControl):
+    """CUBIC as Linux 6.18 has it, which differs from RFC 9438 and RFC 9406 in what a path shows.
+
+    It leaves slow start for good by HyStart (Ha, Rhee 2011): when a train of ACKs is half as long as the least round trip, or
+    round trips are an eighth longer than that; so it loses much less where a queue is short. It follows the curve by a count of
+    ACKs for each segment of growth, two at least, and never grows as fast as Reno beside it, whose window it had before the cut
+    or not; so random loss costs it more. tests/kernel/test_tcp_interop.py compares it with the kernel's on the same paths.
+    """
+    cdef double last_max, origin, k, epoch          # segments, segments, s, s (-1: no epoch has begun)
+    cdef double reno, acks, count                   # segments, segments acknowledged in this epoch, ACKs for one more
+    cdef double last_cwnd, last_time
+    cdef double delay_min                           # s; 0: not known
+    # HyStart
+    cdef bint found
+    cdef uint32_t round_end
+    cdef double round_start, last_ack, round_min    # s; round_start -1: none has begun
+    cdef int samples
+
+    def __init__(self):
+        self.name = "linux-cubic"
+        self.forget()
+
+    cdef void forget(self) noexcept:
+        self.last_max = self.origin = self.k = self.reno = self.acks = self.count = self.last_cwnd = self.delay_min = 0
+        self.epoch = self.last_time = self.round_start = -1
+        self.found = False
+
+    cdef void begin_round(self, Window* w) noexcept:
+        self.round_start = self.last_ack = w.now
+        self.round_end = w.nxt
+        self.round_min = 1e300
+        self.samples = 0
+
+    cdef double reduce(self, Window* w, bint ecn) noexcept:
+        cdef double cwnd = w.cwnd / w.mss
+        self.epoch = -1
+        self.last_max = cwnd * (1 + LINUX_BETA) / 2 if cwnd < self.last_max else cwnd
+        return max(cwnd * LINUX_BETA, 2.0) * w.mss
+
+    cdef void timeout(self, Window* w) noexcept:
+        self.forget()
+
+    cdef void acked(self, Window* w, const Sample* s) noexcept:
+        if s.rtt < 0 or self.epoch >= 0 and w.now - self.epoch < SETTLE:
+            return
+        if self.delay_min == 0 or s.rtt < self.delay_min:
+            self.delay_min = s.rtt
+        if self.round_start < 0:
+            self.begin_round(w)
+        if not self.found and w.cwnd < w.ssthresh and w.cwnd >= HYSTART_LOW * <double>w.mss:
+            self.hystart(w, s.rtt)
+
+    cdef void hystart(self, Window* w, double rtt) noexcept:
+        cdef double longest
+        if before(self.round_end, w.una):
+            self.begin_round(w)
+        if w.now - self.last_ack <= HYSTART_GAP:
+            self.last_ack = w.now
+            longest = self.delay_min + (min(HYSTART_BURST, HYSTART_BYTES * w.srtt / (2 * w.cwnd)) if w.srtt > 0 else 0)
+            if w.now - self.round_start > (longest if w.pacing else longest / 2):
+                self.found = True
+        self.round_min = min(self.round_min, rtt)
+        if self.samples < HYSTART_SAMPLES:
+            self.samples += 1
+        elif self.round_min > self.delay_min + max(RTT_THRESH_LOW, min(self.delay_min / 8, RTT_THRESH_HIGH)):
+            self.found = True
+        if self.found:
+            w.ssthresh = w.cwnd
+
+    cdef void grow(self, Window* w, const Sample* s) noexcept:
+        cdef double cwnd = w.cwnd / w.mss, acked = <double>s.delivered / w.mss, grown
+        if w.cwnd < w.ssthresh:
+            grown = min(cwnd + acked, max(w.ssthresh / w.mss, cwnd))
+            acked -= grown - cwnd
+            cwnd = grown
+            w.cwnd = cwnd * w.mss
+            if acked <= 0:
+                return
+        self.follow(cwnd, acked, w.now)
+        w.cwnd = (cwnd + acked / self.count) * w.mss
+
+    cdef void follow(self, double cwnd, double acked, double now) noexcept:
+        """How many ACKs another segment takes."""
+        cdef double t, target
+        self.acks += acked
+        if cwnd == self.last_cwnd and now - self.last_time <= TICK:
+            return
+        self.last_cwnd = cwnd
+        self.last_time = now
+        if self.epoch < 0:
+            self.epoch = now
+            self.acks = acked
+            self.reno = cwnd
+            self.k = cbrt((self.last_max - cwnd) / LINUX_C) if self.last_max > cwnd else 0.0
+            self.origin = max(self.last_max, cwnd)
+        t = now - self.epoch + self.delay_min - self.k
+        target = self.origin + LINUX_C * t * t * t
+        self.count = cwnd / (target - cwnd) if target > cwnd else 100 * cwnd
+        if self.last_max == 0:
+            self.count = min(self.count, 20.0)          # nothing was lost yet: 5 % a round trip at least
+        while self.acks > LINUX_SLOWEST * cwnd:
+            self.acks -= LINUX_SLOWEST * cwnd
+            self.reno += 1
+        if self.reno > cwnd:
+            self.count = min(self.count, cwnd / (self.reno - cwnd))
+        self.count = max(self.count, 2.0)
 
 
 cdef class Dctcp(Reno):

@@ -112,7 +112,7 @@ cdef class TcpSocket(Endpoint):
         Bytes; what the receive window offers at most, and what `send` takes before it waits.
     nodelay : bool
         Switch Nagle's algorithm off.
-    congestion : {"cubic", "reno", "dctcp", "bbr"}, optional
+    congestion : {"cubic", "linux-cubic", "reno", "dctcp", "bbr"}, optional
     ecn : bool, optional
         Ask for ECN when connecting (tcp_ecn = 1; 2, the default, only grants it).
     pacing : bool

@@ -18,7 +18,7 @@ MISTAKES = [
     ("net.ipv4.ip_default_ttl", 256, "ip_default_ttl: expected a number from 1 to 255, got 256"),
     ("net.ipv4.ip_local_port_range", "60000 50000", "expected two ports, the first and the last"),
     ("net.ipv4.ip_local_port_range", 32768, "expected two ports, the first and the last"),
-    ("net.ipv4.tcp_congestion_control", "vegas", "expected one of cubic, reno, dctcp, bbr, got 'vegas'"),
+    ("net.ipv4.tcp_congestion_control", "vegas", "expected one of cubic, linux-cubic, reno, dctcp, bbr, got 'vegas'"),
     ("net.ipv4.conf.eth0.rp_filter", 3, "net.ipv4.conf.eth0.rp_filter: expected a number from 0 to 2"),
     ("net.ipv4.neigh.default.gc_thresh3", -1, "gc_thresh3: expected a number from 0"),
 ]

@@ -11,7 +11,7 @@ from simcore.net.cable import LinkParameters
 from simcore.transport import PingSocket
 from tests.transport.net import FULL, SEGMENT, Pair, Process
 
-ALGORITHMS = ["reno", "cubic", "dctcp", "bbr"]
+ALGORITHMS = ["reno", "cubic", "linux-cubic", "dctcp", "bbr"]
 
 
 @pytest.mark.parametrize("congestion", ["reno", "cubic"])
