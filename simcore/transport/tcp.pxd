@@ -92,6 +92,7 @@ cdef class TcpSocket(Endpoint):
     cdef bint tlp_again, probe_is_tlp
     cdef uint32_t tlp_end, dsack_round
     cdef double pace_at, invalid_at
+    cdef double burst               # bytes that may still leave before the pace counts
     # keepalive
     cdef double keep_idle, keep_interval
     cdef int keep_probes
@@ -116,6 +117,7 @@ cdef class TcpSocket(Endpoint):
     cdef bint fin_acked(self) noexcept
     cdef uint32_t widest(self) noexcept
     cdef uint32_t window(self) noexcept
+    cdef double burst_size(self) noexcept
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept
     cdef int options(self, uint8_t* o) noexcept
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept

@@ -76,7 +76,9 @@ cdef double TIME_WAIT_LENGTH = 60.0
 cdef double INVALID_RATELIMIT = 0.5
 cdef double INFINITE = 1e18
 cdef double TICK = 1e-6             # a timer this early is not put off again: clocks are floating-point numbers
+cdef double BURST_RTT = 32 * 512e-6     # s: half a millisecond more halves what a burst may be longer
 cdef enum:
+    GSO_MAX = 65536                 # bytes of a burst, at most
     SYNACK_RETRIES = 5
     QUICK_ACKS = 16                 # segments acknowledged one by one at the start
     INITIAL_WINDOW = 10             # segments (RFC 6928)
@@ -116,7 +118,7 @@ cdef class TcpSocket(Endpoint):
     ecn : bool, optional
         Ask for ECN when connecting (tcp_ecn = 1; 2, the default, only grants it).
     pacing : bool
-        Spread a window over the round trip, as with the fq qdisc; BBR always does.
+        Spread a window over the round trip in bursts of about a millisecond, as Linux paces; BBR always does.
     keepalive : tuple of (float, float, int), optional
         SO_KEEPALIVE: seconds idle before the first probe, between probes, and how many.
     discard : bool
@@ -711,10 +713,11 @@ cdef class TcpSocket(Endpoint):
         if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
             return
         self.w.limited = False
+        self.burst = 0
         if self.restart and self.flight.outstanding == 0 and self.tx_end > self.tx_base and now - self.sent_at > self.rto:
             self.restart_slowly(now)
         while True:
-            if self.paced and self.w.pacing > 0 and now < self.pace_at:
+            if self.paced and self.w.pacing > 0 and now < self.pace_at and self.burst <= 0:
                 self.arm(PACE, self.pace_at - now)
                 self.w.limited = True
                 break
@@ -783,7 +786,18 @@ cdef class TcpSocket(Endpoint):
         if self.ca == RECOVERY or self.ca == CWR:
             self.prr_out += n
         if self.paced and self.w.pacing > 0:
-            self.pace_at = max(self.pace_at, now) + (n + 66) / self.w.pacing
+            if now >= self.pace_at:
+                self.burst = self.burst_size()
+                self.pace_at = now
+            self.burst -= n
+            self.pace_at += (n + 66) / self.w.pacing
+
+    cdef double burst_size(self) noexcept:
+        """Bytes that a paced sender lets go at a time: what takes a millisecond, more on short paths, two segments at least (Linux)."""
+        cdef double size = self.w.pacing / 1024, rtt = self.flight.min_rtt
+        if 0 < rtt < BURST_RTT:
+            size += GSO_MAX >> <int>(rtt / BURST_RTT * 32)
+        return max(min(size, <double>GSO_MAX), 2.0 * self.w.mss)
 
     cdef void send_new(self, uint32_t flags, uint64_t at, uint32_t n) noexcept:
         cdef uint32_t end = self.snd_nxt + n + (1 if flags & TCP_FIN else 0)
