@@ -5,15 +5,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from natfast.capture import read
+from simcore.docker import compose
 from simcore.study import netns
+from simcore.study.emulate import Emulation
+from simcore.study.scenario import World
+from simcore.transport import UdpSocket
 from tests.cli.test_simcore import run
 
 pytestmark = pytest.mark.skipif(bool(netns.missing("sysctl")), reason=netns.missing("sysctl"))
 
+Process = Any
 COMPOSE = """
 services:
   sweb: {image: web, ports: ["8080:80"], sysctls: {net.ipv4.tcp_sack: 0}}
@@ -42,6 +48,58 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("", 80), Handler).serve_forever()
 """
 SACK = "print(open('/proc/sys/net/ipv4/tcp_sack').read().strip(), open('/proc/net/route').read().count('eth0'))"
+
+ASK = r"""
+import errno, json, socket, sys
+SERVER = "93.184.216.34"
+out = {}
+
+def udp(**options):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.setsockopt(socket.IPPROTO_IP, 11, 1)              # IP_RECVERR
+    for name, value in options.items():
+        s.setsockopt(socket.IPPROTO_IP, {"ttl": 2, "discover": 10}[name], value)
+    return s
+
+def failure(s):
+    # the error that the network answers with: its number, ICMP type and code, who said it, and its MTU
+    try:
+        s.recv(10)
+    except OSError as error:
+        number = error.errno
+    for level, kind, data in s.recvmsg(4000, 512, socket.MSG_ERRQUEUE)[1]:
+        return [errno.errorcode[number], data[5], data[6], socket.inet_ntoa(data[20:24]), int.from_bytes(data[8:12], sys.byteorder)]
+
+s = udp()
+s.connect((SERVER, 9))
+s.send(b"x")
+out["closed"] = failure(s)
+for ttl in (1, 2):
+    s = udp(ttl=ttl)
+    s.connect((SERVER, 7))
+    s.send(b"x")
+    out["ttl %d" % ttl] = failure(s)
+s = udp(discover=2)                                     # IP_PMTUDISC_DO
+s.connect((SERVER, 7))
+s.send(bytes(1400))
+out["too big"] = failure(s)
+out["mtu"] = s.getsockopt(socket.IPPROTO_IP, 14)        # IP_MTU
+s = udp(discover=0)                                     # in fragments, both ways
+s.connect((SERVER, 7))
+data = bytes(i * 7 % 251 for i in range(4000))
+s.send(data)
+out["fragments"] = s.recv(5000) == data
+t = socket.socket()
+try:
+    t.connect((SERVER, 81))
+except OSError as error:
+    out["reset"] = errno.errorcode[error.errno]
+t = socket.create_connection((SERVER, 80))              # segments as long as its MSS until it is told better
+t.sendall(b"POST / HTTP/1.1\r\nContent-Length: 20000\r\nConnection: close\r\n\r\n" + bytes(20000))
+out["post"] = t.recv(20).decode()
+json.dump(out, open(sys.argv[1], "w"))
+"""
 
 
 @pytest.fixture
@@ -91,6 +149,26 @@ def test_simulated_clients_reach_a_real_server_by_its_published_port(file: Path,
     assert [(r["status"], r["body"]) for r in published["requests"]] == [(200, "93.184.216.34")] * 3
     assert [(r["status"], r["body"]) for r in direct["requests"]] == [(200, "172.17.0.3")]
     assert not left_behind()
+
+
+def test_what_the_network_says_reaches_real_programs(file: Path, tmp_path: Path) -> None:
+    """ICMP errors about translated packets, the path's MTU, fragments, RST: the kernel takes them for what they are."""
+    file.write_text(COMPOSE.replace("  links:\n", "  router: {mtu: 1400}\n  links:\n"))
+    world = World(compose.load(file), 1)
+    env = world.env
+
+    def echo() -> Process:
+        sock = UdpSocket(world.namespace("sapi"), 7)
+        while True:
+            data, address, port = yield sock.recvfrom()
+            sock.sendto(data, address, port)
+    env.process(echo())
+    with Emulation(world, ["sworker"]) as emulation:
+        assert emulation.run(30, [sys.executable, "-c", ASK, str(tmp_path / "said.json")]) == 0
+    assert json.loads((tmp_path / "said.json").read_text()) == {
+        "closed": ["ECONNREFUSED", 3, 3, "93.184.216.34", 0], "ttl 1": ["EHOSTUNREACH", 11, 0, "172.17.0.1", 0],
+        "ttl 2": ["EHOSTUNREACH", 11, 0, "192.168.1.1", 0], "too big": ["EMSGSIZE", 3, 4, "192.168.1.1", 1400], "mtu": 1400,
+        "fragments": True, "reset": "ECONNREFUSED", "post": "HTTP/1.1 200 OK\r\nSer"}
 
 
 def test_it_is_set_up_as_the_simulated_one(file: Path, tmp_path: Path) -> None:
