@@ -161,8 +161,12 @@ def _heavy(world: World) -> bool:
 
 
 @app.command(epilog="Examples:  simcore emulate compose.yaml --real worker -- curl -s http://93.184.216.34/   |   "
-             "simcore emulate compose.yaml --real web --real api   (then, elsewhere: ip netns exec web nginx)")
-def emulate(file: File, real: Annotated[list[str], typer.Option(metavar="NAME", help="A service or server to be real (repeatable).")],
+             "simcore emulate compose.yaml --real web --real api   (then, elsewhere: ip netns exec web nginx)   |   "
+             "docker run -d --network none --name web nginx; simcore emulate compose.yaml "
+             "--real web=$(docker inspect -f '{{.State.Pid}}' web)")
+def emulate(file: File,
+            real: Annotated[list[str], typer.Option(metavar="NAME[=PID]", help="A service or server to be real (repeatable): a namespace "
+                                                    "of its own, or that of a process.")],
             command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run in the first of them; when "
                                                                 "it ends, so does the simulation, with its exit status.")] = None,
             override: Override = None, settings: Set = None,

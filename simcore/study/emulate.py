@@ -39,7 +39,8 @@ class Emulation:
     ----------
     world : World
     names : sequence of str
-        Services and servers.
+        Services and servers; `NAME=PID` for one that shall be the network namespace of that process, as of a container that was
+        started with `--network none`.
 
     Attributes
     ----------
@@ -61,11 +62,17 @@ class Emulation:
         self.ports: list[TapPort] = []
         self.notes: list[str] = []
         self.machines: list[Namespace] = []
+        self.processes: dict[str, int] = {}
         known = {*world.host.containers, *world.internet.servers}
-        for name in names:
+        for wish in names:
+            name, _, pid = wish.partition("=")
             if not known.issuperset(found := world.instances(name)):
                 some = ", ".join(sorted(known | set(world.compose.services)))
-                raise ScenarioError(f"--real {name}: expected a service or a server, one of {some}")
+                raise ScenarioError(f"--real {wish}: expected a service or a server, one of {some}")
+            if "=" in wish:
+                if not pid.isdecimal() or len(found) != 1:
+                    raise ScenarioError(f"--real {wish}: expected NAME=PID with the number of a process, of one container")
+                self.processes[found[0]] = int(pid)
             self.machines += [world.namespace(instance) for instance in found]
         self.machines = list(dict.fromkeys(self.machines))
         for i, workload in enumerate(world.compose.x.workloads):
@@ -90,7 +97,7 @@ class Emulation:
         if reason := netns.missing("sysctl"):
             raise ScenarioError(f"emulate {reason}")
         with ExitStack() as stack:
-            stack.enter_context(netns.namespaces(ns.name for ns in self.machines))
+            stack.enter_context(netns.namespaces((ns.name for ns in self.machines), self.processes))
             for ns in self.machines:
                 self._make_real(ns, stack)
             self._stack = stack.pop_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from simcore.errors import ScenarioError
@@ -37,18 +37,21 @@ def inside(namespace: str, *command: str) -> list[str]:
 
 
 @contextmanager
-def namespaces(names: Iterable[str]) -> Iterator[list[str]]:
-    """Make namespaces, and take them away in the end.
+def namespaces(names: Iterable[str], of: Mapping[str, int] | None = None) -> Iterator[list[str]]:
+    """Make namespaces, and take them away in the end; names that are `of` a process are given to its own, for as long.
 
     Raises
     ------
     ScenarioError
-        If there is one of that name.
+        If there is one of that name, or no such process.
     """
     made: list[str] = []
     try:
         for name in names:
-            do("ip", "netns", "add", name)
+            if of and name in of:
+                do("ip", "netns", "attach", name, str(of[name]))
+            else:
+                do("ip", "netns", "add", name)
             made.append(name)
         yield made
     finally:

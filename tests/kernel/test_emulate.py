@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +180,27 @@ def test_it_is_set_up_as_the_simulated_one(file: Path, tmp_path: Path) -> None:
     assert done.returncode == 7
 
 
+def test_a_process_keeps_its_own_namespace(file: Path, tmp_path: Path) -> None:
+    own = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+    try:
+        while not Path(f"/proc/{own.pid}/exe").resolve().name.startswith("sleep"):
+            time.sleep(0.01)
+        done = run("emulate", file, "--real", f"sworker={own.pid}", "--out", tmp_path / "out", "--",
+                   "nsenter", "-t", str(own.pid), "-n", sys.executable, "-c", GET, "http://93.184.216.34/")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("hello from afar")
+        left = subprocess.run(["nsenter", "-t", str(own.pid), "-n", "ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+        assert "eth0" not in left
+        assert not left_behind()
+        assert own.poll() is None
+    finally:
+        own.kill()
+        own.wait()
+
+
 @pytest.mark.parametrize(("more", "arguments", "message"), [
     ("", ["--real", "nobody"], "--real nobody: expected a service or a server, one of sapi, sweb, sworker"),
+    ("", ["--real", "sweb=nginx"], "--real sweb=nginx: expected NAME=PID"),
     ("", ["--real", "host"], "--real host: expected a service or a server, one of sapi, sweb, sworker"),
     ("  workloads: [{kind: ping, from: sweb, to: sapi}]", ["--real", "sweb"], "x-simcore.workloads.0.from: sweb is real"),
     ("  workloads: [{kind: udp, from: sweb, to: sapi, port: 9, rate: 1}]", ["--real", "sapi"], "x-simcore.workloads.0: sapi is real"),
