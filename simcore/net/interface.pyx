@@ -1,3 +1,6 @@
+from simcore.net.mac cimport mac_bytes
+
+
 cdef class Tap:
     """Watches an interface; `frame` shows each frame that passes to the tap that was there before, then to this one."""
 
@@ -18,10 +21,8 @@ cdef class Interface:
     """A network interface: created by its namespace's `add_*` methods."""
 
     def __init__(self, str namespace, str name, int index, int kind, int number, int port, mac, uint32_t mtu):
-        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+        cdef bytes raw = mac_bytes(mac)
         cdef int i
-        if len(raw) != 6:
-            raise ValueError(f"{namespace}/{name}: {mac!r} is not a MAC address")
         self.name = name
         self.place = f"{namespace}/{name}"
         self.index = index

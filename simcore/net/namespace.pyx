@@ -39,7 +39,7 @@ from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
-from simcore.net.mac cimport mac_key
+from simcore.net.mac cimport mac_bytes, mac_key
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note)
 from simcore.net.sysctl import DEFAULTS, MACHINE, check
@@ -475,13 +475,13 @@ cdef class Namespace(Device):
     def add_neighbour(self, str address, str mac, str dev):
         """A permanent neighbour entry."""
         cdef Neighbour n = self.neighbour((<Interface>self.by_name[dev]).index, int(ipaddress.IPv4Address(address)), True)
-        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+        cdef bytes raw = mac_bytes(mac)
         memcpy(n.mac, <const char*>raw, 6)
         n.state = N_PERMANENT
 
     def add_fdb(self, str mac, str port):
         """A static forwarding entry of the bridge that `port` belongs to."""
-        cdef bytes raw = bytes.fromhex(mac.replace(":", ""))
+        cdef bytes raw = mac_bytes(mac)
         cdef Interface dev = self.by_name[port]
         if dev.master is None:
             raise ValueError(f"{self.name}/{port} is not a bridge port")
