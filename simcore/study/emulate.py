@@ -26,10 +26,29 @@ from simcore.study.scenario import World, number
 
 LINGER = 0.5
 """Seconds that the network goes on after a command has ended, for the last segments of its connections."""
+GRACE = 2.0
+"""Seconds that a command has to end by itself when the simulation has ended."""
 COUNTED = ("load", "udp", "trace")
 """Workloads whose results the receiver counts: it has to be a simulated one."""
+IPV6 = Path("/proc/sys/net/ipv6")
 HOSTS = Path("/etc/netns")
 """What `ip netns exec` puts over /etc: a directory for each namespace."""
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if directory.exists() and not list(directory.iterdir()):
+        directory.rmdir()
+
+
+def missing() -> str:
+    """Why this machine cannot do it, empty if it can."""
+    if reason := netns.missing("sysctl"):
+        return reason
+    try:
+        os.close(open_tap(f"sc{os.getpid()}"))
+    except OSError as error:
+        return f"needs TAP devices: /dev/net/tun: {error.strerror}"
+    return ""
 
 
 class Emulation:
@@ -94,7 +113,7 @@ class Emulation:
             raise ScenarioError(f"{key}: {real[0]} is real, and {w.kind} is counted by whom it reaches: expected http, ping, dns or bulk")
 
     def __enter__(self) -> Emulation:
-        if reason := netns.missing("sysctl"):
+        if reason := missing():
             raise ScenarioError(f"emulate {reason}")
         with ExitStack() as stack:
             stack.enter_context(netns.namespaces((ns.name for ns in self.machines), self.processes))
@@ -115,22 +134,21 @@ class Emulation:
             if dev.name == "lo":
                 continue
             made = f"sc{os.getpid()}-{len(self.ports)}"
-            try:
-                fd = open_tap(made)
-            except OSError as error:
-                raise ScenarioError(f"/dev/net/tun: {error.strerror}") from None
+            fd = open_tap(made)
             stack.callback(os.close, fd)
             netns.do("ip", "link", "set", made, "netns", ns.name, "name", dev.name, "address", dev.mac_address, "mtu", str(dev.mtu))
-            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"net.ipv6.conf.{dev.name}.disable_ipv6=1"))
+            if IPV6.exists():
+                netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"net.ipv6.conf.{dev.name}.disable_ipv6=1"))
             for cidr in dev.addresses:
                 ip("address", "add", cidr, "broadcast", "+", "dev", dev.name)
             ip("link", "set", dev.name, "up")
             self._plug_in(ns, dev, fd)
         for to, via, name in ns.route_table():
             ip("route", "replace", to, *(("via", via) if via else ()), "dev", name)
-        service = self.world.compose.services.get(ns.name)
-        for key, value in (service.sysctls if service else {}).items():
-            netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={number(value)}"))
+        for name, service in self.world.compose.services.items():
+            if ns.name in self.world.instances(name):
+                for key, value in service.sysctls.items():
+                    netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={number(value)}"))
         self._write_hosts(ns, stack)
 
     def _plug_in(self, ns: Namespace, dev: Interface, fd: int) -> None:
@@ -153,6 +171,8 @@ class Emulation:
             return
         names = [*self.world.compose.services, *self.world.internet.servers]
         lines = ["127.0.0.1 localhost", *(f"{self.world.address_of(name, ns.name)} {name}" for name in names if self.world.instances(name))]
+        if not HOSTS.exists():
+            stack.callback(_remove_if_empty, HOSTS)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         try:
             directory.mkdir(parents=True)
@@ -193,7 +213,11 @@ class Emulation:
             status.clear()
             if child is not None and child.poll() is None:
                 child.terminate()
-                child.wait()
+                try:
+                    child.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
         if child is None:
             return 0
         return child.returncode if child.returncode >= 0 else 128 - child.returncode

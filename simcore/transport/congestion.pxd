@@ -28,5 +28,6 @@ cdef class CongestionControl:
     cdef void acked(self, Window* w, const Sample* s) noexcept
     cdef void timeout(self, Window* w) noexcept
     cdef void undo(self, Window* w) noexcept
+    cdef void resume(self, double now, double idle) noexcept
 
 cdef CongestionControl make(str name, dict settings)

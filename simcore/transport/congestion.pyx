@@ -42,6 +42,9 @@ cdef class CongestionControl:
     cdef void undo(self, Window* w) noexcept:
         """The last `reduce` was a mistake; cwnd and ssthresh are restored already."""
 
+    cdef void resume(self, double now, double idle) noexcept:
+        """Data is sent after nothing was in the network for `idle` seconds."""
+
 
 cdef class Reno(CongestionControl):
     """RFC 5681: slow start, then a segment per round trip; half on loss."""
@@ -110,6 +113,10 @@ cdef class Cubic(CongestionControl):
         self.epoch = -1
         self.in_round = False
         self.css = False
+
+    cdef void resume(self, double now, double idle) noexcept:
+        if self.epoch >= 0:                         # silence is no time to grow in (RFC 9438 5.8)
+            self.epoch = min(self.epoch + idle, now)
 
     cdef void grow(self, Window* w, const Sample* s) noexcept:
         cdef double t, target, mss = w.mss
@@ -216,6 +223,10 @@ cdef class LinuxCubic(CongestionControl):
 
     cdef void timeout(self, Window* w) noexcept:
         self.forget()
+
+    cdef void resume(self, double now, double idle) noexcept:
+        if self.epoch >= 0:
+            self.epoch = min(self.epoch + idle, now)
 
     cdef void acked(self, Window* w, const Sample* s) noexcept:
         if s.rtt < 0 or self.epoch >= 0 and w.now - self.epoch < SETTLE:

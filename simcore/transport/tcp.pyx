@@ -777,6 +777,7 @@ cdef class TcpSocket(Endpoint):
             self.w.cwnd /= 2
             idle -= self.rto
         self.w.cwnd = max(self.w.cwnd, first)
+        self.cc.resume(now, now - self.sent_at)
         self.sent_at = now
 
     cdef void spend(self, uint32_t n) noexcept:
@@ -806,6 +807,8 @@ cdef class TcpSocket(Endpoint):
             self.interactive = True                         # answers soon: its ACKs can ride on data
         if n < <uint32_t>self.room():
             self.small_end = end
+        if self.flight.outstanding == 0 and self.sent_at:
+            self.cc.resume(now, now - self.sent_at)
         self.emit(flags, self.snd_nxt, at, n)
         flight_send(&self.flight, self.snd_nxt, end, HAS_FIN if flags & TCP_FIN else 0, now)
         self.bytes_out += n

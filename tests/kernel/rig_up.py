@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from simcore.study import emulate
+
 RIG = Path(__file__).parent / "rig"
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
 TOOLS = ("ip", "bridge", "iptables-restore", "ethtool", "conntrack", "sysctl")
@@ -29,6 +31,8 @@ def _missing() -> str:
 
 RIG_MISSING = _missing()
 """Why the rig cannot run here; empty if it can."""
+EMULATE_MISSING = RIG_MISSING or emulate.missing()
+"""Why programs of this machine cannot take part in a simulation; empty if they can."""
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import pytest
 
 from natfast.capture import read
 from simcore.docker import compose
-from simcore.study import netns
 from simcore.study.emulate import Emulation
 from simcore.study.scenario import World
 from simcore.transport import UdpSocket
 from tests.cli.test_simcore import run
+from tests.kernel.rig_up import EMULATE_MISSING
 
-pytestmark = pytest.mark.skipif(bool(netns.missing("sysctl")), reason=netns.missing("sysctl"))
+pytestmark = pytest.mark.skipif(bool(EMULATE_MISSING), reason=EMULATE_MISSING)
 
 Process = Any
 COMPOSE = """

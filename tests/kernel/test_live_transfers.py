@@ -17,8 +17,9 @@ from simcore.study import netns
 from simcore.study.emulate import Emulation
 from simcore.study.scenario import World
 from simcore.transport import TcpListener, TcpSocket
+from tests.kernel.rig_up import EMULATE_MISSING
 
-pytestmark = pytest.mark.skipif(bool(netns.missing("sysctl")), reason=netns.missing("sysctl"))
+pytestmark = pytest.mark.skipif(bool(EMULATE_MISSING), reason=EMULATE_MISSING)
 
 Process = Any
 TRIES = 4
