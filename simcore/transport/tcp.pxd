@@ -92,6 +92,9 @@ cdef class TcpSocket(Endpoint):
     cdef bint tlp_again, probe_is_tlp
     cdef uint32_t tlp_end, dsack_round
     cdef double pace_at, invalid_at
+    cdef double limited_at              # when cwnd was last what held the sender back
+    cdef uint32_t usage_end             # what is known of how cwnd is used is of the time until this is acknowledged:
+    cdef uint32_t usage, usage_most     # bytes that were out at most, then and since `limited_at`
     cdef double burst               # bytes that may still leave before the pace counts
     # keepalive
     cdef double keep_idle, keep_interval
@@ -118,6 +121,8 @@ cdef class TcpSocket(Endpoint):
     cdef uint32_t widest(self) noexcept
     cdef uint32_t window(self) noexcept
     cdef double burst_size(self) noexcept
+    cdef void validate(self, bint limited) noexcept
+    cdef bint cwnd_is_used(self) noexcept
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept
     cdef int options(self, uint8_t* o) noexcept
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept

@@ -709,17 +709,16 @@ cdef class TcpSocket(Endpoint):
         cdef uint64_t at, left
         cdef int size, i
         cdef double now = self.ns.calendar.now
-        cdef bint sent = False
+        cdef bint sent = False, limited = False
         if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
             return
-        self.w.limited = False
         self.burst = 0
         if self.restart and self.flight.outstanding == 0 and self.tx_end > self.tx_base and now - self.sent_at > self.rto:
             self.restart_slowly(now)
         while True:
             if self.paced and self.w.pacing > 0 and now < self.pace_at and self.burst <= 0:
                 self.arm(PACE, self.pace_at - now)
-                self.w.limited = True
+                limited = self.cc.models
                 break
             used = flight_pipe(&self.flight)
             size = self.room()
@@ -727,7 +726,7 @@ cdef class TcpSocket(Endpoint):
                 i = flight_next_lost(&self.flight)
                 if i >= 0:
                     if used and used + size > self.w.cwnd:
-                        self.w.limited = True
+                        limited = True
                         break
                     self.resend(i)
                     sent = True
@@ -740,12 +739,12 @@ cdef class TcpSocket(Endpoint):
                 if self.fin_queued:
                     self.send_new(TCP_FIN | TCP_ACK, at, 0)
                     sent = True
-                elif not self.w.limited and self.flight.lost == 0 and used < self.w.cwnd:
+                elif not limited and self.flight.lost == 0 and used < self.w.cwnd:
                     self.flight.app_limited = self.flight.delivered + used if self.flight.delivered + used else 1
                 break
             n = <uint32_t>(left if left < <uint64_t>size else size)
             if used and used + n > self.w.cwnd:
-                self.w.limited = True
+                limited = True
                 break
             used = self.snd_nxt - self.snd_una              # the peer's window
             if used + n > self.snd_wnd:
@@ -766,6 +765,33 @@ cdef class TcpSocket(Endpoint):
             sent = True
         if sent:
             self.set_probe()
+        if sent or limited:
+            self.validate(limited or flight_pipe(&self.flight) >= self.w.cwnd)
+
+    cdef void validate(self, bint limited) noexcept:
+        """How far cwnd is used, as Linux tells: it grows only if it was the limit, or in slow start half of it was out, in this round."""
+        cdef double now = self.ns.calendar.now
+        cdef uint32_t out = self.snd_nxt - self.snd_una, used
+        if limited or not before(self.snd_una, self.usage_end) or not self.w.limited and out > self.usage:
+            self.w.limited = limited
+            self.usage = out
+            self.usage_end = self.snd_nxt
+        if self.cwnd_is_used():
+            self.limited_at = now
+            self.usage_most = 0
+            return
+        self.usage_most = max(self.usage_most, out)
+        if self.restart and not self.cc.models and now - self.limited_at >= self.rto:
+            used = max(self.usage_most, INITIAL_WINDOW * <uint32_t>self.payload())
+            if self.ca == OPEN and used < self.w.cwnd:          # nobody knows whether the path still bears it (RFC 2861)
+                if self.w.ssthresh < INFINITE:
+                    self.w.ssthresh = max(self.w.ssthresh, 0.75 * self.w.cwnd)
+                self.w.cwnd = (self.w.cwnd + used) / 2
+            self.usage_most = 0
+            self.limited_at = now
+
+    cdef bint cwnd_is_used(self) noexcept:
+        return self.w.limited or self.w.cwnd < self.w.ssthresh and self.w.cwnd < 2.0 * self.usage
 
     cdef void restart_slowly(self, double now) noexcept:
         """Idle for longer than an RTO: what cwnd knew has aged (RFC 5681 4.1, RFC 2861)."""
@@ -1354,7 +1380,7 @@ cdef class TcpSocket(Endpoint):
         if not self.cc.models:
             if self.ca == CWR or self.ca == RECOVERY:
                 self.proportional(r, lost)
-            elif r.delivered and (self.w.limited or self.w.cwnd < self.w.ssthresh and self.w.cwnd < 2.0 * (r.prior_inflight + r.delivered)):
+            elif r.delivered and self.cwnd_is_used():
                 self.cc.grow(&self.w, r)
         if self.paced and not self.cc.models and self.w.srtt > 0:
             self.w.pacing = (2.0 if self.w.cwnd < self.w.ssthresh / 2 else 1.2) * self.w.cwnd / self.w.srtt

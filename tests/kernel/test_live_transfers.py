@@ -22,8 +22,8 @@ from tests.kernel.rig_up import EMULATE_MISSING
 pytestmark = pytest.mark.skipif(bool(EMULATE_MISSING), reason=EMULATE_MISSING)
 
 Process = Any
-TRIES = 4
-LATE = 4e-3
+TRIES = 5
+LATE = 1e-3
 """Seconds behind the clock, in 99 % of cases, that say more of this machine than of TCP."""
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 SERVE = """
@@ -114,6 +114,6 @@ def test_as_long_as_the_kernels(tmp_path: Path, link: dict[str, Any], size: int,
         tries.append(by_the_kernel(tmp_path, link, size, seed, theirs))
         if time == pytest.approx(tries[-1][0], rel=0.1) and dropped == pytest.approx(tries[-1][1], rel=0.3, abs=5):
             return
-    if min(late for _, _, late in tries) > LATE:
+    if sum(late < LATE for _, _, late in tries) < 2:
         pytest.skip(f"this machine is too busy: behind the clock by {tries} (the last of each, in 99 % of cases)")
     pytest.fail(f"ours: {time:.3f} s, {dropped} dropped; the kernel's: {tries}")
