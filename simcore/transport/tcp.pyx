@@ -896,6 +896,9 @@ cdef class TcpSocket(Endpoint):
             self.detect(&r)
             if r.lost and self.ca < RECOVERY:
                 self.enter(RECOVERY)
+                if not self.cc.models:                      # nothing has arrived now, so one segment goes out
+                    r.delivered = self.payload()
+                    self.proportional(&r, True)
             self.push()
             return
         if self.ca >= CWR or self.flight.n_sacked:
@@ -1361,7 +1364,7 @@ cdef class TcpSocket(Endpoint):
                 self.undo()
             else:
                 if self.ca != LOSS and not self.cc.models:
-                    self.w.cwnd = min(self.w.cwnd, self.w.ssthresh) if self.ca == RECOVERY else self.w.ssthresh
+                    self.w.cwnd = self.w.ssthresh           # though little may be in the network, as Linux leaves it
                 self.leave()
         elif self.ca >= RECOVERY and self.undo_marker_set and (
                 r.spurious and self.flight.retrans == 0 or dsack and self.undo_retrans == 0 and self.retrans_ts):
