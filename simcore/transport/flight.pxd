@@ -50,6 +50,7 @@ ctypedef struct Flight:
     double rack_rtt
     double min_rtt
     bint reordering
+    bint advanced                   # RACK's latest delivery is a later one than when losses were looked for last
     int window_mult                 # of the reordering window, grows with DSACKs
     # delivery rate
     uint64_t delivered

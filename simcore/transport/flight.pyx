@@ -112,6 +112,7 @@ cdef void deliver(Flight* f, Sent* s, double now, Sample* r) noexcept nogil:
     if s.at > f.rack_at or (s.at == f.rack_at and after(s.end, f.rack_end)):
         f.rack_at = s.at
         f.rack_end = s.end
+        f.advanced = True
 
 
 cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, Sample* r) noexcept nogil:
@@ -202,6 +203,7 @@ cdef double flight_detect(Flight* f, double now, double window, Sample* r) noexc
     cdef uint32_t i
     cdef Sent* s
     cdef double wait, longest = 0
+    f.advanced = False
     if f.rack_at == 0:
         return 0
     for i in range(f.head, f.tail):

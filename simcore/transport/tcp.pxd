@@ -90,6 +90,7 @@ cdef class TcpSocket(Endpoint):
     cdef int undo_retrans
     cdef double undo_cwnd, undo_ssthresh
     cdef bint tlp_again, probe_is_tlp
+    cdef bint holding                   # nothing is sent again for now
     cdef uint32_t tlp_end, dsack_round
     cdef double pace_at, invalid_at
     cdef double limited_at              # when cwnd was last what held the sender back

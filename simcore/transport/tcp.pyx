@@ -76,6 +76,7 @@ cdef double TIME_WAIT_LENGTH = 60.0
 cdef double INVALID_RATELIMIT = 0.5
 cdef double INFINITE = 1e18
 cdef double TICK = 1e-6             # a timer this early is not put off again: clocks are floating-point numbers
+cdef double TIMEOUT_MIN = 2e-3      # Linux's least patience
 cdef double BURST_RTT = 32 * 512e-6     # s: half a millisecond more halves what a burst may be longer
 cdef enum:
     GSO_MAX = 65536                 # bytes of a burst, at most
@@ -722,7 +723,7 @@ cdef class TcpSocket(Endpoint):
                 break
             used = flight_pipe(&self.flight)
             size = self.room()
-            if self.flight.lost:
+            if self.flight.lost and not self.holding:
                 i = flight_next_lost(&self.flight)
                 if i >= 0:
                     if used and used + size > self.w.cwnd:
@@ -853,7 +854,8 @@ cdef class TcpSocket(Endpoint):
         """Send a segment of the flight again, in the size that the path takes now."""
         cdef Sent* s
         cdef uint32_t size = self.room(), n, flags = TCP_ACK
-        if self.flight.seg[i].end - self.flight.seg[i].start > size + 1:
+        s = &self.flight.seg[i]
+        if s.end - s.start > size + (1 if s.state & HAS_FIN else 0):
             n = self.flight.head
             flight_split(&self.flight, i, size)
             i -= n - self.flight.head
@@ -893,6 +895,7 @@ cdef class TcpSocket(Endpoint):
             return
         if not self.probe_is_tlp:
             memset(&r, 0, sizeof(r))
+            self.holding = False
             self.detect(&r)
             if r.lost and self.ca < RECOVERY:
                 self.enter(RECOVERY)
@@ -974,6 +977,7 @@ cdef class TcpSocket(Endpoint):
         self.recover = self.snd_nxt
         self.w.recovering = ca >= CWR
         self.cwr_owed = self.ecn and ca != LOSS
+        self.holding = False
         timer_cancel(&self.timer[PROBE])
         self.tlp_out = False
         if ca == LOSS:
@@ -1006,7 +1010,7 @@ cdef class TcpSocket(Endpoint):
         wait = flight_detect(&self.flight, self.ns.calendar.now, window, r)
         if wait > 0:
             self.probe_is_tlp = False
-            self.arm(PROBE, wait)
+            self.arm(PROBE, wait + TIMEOUT_MIN)
 
     cdef void sample_rtt(self, double rtt) noexcept:
         """RFC 6298 section 2."""
@@ -1330,7 +1334,7 @@ cdef class TcpSocket(Endpoint):
         if self.undo_marker_set and self.undo_retrans > 0 and not before(start, self.undo_marker):
             self.undo_retrans -= 1
         self.dsacks += 1
-        if self.flight.window_mult < 8 and not before(start, self.dsack_round):
+        if self.flight.window_mult < 255 and not before(start, self.dsack_round):
             self.flight.window_mult += 1
             self.dsack_round = self.snd_nxt
         if self.tlp_out and self.tlp_again and end == self.tlp_end:
@@ -1339,15 +1343,23 @@ cdef class TcpSocket(Endpoint):
     cdef void react(self, Sample* r, bint moved, bint dsack) noexcept:
         """Loss detection, recovery and growth: the part of an ACK that is about congestion."""
         cdef double now = self.ns.calendar.now
-        cdef bint lost
+        cdef bint lost, late
         if self.tlp_out and not before(self.snd_una, self.tlp_end):
             self.tlp_out = False
             if self.tlp_again and not dsack and self.ca <= DISORDER:    # the probe repaired a loss that nobody saw
                 self.enter(CWR)
                 self.w.cwnd = self.w.ssthresh
                 self.leave()
+        # what was taken for lost was only late, as its acknowledgement is older than any copy: as long as copies are out, nothing more
+        # is sent again, for they will tell
+        late = self.ca >= RECOVERY and self.undo_marker_set and moved and (r.spurious or self.retrans_ts == 0)
+        self.holding = late and self.ca == RECOVERY and self.flight.retrans != 0 and before(self.snd_una, self.recover)
+        if late and not self.holding or (dsack and self.ca >= RECOVERY and self.undo_marker_set and self.undo_retrans == 0
+                                         and self.retrans_ts):
+            self.undo()
         if self.sack:
-            if self.flight.n_sacked or self.flight.retrans or self.ca >= RECOVERY:
+            # as Linux: what has waited too long since, the timer finds
+            if self.flight.advanced and not self.holding and (self.flight.n_sacked or self.flight.retrans or self.ca >= RECOVERY):
                 self.detect(r)
         else:
             self.newreno(r, moved)
@@ -1360,16 +1372,9 @@ cdef class TcpSocket(Endpoint):
         self.w.min_rtt = self.flight.min_rtt
         # a round of recovery ends where it began to send
         if self.ca >= CWR and not before(self.snd_una, self.recover):
-            if self.undo_marker_set and self.undo_retrans == 0 and self.dsacks and self.ca >= RECOVERY and dsack:
-                self.undo()
-            else:
-                if self.ca != LOSS and not self.cc.models:
-                    self.w.cwnd = self.w.ssthresh           # though little may be in the network, as Linux leaves it
-                self.leave()
-        elif self.ca >= RECOVERY and self.undo_marker_set and (
-                r.spurious and self.flight.retrans == 0 or dsack and self.undo_retrans == 0 and self.retrans_ts):
-            self.undo()
-            lost = False
+            if self.ca != LOSS and not self.cc.models:
+                self.w.cwnd = self.w.ssthresh               # though little may be in the network, as Linux leaves it
+            self.leave()
         elif self.ca <= DISORDER:
             self.ca = DISORDER if self.flight.n_sacked or self.dupacks else OPEN
         if lost and self.ca < RECOVERY:

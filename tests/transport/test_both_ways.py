@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from natfast import Rules
@@ -57,6 +57,8 @@ def make(env: Environment, ends: tuple[dict[str, Any], dict[str, Any]], there: d
 
 @given(ends=st.tuples(ENDS, ENDS), writes=st.tuples(WRITES, WRITES), there=HOSTILE, back=HOSTILE, mtu=st.sampled_from([1500, 1400, 600]),
        room=st.sampled_from([4000, 20_000, 1 << 20]), pause=st.sampled_from([0.0, 0.01]), piece=st.sampled_from([700, 5000]))
+@example(ends=({}, {"net.ipv4.tcp_timestamps": 0}), writes=([(1361, 0.0)], [(1, 0.0)]), there={}, back={}, mtu=1400, room=4000, pause=0.0,
+         piece=700)                             # a byte too long for the path, and its FIN apart
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_both_streams_arrive_whole(ends: Any, writes: Any, there: dict[str, Any], back: dict[str, Any], mtu: int, room: int,
                                    pause: float, piece: int) -> None:
