@@ -119,9 +119,6 @@ def run(file: File, override: Override = None, settings: Set = None,
         world.sample(end / html.SAMPLES)
     world.run(duration, progress=True)
     _sum_up(world, file, out, [target] if capture else [], report, as_json, tracer)
-    if world.partial:
-        print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
-        raise typer.Exit(130)
 
 
 def _capture(world: World, target: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
@@ -137,7 +134,7 @@ def _say(file: Path, notes: Sequence[str]) -> None:
 
 def _sum_up(world: World, file: Path, out: Path, written: Sequence[Path], report: bool, as_json: bool, tracer: Tracer | None = None,
             **more: Any) -> None:
-    """Write what a run came to, besides what is written already, and show it."""
+    """Write what a run came to, besides what is written already, and show it; exit if it was stopped."""
     summary = {**world.summary(), **more}
     if world.flows is not None:
         write_flows(out / "flows.csv", summary["flows"])
@@ -154,6 +151,9 @@ def _sum_up(world: World, file: Path, out: Path, written: Sequence[Path], report
         written = [out / "summary.json", *written, *([out / "flows.csv"] if world.flows is not None else []),
                    *([out / "series.csv"] if world.sampler is not None else []), *([out / "report.html"] if report else [])]
         console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
+    if world.partial:
+        print(f"simcore: stopped at {world.env.now:.6g} s by Ctrl-C; the results are partial", file=sys.stderr)
+        raise typer.Exit(130)
 
 
 def _heavy(world: World) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +35,10 @@ COUNTED = ("load", "udp", "trace")
 IPV6 = Path("/proc/sys/net/ipv6")
 HOSTS = Path("/etc/netns")
 """What `ip netns exec` puts over /etc: a directory for each namespace."""
+
+
+def _as_ctrl_c(number: int, frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -116,6 +122,8 @@ class Emulation:
         if reason := missing():
             raise ScenarioError(f"emulate {reason}")
         with ExitStack() as stack:
+            if threading.current_thread() is threading.main_thread():       # else the namespaces would be left behind
+                stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _as_ctrl_c))
             stack.enter_context(netns.namespaces((ns.name for ns in self.machines), self.processes))
             for ns in self.machines:
                 self._make_real(ns, stack)

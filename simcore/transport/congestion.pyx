@@ -71,7 +71,16 @@ cdef double RTT_THRESH_LOW = 4e-3
 cdef double RTT_THRESH_HIGH = 16e-3
 
 
-cdef class Cubic(CongestionControl):
+cdef class ByTime(CongestionControl):
+    """Grows by how long ago the window was cut."""
+    cdef double epoch                               # s, when that was; -1: nothing was sent since
+
+    cdef void resume(self, double now, double idle) noexcept:
+        if self.epoch >= 0:                         # silence is no time to grow in (RFC 9438 5.8)
+            self.epoch = min(self.epoch + idle, now)
+
+
+cdef class Cubic(ByTime):
     """RFC 9438, leaving slow start by HyStart++ (RFC 9406).
 
     Parameters
@@ -80,7 +89,7 @@ cdef class Cubic(CongestionControl):
         Grow at least as Reno would (RFC 9438 4.3); Linux's module parameter `tcp_friendliness`.
     """
     cdef bint friendly
-    cdef double w_max, k, epoch, w_est, prior
+    cdef double w_max, k, w_est, prior
     cdef double saved_w_max, saved_epoch
     # HyStart++
     cdef uint32_t round_end
@@ -113,10 +122,6 @@ cdef class Cubic(CongestionControl):
         self.epoch = -1
         self.in_round = False
         self.css = False
-
-    cdef void resume(self, double now, double idle) noexcept:
-        if self.epoch >= 0:                         # silence is no time to grow in (RFC 9438 5.8)
-            self.epoch = min(self.epoch + idle, now)
 
     cdef void grow(self, Window* w, const Sample* s) noexcept:
         cdef double t, target, mss = w.mss
@@ -182,15 +187,16 @@ cdef double LINUX_SLOWEST = 15.0 / 8    # window's worth of ACKs for which Reno,
 cdef double LINUX_C = 10 * 41 / 1024.0  # segments per cubic second
 
 
-cdef class LinuxCubic(CongestionControl):
+cdef class LinuxCubic(ByTime):
     """CUBIC as Linux 6.18 has it, which differs from RFC 9438 and RFC 9406 in what a path shows.
 
     It leaves slow start for good by HyStart (Ha, Rhee 2011): when a train of ACKs is half as long as the least round trip, or
     round trips are an eighth longer than that; so it loses much less where a queue is short. It follows the curve by a count of
-    ACKs for each segment of growth, two at least, and never grows as fast as Reno beside it, whose window it had before the cut
-    or not; so random loss costs it more. tests/kernel/test_tcp_interop.py compares it with the kernel's on the same paths.
+    ACKs for each segment of growth, two at least. Where Reno would be faster, it grows by 8/15 of a segment a round trip, also beyond
+    the window of the last loss, from where RFC 9438 has a whole one; so random loss costs it more. tests/kernel/test_live_transfers.py
+    compares it with the kernel's on the same paths.
     """
-    cdef double last_max, origin, k, epoch          # segments, segments, s, s (-1: no epoch has begun)
+    cdef double last_max, origin, k                 # segments, segments, s
     cdef double reno, acks, count                   # segments, segments acknowledged in this epoch, ACKs for one more
     cdef double last_cwnd, last_time
     cdef double delay_min                           # s; 0: not known
@@ -223,10 +229,6 @@ cdef class LinuxCubic(CongestionControl):
 
     cdef void timeout(self, Window* w) noexcept:
         self.forget()
-
-    cdef void resume(self, double now, double idle) noexcept:
-        if self.epoch >= 0:
-            self.epoch = min(self.epoch + idle, now)
 
     cdef void acked(self, Window* w, const Sample* s) noexcept:
         if s.rtt < 0 or self.epoch >= 0 and w.now - self.epoch < SETTLE:

@@ -180,6 +180,20 @@ def test_it_is_set_up_as_the_simulated_one(file: Path, tmp_path: Path) -> None:
     assert done.returncode == 7
 
 
+def test_terminated_it_leaves_nothing_behind(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = subprocess.Popen([sys.executable, "-m", "simcore.cli", "emulate", str(file), "--real", "sweb", "--out", str(out)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert done.stderr is not None
+    assert "ip netns exec sweb" in done.stderr.readline()
+    assert left_behind() == ["sweb"]
+    done.terminate()
+    assert "the results are partial" in done.communicate(timeout=20)[1]
+    assert done.returncode == 130
+    assert json.loads((out / "summary.json").read_text())["emulation"]["machines"] == ["sweb"]
+    assert not left_behind()
+
+
 def test_a_process_keeps_its_own_namespace(file: Path, tmp_path: Path) -> None:
     own = subprocess.Popen(["unshare", "--net", "sleep", "60"])
     try:
