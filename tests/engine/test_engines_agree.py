@@ -119,7 +119,7 @@ def test_random_worlds(tmp_path_factory: Any, compose: Compose) -> None:
 
 
 @given(compose=random_worlds())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_watched_or_not(tmp_path_factory: Any, compose: Compose) -> None:
     """A traced host takes every packet through hook by hook; one that nobody watches translates what it can at once."""
     directory = tmp_path_factory.mktemp("watched")

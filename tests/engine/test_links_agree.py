@@ -112,7 +112,7 @@ def trajectory(engine: str, seed: int, kinds: list[str], links: list[dict[str, A
        links=st.lists(LINK, min_size=1, max_size=5), changes=st.lists(CHANGE, max_size=3),
        sources=st.lists(st.tuples(st.sampled_from([100.0, 1000.0]), st.sampled_from([60, 400, 1500]), st.booleans()), min_size=1,
                         max_size=4))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=160, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_webs(seed: int, kinds: list[str], links: list[dict[str, Any]], sources: list[tuple[float, int, bool]],
                      changes: list[tuple[float, int, Any]]) -> None:
     gc.collect()
