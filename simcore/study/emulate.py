@@ -135,9 +135,7 @@ class Emulation:
 
     def _make_real(self, ns: Namespace, stack: ExitStack) -> None:
         """Give the kernel's namespace of that name what the simulated one has."""
-        def ip(*words: str) -> None:
-            netns.do("ip", "-n", ns.name, *words)
-        ip("link", "set", "lo", "up")
+        netns.ip(ns.name, "link", "set", "lo", "up")
         for dev in ns.interfaces:
             if dev.name == "lo":
                 continue
@@ -146,17 +144,17 @@ class Emulation:
             stack.callback(os.close, fd)
             netns.do("ip", "link", "set", made, "netns", ns.name, "name", dev.name, "address", dev.mac_address, "mtu", str(dev.mtu))
             if IPV6.exists():
-                netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"net.ipv6.conf.{dev.name}.disable_ipv6=1"))
+                netns.sysctl(ns.name, f"net.ipv6.conf.{dev.name}.disable_ipv6", 1)
             for cidr in dev.addresses:
-                ip("address", "add", cidr, "broadcast", "+", "dev", dev.name)
-            ip("link", "set", dev.name, "up")
+                netns.ip(ns.name, "address", "add", cidr, "broadcast", "+", "dev", dev.name)
+            netns.ip(ns.name, "link", "set", dev.name, "up")
             self._plug_in(ns, dev, fd)
         for to, via, name in ns.route_table():
-            ip("route", "replace", to, *(("via", via) if via else ()), "dev", name)
+            netns.ip(ns.name, "route", "replace", to, *(("via", via) if via else ()), "dev", name)
         for name, service in self.world.compose.services.items():
             if ns.name in self.world.instances(name):
                 for key, value in service.sysctls.items():
-                    netns.do(*netns.inside(ns.name, "sysctl", "-qw", f"{key}={number(value)}"))
+                    netns.sysctl(ns.name, key, number(value))
         self._write_hosts(ns, stack)
 
     def _plug_in(self, ns: Namespace, dev: Interface, fd: int) -> None:

@@ -75,33 +75,28 @@ def _rules(path: str) -> str:
 def path_of(path: str) -> Iterator[Callable[[int, int], float]]:
     """Build one of `PATHS`; yields a function of (flows, packets) that gives ns per packet."""
     with netns.namespaces(f"sc{os.getpid()}{x}" for x in "chr") as (c, h, r):
-        def inside(ns: str, *command: str, stdin: str | None = None) -> None:
-            netns.do(*netns.inside(ns, *command), stdin=stdin)
-
-        def link(ns: str, *words: str) -> None:
-            netns.do("ip", "-n", ns, *words)
         netns.do("ip", "link", "add", "eth0", "netns", c, "address", "02:00:00:00:00:02", "type", "veth", "peer", "name", "v1", "netns", h)
         netns.do("ip", "link", "add", "eth0", "netns", h, "type", "veth", "peer", "name", "eth0", "netns", r)
         for ns, dev in ((c, "eth0"), (h, "v1"), (h, "eth0"), (r, "eth0")):
-            inside(ns, "sysctl", "-qw", f"net.ipv6.conf.{dev}.disable_ipv6=1")
-            link(ns, "link", "set", dev, "up")
+            netns.sysctl(ns, f"net.ipv6.conf.{dev}.disable_ipv6", 1)
+            netns.ip(ns, "link", "set", dev, "up")
         near = "v1"
         if path not in ("A", "B0"):
-            link(h, "link", "add", "docker0", "type", "bridge")
-            link(h, "link", "set", "v1", "master", "docker0")
+            netns.ip(h, "link", "add", "docker0", "type", "bridge")
+            netns.ip(h, "link", "set", "v1", "master", "docker0")
             near = "docker0"
         mac = "02:42:ac:11:00:01"
-        link(h, "link", "set", near, "address", mac)
-        link(h, "link", "set", near, "up")
-        link(h, "addr", "add", "172.17.0.1/16", "dev", near)
-        link(h, "addr", "add", "192.168.1.100/24", "dev", "eth0")
-        link(h, "route", "add", "default", "via", "192.168.1.1")
+        netns.ip(h, "link", "set", near, "address", mac)
+        netns.ip(h, "link", "set", near, "up")
+        netns.ip(h, "addr", "add", "172.17.0.1/16", "dev", near)
+        netns.ip(h, "addr", "add", "192.168.1.100/24", "dev", "eth0")
+        netns.ip(h, "route", "add", "default", "via", "192.168.1.1")
         # nobody has this address on the router's side: it drops the frame as another host's
-        link(h, "neigh", "add", "192.168.1.1", "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "permanent")
-        inside(h, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        inside(h, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+        netns.ip(h, "neigh", "add", "192.168.1.1", "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "permanent")
+        netns.sysctl(h, "net.ipv4.ip_forward", 1)
+        netns.sysctl(h, "net.ipv4.conf.all.rp_filter", 0)
         if path in ("C", "F", "D"):
-            inside(h, "iptables-restore", stdin=_rules(path))
+            netns.do(*netns.inside(h, "iptables-restore"), stdin=_rules(path))
             subprocess.run(netns.inside(h, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"), check=False, capture_output=True)
         to = "02000000beef" if path == "A" else mac.replace(":", "")
 

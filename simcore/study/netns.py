@@ -36,6 +36,16 @@ def inside(namespace: str, *command: str) -> list[str]:
     return ["ip", "netns", "exec", namespace, *command]
 
 
+def ip(namespace: str, *words: str) -> None:
+    """Let `ip` do something there; ScenarioError as `do`."""
+    do("ip", "-n", namespace, *words)
+
+
+def sysctl(namespace: str, key: str, value: object) -> None:
+    """Set something there; ScenarioError as `do`."""
+    do(*inside(namespace, "sysctl", "-qw", f"{key}={value}"))
+
+
 @contextmanager
 def namespaces(names: Iterable[str], of: Mapping[str, int] | None = None) -> Iterator[list[str]]:
     """Make namespaces, and take them away in the end; names that are `of` a process are given to its own, for as long.

@@ -27,15 +27,25 @@ class HttpResult:
     error: str = ""
 
 
+def _read_until(sock: TcpSocket, data: bytes, mark: bytes) -> Generator[Any, Any, bytes]:
+    """`data` and what follows it, up to and past the mark; without it at the end of the stream."""
+    while mark not in data and (piece := (yield sock.recv(KEPT))):
+        data += piece
+    return data
+
+
+def _read_to(sock: TcpSocket, data: bytes, size: int) -> Generator[Any, Any, bytes]:
+    """`data` and what follows it, so many bytes or more; fewer at the end of the stream."""
+    while len(data) < size and (piece := (yield sock.recv(KEPT))):
+        data += piece
+    return data
+
+
 def read_head(sock: TcpSocket, data: bytes = b"") -> Generator[Any, Any, tuple[bytes, bytes]]:
     """Read up to the empty line, `data` being there already; the head and what came after it (no head at the end of the stream)."""
-    while b"\r\n\r\n" not in data:
-        piece = yield sock.recv(KEPT)
-        if not piece:
-            return b"", b""
-        data += piece
-    head, _, rest = data.partition(b"\r\n\r\n")
-    return head, rest
+    data = yield from _read_until(sock, data, b"\r\n\r\n")
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return (head, rest) if end else (b"", b"")
 
 
 def field(head: bytes, name: str) -> str:
@@ -81,23 +91,16 @@ def read_body(sock: TcpSocket, head: bytes, rest: bytes) -> Generator[Any, Any, 
 def _read_chunks(sock: TcpSocket, data: bytes) -> Generator[Any, Any, tuple[bytes, int, bool]]:
     body, got = b"", 0
     while True:
-        while b"\r\n" not in data:
-            piece = yield sock.recv(KEPT)
-            if not piece:
-                return body, got, False
-            data += piece
-        line, _, data = data.partition(b"\r\n")
+        line, end, data = (yield from _read_until(sock, data, b"\r\n")).partition(b"\r\n")
         try:
-            size = int(line.split(b";")[0], 16)
+            size = int(line.split(b";")[0], 16) if end else -1
         except ValueError:
             size = -1
         if size <= 0:                   # trailers go unread: the connection is not used again
             return body, got, size == 0
-        while len(data) < size + 2:
-            piece = yield sock.recv(KEPT)
-            if not piece:
-                return body, got, False
-            data += piece
+        data = yield from _read_to(sock, data, size + 2)
+        if len(data) < size + 2:
+            return body, got, False
         body, got, data = (body + data[:size])[:KEPT], got + size, data[size + 2:]
 
 
@@ -118,12 +121,7 @@ def serve(ns: Namespace, port: int, body: bytes, size: int | None = None, think:
                     yield sock.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
                     break
                 more = content_length(head) or 0            # a request's own body
-                while len(rest) < more:
-                    piece = yield sock.recv(KEPT)
-                    if not piece:
-                        break
-                    rest += piece
-                rest = rest[more:]
+                rest = (yield from _read_to(sock, rest, more))[more:]
                 if think:
                     yield env.timeout(think)
                 length = len(body) if size is None else size

@@ -123,6 +123,7 @@ cdef class TcpSocket(Endpoint):
     cdef uint32_t window(self) noexcept
     cdef double burst_size(self) noexcept
     cdef void validate(self, bint limited) noexcept
+    cdef void remember(self) noexcept
     cdef bint cwnd_is_used(self) noexcept
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept
     cdef int options(self, uint8_t* o) noexcept

@@ -785,11 +785,15 @@ cdef class TcpSocket(Endpoint):
         if self.restart and not self.cc.models and now - self.limited_at >= self.rto:
             used = max(self.usage_most, INITIAL_WINDOW * <uint32_t>self.payload())
             if self.ca == OPEN and used < self.w.cwnd:          # nobody knows whether the path still bears it (RFC 2861)
-                if self.w.ssthresh < INFINITE:
-                    self.w.ssthresh = max(self.w.ssthresh, 0.75 * self.w.cwnd)
+                self.remember()
                 self.w.cwnd = (self.w.cwnd + used) / 2
             self.usage_most = 0
             self.limited_at = now
+
+    cdef void remember(self) noexcept:
+        """A window that is given up for want of use may be come back to by slow start (RFC 2861)."""
+        if self.w.ssthresh < INFINITE:
+            self.w.ssthresh = max(self.w.ssthresh, 0.75 * self.w.cwnd)
 
     cdef bint cwnd_is_used(self) noexcept:
         return self.w.limited or self.w.cwnd < self.w.ssthresh and self.w.cwnd < 2.0 * self.usage
@@ -799,7 +803,7 @@ cdef class TcpSocket(Endpoint):
         cdef double idle = now - self.sent_at, first = INITIAL_WINDOW * <double>self.payload()
         if self.sent_at == 0 or self.cc.models:
             return
-        self.w.ssthresh = max(self.w.ssthresh, 0.75 * self.w.cwnd) if self.w.ssthresh < INFINITE else INFINITE
+        self.remember()
         while idle > self.rto and self.w.cwnd > first:
             self.w.cwnd /= 2
             idle -= self.rto

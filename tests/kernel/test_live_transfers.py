@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from simcore.docker import compose
 from simcore.study import netns
 from simcore.study.emulate import Emulation
-from simcore.study.scenario import World
 from simcore.transport import TcpListener, TcpSocket
+from tests.kernel.far_server import ADDRESS, far_server
 from tests.kernel.rig_up import EMULATE_MISSING
 
 pytestmark = pytest.mark.skipif(bool(EMULATE_MISSING), reason=EMULATE_MISSING)
@@ -62,14 +60,6 @@ json.dump(took, open(sys.argv[5], "w"))
 """
 
 
-def make(path: Path, link: dict[str, Any], seed: int) -> World:
-    path.write_text(yaml.safe_dump({
-        "services": {"sender": {"image": "x"}},
-        "x-simcore": {"servers": {"receiver": {"address": "93.184.216.34", "link": link}},
-                      "links": {"container": {"rate": "10Gbit", "latency": "5us"}, "host": {"rate": "1Gbit", "latency": "20us"}}}}))
-    return World(compose.load(path), seed)
-
-
 @dataclass(frozen=True)
 class Plan:
     """`count` times `size` bytes over one connection, each after the one before was answered, `pause` seconds apart."""
@@ -94,7 +84,7 @@ class Result:
 
 
 def by_the_kernel(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, congestion: str) -> Result:
-    world = make(tmp_path / "compose.yaml", link, seed)
+    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed)
     result = tmp_path / "seconds"
     with Emulation(world, ["sender", "receiver"]) as emulation:
         server = subprocess.Popen(netns.inside("receiver", sys.executable, "-c", SERVE, str(plan.size)))
@@ -108,7 +98,7 @@ def by_the_kernel(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, c
 
 
 def by_ours(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, congestion: str) -> Result:
-    world = make(tmp_path / "compose.yaml", link, seed)
+    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed)
     env, took = world.env, list[float]()
 
     def serve() -> Process:
@@ -126,7 +116,7 @@ def by_ours(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, congest
         for i in range(plan.count):
             began = env.now
             if i == 0:
-                yield sock.connect("93.184.216.34", 5000)
+                yield sock.connect(ADDRESS, 5000)
             yield sock.send(plan.size)
             yield sock.recv(1)
             took.append(env.now - began)

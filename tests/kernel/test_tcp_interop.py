@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from simcore.docker import compose
 from simcore.study import netns
 from simcore.study.emulate import Emulation
-from simcore.study.scenario import World
 from simcore.transport import TcpListener, TcpSocket
+from tests.kernel.far_server import ADDRESS, far_server
 from tests.kernel.rig_up import EMULATE_MISSING
 
 pytestmark = pytest.mark.skipif(bool(EMULATE_MISSING), reason=EMULATE_MISSING)
@@ -96,14 +94,6 @@ def impaired(r: random.Random, share: float) -> dict[str, Any]:
     return {key: r.choice(values) for key, values in HOSTILE.items() if r.random() < share}
 
 
-def make(path: Path, link: dict[str, Any]) -> World:
-    path.write_text(yaml.safe_dump({
-        "services": {"kernel": {"image": "x", "ports": [f"{PORT + i}:{PORT + i}" for i in range(CONNECTIONS)]}},
-        "x-simcore": {"servers": {"ours": {"address": "93.184.216.34", "link": link}},
-                      "links": {"container": {"rate": "10Gbit", "latency": "5us"}, "host": {"rate": "1Gbit", "latency": "20us"}}}}))
-    return World(compose.load(path), 1)
-
-
 @pytest.mark.parametrize(("role", "hostile", "seed"), [("client", False, 1), ("server", False, 2), ("client", True, 1), ("server", True, 1),
                                                        ("client", True, 2)])
 def test_both_streams_arrive_whole(tmp_path: Path, role: str, hostile: bool, seed: int) -> None:
@@ -113,7 +103,7 @@ def test_both_streams_arrive_whole(tmp_path: Path, role: str, hostile: bool, see
         link |= {**impaired(r, 0.5), "reverse": impaired(r, 0.3)}
     theirs, ours = plans(r, 100), plans(r, 200)
     congestion = r.choice(["cubic", "reno", "bbr"])
-    world = make(tmp_path / "compose.yaml", link)
+    world = far_server(tmp_path / "compose.yaml", "kernel", "ours", link, ports=range(PORT, PORT + CONNECTIONS))
     ns, env, got = world.namespace("ours"), world.env, [b""] * CONNECTIONS
 
     def write(sock: TcpSocket, plan: dict[str, Any]) -> Process:
@@ -141,8 +131,8 @@ def test_both_streams_arrive_whole(tmp_path: Path, role: str, hostile: bool, see
     result = tmp_path / "result.json"
     with Emulation(world, ["kernel"]) as emulation:
         for key, values in ENDS.items():
-            netns.do(*netns.inside("kernel", "sysctl", "-qw", f"{key}={r.choice(values)}"))
-        emulation.run(60, [sys.executable, "-c", KERNEL, role, "93.184.216.34", json.dumps(theirs), str(result)])
+            netns.sysctl("kernel", key, r.choice(values))
+        emulation.run(60, [sys.executable, "-c", KERNEL, role, ADDRESS, json.dumps(theirs), str(result)])
     assert [hashlib.sha256(data).hexdigest() for data in got] == hashes(theirs)
     kernel = json.loads(result.read_text())
     assert kernel["got"] == hashes(ours)
