@@ -288,6 +288,7 @@ class ServerSpec(Model):
     address: Address
     prefix: Annotated[int, Field(ge=8, le=30)] = 24
     http: HttpServer | None = None
+    sysctls: Sysctls = {}
     link: LinkSpec | None = None
 
 

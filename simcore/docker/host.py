@@ -282,12 +282,13 @@ class Internet:
                               f"host/{host.interface}", self.router, self.router.interface("eth0").port, "router/eth0", link)
         host.share_card(self.links[f"host/{host.interface}"], self.links["router/eth0"])
 
-    def add_server(self, name: str, address: str, prefix: int, link: LinkParameters) -> Namespace:
+    def add_server(self, name: str, address: str, prefix: int, link: LinkParameters,
+                   sysctl: dict[str, float | str] | None = None) -> Namespace:
         """A server on an interface of the router of its own."""
         net = ipaddress.IPv4Interface(f"{address}/{prefix}").network
         first = ipaddress.IPv4Address(int(net.network_address) + 1)
         gateway = first if str(first) != address else ipaddress.IPv4Address(int(net.broadcast_address) - 1)
-        server = Namespace(self.env, name)
+        server = Namespace(self.env, name, sysctl)
         near = f"eth{len(self.servers) + 1}"
         a = self.router.add_interface(near, 0, f"02:01:{gateway.packed.hex(':')}", self.mtu)
         self.router.add_address(near, f"{gateway}/32")

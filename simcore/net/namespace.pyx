@@ -42,7 +42,7 @@ from simcore.net.routes cimport Route, RouteTable
 from simcore.net.mac cimport mac_bytes, mac_key
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note)
-from simcore.net.sysctl import DEFAULTS, MACHINE, check
+from simcore.net.sysctl import DEFAULTS, MACHINE, check, numbers
 
 cdef enum:                          # what a socket is bound to
     BOTH_ENDS = 0
@@ -1826,7 +1826,7 @@ cdef class Namespace(Device):
     def ephemeral_port(self, int protocol, uint32_t local, uint32_t remote, uint16_t rport):
         """A free port of ip_local_port_range; OSError EADDRNOTAVAIL if there is none."""
         cdef int low, high, i, port
-        low, high = (int(x) for x in str(self.sysctl["net.ipv4.ip_local_port_range"]).split())
+        low, high = numbers(self.sysctl["net.ipv4.ip_local_port_range"])
         wanted = (protocol, local, remote, rport, low, high)
         if self.exhausted.get(wanted) == self.unregistered:     # none was free, and none has become free since
             raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from natfast.sysctl import NAMES, check_sysctl
 
@@ -46,29 +47,43 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Ports:
-    """A setting that is a first and a last port."""
+class Ascending:
+    """A setting that is several numbers, none less than the one before it."""
 
     default: str
+    what: str
+    most: int
 
     def check(self, value: Value) -> None:
         """Raise ValueError, saying what was expected."""
-        ends = str(value).split()
-        if len(ends) != 2 or not all(e.isdigit() for e in ends) or not 1 <= int(ends[0]) <= int(ends[1]) <= 65535:
-            raise ValueError(f"expected two ports, the first and the last, as '32768 60999', got {value!r}")
+        words = str(value).split()
+        given = [int(w) if w.isdigit() else 0 for w in words]
+        if len(given) != len(self.default.split()) or not 1 <= given[0] <= given[-1] <= self.most or given != sorted(given):
+            raise ValueError(f"expected {self.what}, as '{self.default}', got {value!r}")
+
+
+@lru_cache
+def numbers(value: str) -> tuple[int, ...]:
+    """What a setting of several numbers says."""
+    return tuple(int(word) for word in value.split())
 
 
 _FLAG = 1
-_SETTINGS: Mapping[str, Number | OneOf | Ports] = {
+_SIZES = "three sizes in bytes, the least, the first and the greatest"
+_SETTINGS: Mapping[str, Number | OneOf | Ascending] = {
     "net.ipv4.ip_forward": Number(0, _FLAG), "net.ipv4.conf.all.rp_filter": Number(0, 2),
     "net.ipv4.conf.all.send_redirects": Number(1, _FLAG), "net.ipv4.conf.all.route_localnet": Number(0, _FLAG),
     "net.ipv4.icmp_ratelimit": Number(1000), "net.ipv4.ip_default_ttl": Number(64, 255, 1),
     "net.ipv4.ipfrag_time": Number(30), "net.ipv4.ipfrag_high_thresh": Number(4 << 20), "net.ipv4.ipfrag_max_dist": Number(64),
-    "net.bridge.bridge-nf-call-iptables": Number(1, _FLAG), "net.ipv4.ip_local_port_range": Ports("32768 60999"),
+    "net.bridge.bridge-nf-call-iptables": Number(1, _FLAG),
+    "net.ipv4.ip_local_port_range": Ascending("32768 60999", "two ports, the first and the last", 65535),
     "tcp_cubic.tcp_friendliness": Number(1, _FLAG),     # a module's parameter, written as on the kernel's command line
     "net.ipv4.tcp_congestion_control": OneOf("cubic", ("cubic", "linux-cubic", "reno", "dctcp", "bbr")), "net.ipv4.tcp_ecn": Number(2, 2),
     "net.ipv4.tcp_sack": Number(1, _FLAG), "net.ipv4.tcp_timestamps": Number(1, 2), "net.ipv4.tcp_window_scaling": Number(1, _FLAG),
     "net.ipv4.tcp_slow_start_after_idle": Number(1, _FLAG), "net.ipv4.tcp_mtu_probing": Number(0, 2),
+    "net.ipv4.tcp_rmem": Ascending("4096 131072 33554432", _SIZES, 2**31 - 1),
+    "net.ipv4.tcp_wmem": Ascending("4096 16384 4194304", _SIZES, 2**31 - 1),
+    "net.ipv4.tcp_moderate_rcvbuf": Number(1, _FLAG),
     "net.ipv4.tcp_retries2": Number(15, 255),
     "net.ipv4.tcp_syn_retries": Number(6, 127, 1), "net.ipv4.tcp_fin_timeout": Number(60),
     **{name: Number(default) for name, default in MACHINE.items()},

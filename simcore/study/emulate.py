@@ -151,9 +151,12 @@ class Emulation:
             self._plug_in(ns, dev, fd)
         for to, via, name in ns.route_table():
             netns.ip(ns.name, "route", "replace", to, *(("via", via) if via else ()), "dev", name)
-        for name, service in self.world.compose.services.items():
+        compose = self.world.compose
+        machines = {name: machine.sysctls for name, machine in compose.services.items()}
+        machines |= {name: machine.sysctls for name, machine in compose.x.servers.items()}
+        for name, settings in machines.items():
             if ns.name in self.world.instances(name):
-                for key, value in service.sysctls.items():
+                for key, value in settings.items():
                     netns.sysctl(ns.name, key, number(value))
         self._write_hosts(ns, stack)
 

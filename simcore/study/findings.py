@@ -14,6 +14,8 @@ BUSY = 0.9
 """Share of the run that a link or core is busy for, from which on it is called full."""
 IDLE = 0.01
 """Share in use of the fullest resource, below which nothing is near its limit."""
+HELD = 0.3
+"""Share of the time that a sender is held back by an end's memory, from which on that is worth mentioning."""
 LONG = 0.02
 """Seconds of waiting in a queue, on average, that are worth mentioning."""
 
@@ -44,7 +46,7 @@ class Finding:
 def findings(summary: Mapping[str, Any]) -> list[Finding]:
     """What stood out, the heaviest first; nothing if all went well."""
     found = [*_links(summary), *_conntrack(summary), *_source_ports(summary), *_neighbours(summary),
-             *_drops(summary), *_cpu(summary), *_workloads(summary)]
+             *_drops(summary), *_cpu(summary), *_workloads(summary), *_windows(summary)]
     return sorted(found, key=lambda f: -f.weight)
 
 
@@ -74,7 +76,8 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
 
 _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
-          "ports-filling": "the source ports", "neighbours-full": "the neighbour table", "cpu-full": "the time"}
+          "ports-filling": "the source ports", "neighbours-full": "the neighbour table", "cpu-full": "the time",
+          "receive-window": "the receiver's window", "send-buffer": "the send buffer"}
 
 
 def key_of(link: str, links: Collection[str]) -> str:
@@ -244,6 +247,31 @@ def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
         if (rtts := w.get("rtt_s")) and None in rtts:
             lost = rtts.count(None)
             yield Finding("pings-lost", place, lost / len(rtts), f"{name}: {lost} of {len(rtts)} pings had no answer")
+
+
+def _windows(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    """Uploads that were held back by an end's memory: where a link is full, that would only make its queue longer."""
+    if any(link["utilisation"] >= BUSY for link in summary["links"].values()):
+        return
+    for i, w in enumerate(summary["workloads"]):
+        flows = [f for f in w.get("flows", [w]) if f.get("limited_s", {}).get("busy")]
+        busy = sum(f["limited_s"]["busy"] for f in flows)
+        for what, (key, whose, cure) in _MEMORY.items():
+            share = sum(f["limited_s"][what] for f in flows) / busy if busy else 0.0
+            if share >= HELD:
+                rtt = max(f["srtt_s"] for f in flows)
+                yield Finding(key, f"workloads.{i}", 0.5 * share,
+                              f"{title(w)}: for {share:.0%} of the time that there was something to send, {whose} held it back, whatever "
+                              f"the path could carry: no more than that is sent in a round trip ({written('_s', rtt)})", cure)
+
+
+_MEMORY = {
+    "rwnd": ("receive-window", "the receiver's window",
+             "a larger third number of net.ipv4.tcp_rmem, in the receiver's sysctls, or a receiver that reads faster: a window takes up "
+             "to two thirds of it, and a path needs its rate times its round-trip time"),
+    "sndbuf": ("send-buffer", "its own send buffer",
+               "a larger third number of net.ipv4.tcp_wmem, in the sender's sysctls, or several flows at a time, each with its own"),
+}
 
 
 def _errors(w: Mapping[str, Any]) -> tuple[dict[str, int], int]:

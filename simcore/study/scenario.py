@@ -80,7 +80,7 @@ class World:
         self.internet = Internet(self.env, self.streams, x.router.address, x.router.mtu, x.router.iptables)
         self.internet.connect(self.host, x.links.host.parameters())
         for name, server in x.servers.items():
-            ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters())
+            ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters(), server.sysctls)
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
         self.workloads = Workloads(self)

@@ -68,7 +68,7 @@ class Upload:
             return {}
         return {"bytes": self.sent, **({"total_time_s": self.time} if self.time is not None else {}),
                 **({"error": self.error} if self.error else {}), "retransmits": self.socket.retransmits, "srtt_s": self.socket.srtt,
-                "cwnd_bytes": self.socket.cwnd}
+                "cwnd_bytes": self.socket.cwnd, "limited_s": self.socket.limited}
 
 
 class Workloads:

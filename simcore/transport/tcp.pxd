@@ -6,6 +6,7 @@ from simcore.engine.timer cimport Timer
 from simcore.net.namespace cimport Endpoint, Namespace
 from simcore.transport.congestion cimport CongestionControl, Window
 from simcore.transport.flight cimport Flight, Sample
+from simcore.transport.rcvbuf cimport ReceiveBuffer
 from simcore.transport.reassembly cimport Range, Reassembly
 
 ctypedef struct Options:                # of a received segment
@@ -40,8 +41,8 @@ cdef class TcpSocket(Endpoint):
     cdef bint fin_queued, fin_sent
     cdef int keep_sent, quick
     cdef uint32_t unacked_bytes
-    cdef readonly uint32_t rcvbuf
     cdef uint64_t rx_bytes              # received and not yet read, out of order apart
+    cdef ReceiveBuffer rcv
     cdef Reassembly ooo
     cdef object tx                      # send queue: only real bytes are kept, as (position of the stream, bytes)
     cdef uint64_t tx_base
@@ -93,6 +94,9 @@ cdef class TcpSocket(Endpoint):
     cdef bint holding                   # nothing is sent again for now
     cdef uint32_t tlp_end, dsack_round
     cdef double pace_at, invalid_at
+    cdef int held_by                    # what keeps it from sending more, ...
+    cdef double held_at                 # ... since then
+    cdef double held[4]                 # s, by what it was
     cdef double limited_at              # when cwnd was last what held the sender back
     cdef uint32_t usage_end             # what is known of how cwnd is used is of the time until this is acknowledged:
     cdef uint32_t usage, usage_most     # bytes that were out at most, then and since `limited_at`
@@ -121,6 +125,9 @@ cdef class TcpSocket(Endpoint):
     cdef bint fin_acked(self) noexcept
     cdef uint32_t widest(self) noexcept
     cdef uint32_t window(self) noexcept
+    cdef uint32_t first_window(self, bint passive) noexcept
+    cdef void has_been_read(self) noexcept
+    cdef void is_held(self, int by) noexcept
     cdef double burst_size(self) noexcept
     cdef void validate(self, bint limited) noexcept
     cdef void remember(self) noexcept

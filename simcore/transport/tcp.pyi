@@ -27,8 +27,9 @@ class TcpSocket(Endpoint):
     inflight: int
     local: tuple[str, int]
     remote: tuple[str, int]
+    limited: dict[str, float]
     history: list[tuple[float, float, float, float, float, int, str]] | None
-    def __init__(self, namespace: Namespace, port: int = 0, rcvbuf: int = ..., sndbuf: int = ..., nodelay: bool = False,
+    def __init__(self, namespace: Namespace, port: int = 0, rcvbuf: int | None = None, sndbuf: int | None = None, nodelay: bool = False,
                  congestion: str | None = None, ecn: bool | None = None, pacing: bool = False,
                  keepalive: tuple[float, float, int] | None = None, discard: bool = False, app: Any = None) -> None: ...
     def connect(self, address: str, port: int) -> simpy.Event: ...

@@ -13,7 +13,7 @@ from collections import deque
 
 import simpy
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCPOPT_MSS, TCPOPT_NOP, TCPOPT_SACK,
@@ -28,7 +28,10 @@ from simcore.transport.errors cimport errno_of_icmp, os_error
 from simcore.transport.flight cimport (HAS_FIN, SACKED, Sample, Sent, flight_ack, flight_detect, flight_find_all, flight_free, flight_init,
                                        flight_lose, flight_lose_all, flight_next_lost, flight_pipe, flight_rate, flight_resend,
                                        flight_sack, flight_send, flight_split)
+from simcore.transport.rcvbuf cimport (rcvbuf_arrived, rcvbuf_echoed, rcvbuf_first, rcvbuf_fix, rcvbuf_grow, rcvbuf_passed, rcvbuf_room,
+                                       rcvbuf_round_is_over, rcvbuf_scale, rcvbuf_start, rcvbuf_tune)
 from simcore.transport.reassembly cimport Range, Reassembly
+from simcore.net.sysctl import numbers
 
 cdef enum:
     IP = 14
@@ -59,6 +62,13 @@ cdef enum:                          # where the sender stands with losses, under
     LOSS = 4                        # after a timeout
 
 RECOVERY_STATES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+
+cdef enum:                          # what keeps a sender from sending more
+    HELD_NOT = 0                    # nothing more is there to be sent, or it is a small segment's turn later (Nagle)
+    HELD_CWND = 1                   # or its pace
+    HELD_RWND = 2
+    HELD_SNDBUF = 3
+    HELD_IDLE = 4                   # all is acknowledged
 
 cdef enum:                          # timers
     RTO = 0                         # retransmission, zero-window probe, TIME_WAIT
@@ -111,8 +121,10 @@ cdef class TcpSocket(Endpoint):
         Its sysctls are the defaults of what follows (`net.ipv4.tcp_...`).
     port : int
         Local port; 0 for an ephemeral one.
-    rcvbuf, sndbuf : int
-        Bytes; what the receive window offers at most, and what `send` takes before it waits.
+    rcvbuf : int, optional
+        Bytes that the receive window offers at most, and from the start; without, it grows with what is read, as tcp_rmem says.
+    sndbuf : int, optional
+        Bytes that `send` takes before it waits; as the last number of tcp_wmem says if not given.
     nodelay : bool
         Switch Nagle's algorithm off.
     congestion : {"cubic", "linux-cubic", "reno", "dctcp", "bbr"}, optional
@@ -147,20 +159,26 @@ cdef class TcpSocket(Endpoint):
             timer_init(&self.timer[i])
         flight_init(&self.flight)
         self.invalid_at = -1
+        self.held_by = HELD_IDLE
 
     def __dealloc__(self):
         flight_free(&self.flight)
 
-    def __init__(self, Namespace namespace, int port=0, int rcvbuf=4 << 20, int sndbuf=4 << 20, bint nodelay=False, congestion=None,
+    def __init__(self, Namespace namespace, int port=0, rcvbuf=None, sndbuf=None, bint nodelay=False, congestion=None,
                  ecn=None, bint pacing=False, keepalive=None, bint discard=False, App app=None):
         cdef dict sysctl = namespace.sysctl
+        cdef tuple memory
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 0-65535")
         self.ns = namespace
         self.protocol = IPPROTO_TCP
         self.local_port = port
-        self.rcvbuf = rcvbuf
-        self.sndbuf = sndbuf
+        if rcvbuf is None:
+            memory = numbers(sysctl["net.ipv4.tcp_rmem"])
+            rcvbuf_tune(&self.rcv, memory[1], memory[2], bool(sysctl["net.ipv4.tcp_moderate_rcvbuf"]))
+        else:
+            rcvbuf_fix(&self.rcv, rcvbuf)
+        self.sndbuf = numbers(sysctl["net.ipv4.tcp_wmem"])[2] if sndbuf is None else sndbuf
         self.nodelay = nodelay
         self.discard = discard
         self.app = app
@@ -235,6 +253,17 @@ cdef class TcpSocket(Endpoint):
     def remote(self):
         """(address, port) of the other end."""
         return str(ipaddress.IPv4Address(self.remote_ip)), self.remote_port
+
+    @property
+    def limited(self):
+        """Seconds with something to send or unacknowledged (`busy`), and of them those in which the congestion window (`cwnd`),
+        the receiver's (`rwnd`) or the send buffer (`sndbuf`) kept more from being sent; the last two as `ss -i` has them.
+        """
+        cdef int now_by = self.held_by
+        self.is_held(HELD_IDLE)
+        self.is_held(now_by)
+        return {"busy": self.held[HELD_NOT] + self.held[HELD_CWND] + self.held[HELD_RWND] + self.held[HELD_SNDBUF],
+                "cwnd": self.held[HELD_CWND], "rwnd": self.held[HELD_RWND], "sndbuf": self.held[HELD_SNDBUF]}
 
     def record(self):
         """Keep a row of `history` at every ACK from now on."""
@@ -376,7 +405,7 @@ cdef class TcpSocket(Endpoint):
         self.sent_at = now
         self.snd_una = self.iss
         self.snd_nxt = self.iss + 1
-        self.rcv_scale = 7
+        self.rcv_scale = rcvbuf_scale(&self.rcv)
 
     cdef inline uint32_t ts_now(self) noexcept:
         """The timestamp clock (RFC 7323): milliseconds, never 0."""
@@ -414,17 +443,22 @@ cdef class TcpSocket(Endpoint):
 
     cdef uint32_t widest(self) noexcept:
         """The most that can be offered: all room, if the header's 16 bits can say so."""
-        return <uint32_t>min(<uint64_t>self.rcvbuf, <uint64_t>65535 << (self.rcv_scale if self.scaling else 0))
+        return <uint32_t>min(<uint64_t>self.rcv.clamp, <uint64_t>65535 << (self.rcv_scale if self.scaling else 0))
 
     cdef uint32_t window(self) noexcept:
         """What we can take: never less than was offered before (RFC 9293 3.8.6), and rather nothing than a little (3.8.6.2.2)."""
         cdef uint32_t most = self.widest()
-        cdef uint32_t room = min(self.rcvbuf - <uint32_t>self.rx_bytes, most) if self.rx_bytes < self.rcvbuf else 0
+        cdef uint32_t room = min(rcvbuf_room(&self.rcv, self.rx_bytes), most)
         if room < most >> 1 and (room < most >> 4 or room < <uint32_t>self.mss):
             room = 0
+        room = min(room, self.rcv.offered)
         if before(self.rcv_nxt + room, self.rcv_edge):
             room = self.rcv_edge - self.rcv_nxt
         return room
+
+    cdef uint32_t first_window(self, bint passive) noexcept:
+        """What our SYN offers, counted in segments as they will be."""
+        return rcvbuf_first(&self.rcv, (self.mss_offered if self.mss_offered else self.mss) - (12 if passive and self.timestamps else 0))
 
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept:
         """Linux's order: MSS, SACK permitted and timestamps, window scale."""
@@ -474,7 +508,7 @@ cdef class TcpSocket(Endpoint):
 
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
         """One segment with `n` bytes of the stream from position `at` on."""
-        cdef uint32_t options = 0, header, window = self.window(), tos = 0
+        cdef uint32_t options = 0, header, window, tos = 0
         cdef int scale
         cdef uint8_t o[40]
         cdef bytes data = None
@@ -483,8 +517,7 @@ cdef class TcpSocket(Endpoint):
         cdef uint32_t have
         if flags & TCP_SYN:
             options = self.syn_options(o, flags)
-            if window > 64240:
-                window = 64240
+            window = min(self.first_window(flags & TCP_ACK), <uint32_t>65535)
         elif not flags & TCP_RST:
             options = self.options(o)
             if self.ecn:
@@ -514,7 +547,7 @@ cdef class TcpSocket(Endpoint):
             self.rcv_edge = self.rcv_nxt + window
         else:
             scale = self.rcv_scale if self.scaling else 0
-            window = (window + (<uint32_t>1 << scale) - 1) >> scale     # up, as what was offered once is not taken back
+            window = (self.window() + (<uint32_t>1 << scale) - 1) >> scale      # up, as what was offered once is not taken back
             put16(t + 14, window)
             self.rcv_edge = self.rcv_nxt + (window << scale)
         put32(t + 16, 0)
@@ -589,6 +622,7 @@ cdef class TcpSocket(Endpoint):
         """The connection is over: forget it."""
         cdef TcpListener parent = self.parent
         cdef int i
+        self.is_held(HELD_IDLE)
         self.state_ = CLOSED
         for i in range(TIMERS):
             timer_cancel(&self.timer[i])
@@ -666,11 +700,21 @@ cdef class TcpSocket(Endpoint):
             if not count:
                 parts.append(bytes(left))
         self.rx_bytes -= n
+        self.has_been_read()
         if n and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2) and offered <= self.widest() >> 1:
             now = self.window()
             if now and now >= 2 * offered:                  # has opened by much, as Linux takes it
                 self.emit(TCP_ACK, self.snd_nxt, 0, 0)
         return n if count else parts[0] if len(parts) == 1 else b"".join(parts)
+
+    cdef void has_been_read(self) noexcept:
+        """The reader has taken all but `rx_bytes`: a round trip later it is known how fast he is."""
+        cdef double now = self.ns.calendar.now
+        cdef uint32_t beyond = 0
+        if rcvbuf_round_is_over(&self.rcv, now):
+            if self.ooo is not None and self.ooo.n:
+                beyond = self.ooo.range[self.ooo.n - 1].end - self.rcv_nxt
+            rcvbuf_grow(&self.rcv, self.rcv_nxt - <uint32_t>self.rx_bytes, <uint32_t>self.rx_bytes, beyond, now)
 
     cdef void keep(self, uint32_t n, bytes data) noexcept:
         """Bytes for the reader; runs of zeros are only counted."""
@@ -689,6 +733,8 @@ cdef class TcpSocket(Endpoint):
         self.rx.append((n, data))
 
     cdef void wake_reader(self) noexcept:
+        if self.discard:
+            self.has_been_read()
         if self.app is not None:
             if self.rx_bytes:
                 self.app.data(self)
@@ -704,14 +750,26 @@ cdef class TcpSocket(Endpoint):
         """Stream position of a sequence number not before snd_una."""
         return self.tx_base + (seq - self.snd_una)
 
+    cdef inline void is_held(self, int by) noexcept:
+        """What keeps more from being sent from now on."""
+        cdef double now = self.ns.calendar.now
+        if by == self.held_by:
+            return
+        if self.held_by != HELD_IDLE:
+            self.held[self.held_by] += now - self.held_at
+        self.held_by = by
+        self.held_at = now
+
     cdef void push(self) noexcept:
         """Send what windows, pacing, Nagle and the queue allow: lost segments first."""
         cdef uint32_t n, flags, used
         cdef uint64_t at, left
         cdef int size, i
         cdef double now = self.ns.calendar.now
+        cdef int held = HELD_NOT
         cdef bint sent = False, limited = False
         if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
+            self.is_held(HELD_IDLE)
             return
         self.burst = 0
         if self.restart and self.flight.outstanding == 0 and self.tx_end > self.tx_base and now - self.sent_at > self.rto:
@@ -749,6 +807,7 @@ cdef class TcpSocket(Endpoint):
                 break
             used = self.snd_nxt - self.snd_una              # the peer's window
             if used + n > self.snd_wnd:
+                held = HELD_RWND
                 if used:
                     # silly window avoidance (RFC 9293 3.8.6.2.1): a piece only if it is half of all the peer ever offered
                     break
@@ -757,6 +816,7 @@ cdef class TcpSocket(Endpoint):
                         self.arm(RTO, self.rto)             # zero window: probe
                     break
                 n = self.snd_wnd
+                held = HELD_NOT
             if n < <uint32_t>size and not self.nodelay and not self.fin_queued and after(self.small_end, self.snd_una):
                 break                                       # Nagle, as Minshall has it: one small segment may be out
             flags = TCP_ACK | (TCP_PSH if n == left else 0)
@@ -764,6 +824,11 @@ cdef class TcpSocket(Endpoint):
                 flags |= TCP_FIN
             self.send_new(flags, at, n)
             sent = True
+        if self.tx_end == self.tx_base and self.flight.outstanding == 0:
+            held = HELD_IDLE
+        elif held == HELD_NOT and self.tx_waiters is not None and len(self.tx_waiters):
+            held = HELD_SNDBUF                              # nothing is left but what Nagle keeps, and its user waits with more
+        self.is_held(HELD_CWND if limited else held)
         if sent:
             self.set_probe()
         if sent or limited:
@@ -1143,6 +1208,8 @@ cdef class TcpSocket(Endpoint):
             return
         if self.ecn and n:
             self.see_ce(ce, flags)
+        if p.has_ts and p.tsecr != self.rcv.echo and n >= <uint32_t>self.payload():
+            rcvbuf_echoed(&self.rcv, p.tsecr, <int32_t>(self.ts_now() - p.tsecr), self.rx_bytes != 0)
         if (n or flags & TCP_FIN) and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2):
             self.accept_data(f, l4 + header, seq, n, flags)
         elif flags & TCP_FIN:
@@ -1209,7 +1276,7 @@ cdef class TcpSocket(Endpoint):
             return
         self.irs = seq
         self.rcv_nxt = seq + 1
-        self.rcv_edge = self.rcv_nxt
+        self.rcv_edge += self.rcv_nxt                       # what the SYN offered
         self.heard_at = self.ns.calendar.now
         self.agree(p)
         self.ecn = self.ecn and flags & (TCP_ECE | TCP_CWR) == TCP_ECE
@@ -1238,6 +1305,7 @@ cdef class TcpSocket(Endpoint):
         self.max_wnd = wnd
         self.snd_wl1 = seq
         self.recover = self.small_end = self.snd_una
+        rcvbuf_start(&self.rcv, self.first_window(parent is not None), self.payload(), self.rcv_nxt, self.ns.calendar.now)
         self.w.mss = self.payload()
         self.w.cwnd = INITIAL_WINDOW * <double>self.w.mss if self.backoff < 2 else self.w.mss     # RFC 6298 5.7
         self.w.now = self.ns.calendar.now
@@ -1478,6 +1546,7 @@ cdef class TcpSocket(Endpoint):
             if self.ooo is None:
                 self.ooo = Reassembly()
             self.ooo.insert(seq, seq + n, data)
+            rcvbuf_arrived(&self.rcv, n, self.rcv_edge - self.rcv_nxt, self.payload(), <uint32_t>self.rx_bytes)
             if fin:
                 self.ooo.fin = True
                 self.ooo.fin_at = seq + n
@@ -1488,6 +1557,8 @@ cdef class TcpSocket(Endpoint):
         if n:
             self.unacked_bytes += n
             self.keep(n, data)
+            rcvbuf_passed(&self.rcv, self.rcv_nxt, self.rcv_edge, self.data_at)
+            rcvbuf_arrived(&self.rcv, n, self.rcv_edge - self.rcv_nxt + n, self.payload(), <uint32_t>self.rx_bytes)
         if self.ooo is not None and (self.ooo.n or self.ooo.fin):
             at_once = True                                  # a hole was filled, or is still there
             self.drain()

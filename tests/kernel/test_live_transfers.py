@@ -67,6 +67,12 @@ class Plan:
     size: int
     count: int = 1
     pause: float = 0.0
+    memory: str = ""
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """Of both ends."""
+        return {"net.ipv4.tcp_rmem": self.memory} if self.memory else {}
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Result:
 
 
 def by_the_kernel(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, congestion: str) -> Result:
-    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed)
+    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed, sysctls=plan.sysctls)
     result = tmp_path / "seconds"
     with Emulation(world, ["sender", "receiver"]) as emulation:
         server = subprocess.Popen(netns.inside("receiver", sys.executable, "-c", SERVE, str(plan.size)))
@@ -98,7 +104,7 @@ def by_the_kernel(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, c
 
 
 def by_ours(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, congestion: str) -> Result:
-    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed)
+    world = far_server(tmp_path / "compose.yaml", "sender", "receiver", link, seed, sysctls=plan.sysctls)
     env, took = world.env, list[float]()
 
     def serve() -> Process:
@@ -140,7 +146,9 @@ OFTEN = Plan(300_000, 6, 0.1)
     ({**WAN, "queue": 200, "loss": 0.05}, Plan(500_000), 2, "cubic", "linux-cubic"),
     ({**WAN, "queue": 100}, OFTEN, 1, "reno", "reno"), ({**WAN, "queue": 100}, OFTEN, 1, "cubic", "linux-cubic"),
     ({"rate": "100Mbit", "latency": "20ms", "queue": 100}, Plan(500_000, 6, 0.3), 1, "reno", "reno"),
-], ids=["short queue", "long path", "reno", "loss 1", "loss 5", "reordered", "much lost", "often, reno", "often, cubic", "often, far"])
+    ({"rate": "100Mbit", "latency": "25ms", "queue": 2000}, Plan(3_000_000, memory="4096 131072 600000"), 1, "cubic", "linux-cubic"),
+], ids=["short queue", "long path", "reno", "loss 1", "loss 5", "reordered", "much lost", "often, reno", "often, cubic", "often, far",
+        "small windows"])
 def test_as_long_as_the_kernels(tmp_path: Path, link: dict[str, Any], plan: Plan, seed: int, theirs: str, ours: str) -> None:
     if theirs not in AVAILABLE.read_text().split():
         pytest.skip(f"this kernel has no {theirs}")

@@ -51,6 +51,15 @@ def test_snat_port_exhaustion(root: Path) -> None:
     assert well["workloads"][0]["requests_done"] > 2 * sick["workloads"][0]["requests_done"]
 
 
+def test_small_window(root: Path) -> None:
+    """A window of two thirds of the memory each round trip; without that limit the link is full, and no one speaks of windows."""
+    sick, well = run(root, "small-window", False), run(root, "small-window", True)
+    rtt = sick["workloads"][0]["srtt_s"]
+    assert sick["workloads"][0]["goodput_bps"] == pytest.approx(500_000 * 170 / 256 * 8 / rtt, rel=0.06)
+    assert well["links"]["router/eth1"]["utilisation"] > 0.9
+    assert not {"receive-window", "send-buffer"} & {f["what"] for f in well["findings"]}
+
+
 def test_time_wait_ports_are_taken_again(root: Path) -> None:
     summary = run(root, "time-wait-reuse", False)
     w = summary["workloads"][0]
@@ -206,6 +215,7 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     ("dns-clash", "dropped", "host", "another one took their tuple"),
     ("idle-timeout", "dropped", "host", "connections that nobody has"),
     ("stale-udp", "dropped", "host", "dropped by a rule in FORWARD"),
+    ("small-window", "receive-window", "workloads.0", "the receiver's window held it back"),
 ])
 def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:
     def told(summary: dict[str, Any]) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def test_syn_carries_linux_options() -> None:
     syn, ack = s.peer.log[:2]
     assert (syn.flags, syn.window) == ("S", 64240)
     assert list(syn.options) == ["MSS", "SAckOK", "Timestamp", "NOP", "WScale"]
-    assert (syn.options["MSS"], syn.options["WScale"]) == (1460, 7)
+    assert (syn.options["MSS"], syn.options["WScale"]) == (1460, 10)
     assert (ack.flags, ack.seq, ack.ack) == ("A", 1, 1001)
 
 
