@@ -8,6 +8,8 @@ cdef enum:                          # Sent.state
     EVER_RETRANS = 8
     HAS_FIN = 16
     APP_LIMITED = 32
+    AWAITED = 64                    # in the network for all that is known
+    DUE = 128                       # to be sent again
 
 ctypedef struct Sent:
     uint32_t start
@@ -15,7 +17,9 @@ ctypedef struct Sent:
     double at                       # last sent
     double first_at                 # sending time of the flight it belongs to (delivery rate)
     double delivered_at             # when `delivered` was counted
-    uint64_t delivered              # bytes delivered before it was sent
+    uint32_t delivered              # bytes delivered before it was sent, the last 32 bits
+    uint32_t before                 # numbers of its neighbours in its list
+    uint32_t after
     uint8_t state
 
 ctypedef struct Sample:             # what one ACK has told
@@ -32,17 +36,34 @@ ctypedef struct Sample:             # what one ACK has told
     uint32_t prior_inflight
     bint spurious                   # the ACK is for an original that had been sent again (RFC 4015)
 
+ctypedef struct Block:
+    uint32_t start
+    uint32_t end
+
+cdef enum:
+    BLOCKS = 4                      # that an ACK has at most
+    NOBODY = 0xFFFFFFFF
+
+ctypedef struct List:               # of segments, by their numbers
+    uint32_t first
+    uint32_t last
+
 ctypedef struct Flight:
     Sent* seg                       # [head, tail) in sequence order
+    uint32_t base                   # number of seg[0]: numbers stay when what is done makes room
+    List awaited                    # in the order of sending, so that RACK looks at none but those that it may judge
+    List due                        # in sequence order
+    uint32_t due_last               # of them the one that came to it last, or a neighbour; NOBODY if there is none
     uint32_t head
     uint32_t tail
     uint32_t room
-    uint32_t hint                   # nothing before it waits for retransmission
     uint32_t outstanding            # bytes sent and not cumulatively acknowledged
     uint32_t sacked
     uint32_t lost
     uint32_t retrans
     uint32_t n_sacked               # segments
+    Block known[BLOCKS]             # SACK blocks that are marked; an ACK mostly adds to one that it has told before
+    uint32_t n_known                # marked since there was none
     uint32_t high_sacked            # end of the highest delivered segment, valid once anything was
     # RFC 8985
     double rack_at                  # sending time of the most recently sent segment that was delivered

@@ -10,12 +10,93 @@ cdef enum:
 cdef void flight_init(Flight* f) noexcept nogil:
     f.min_rtt = -1
     f.window_mult = 1
+    list_clear(f)
 
 
 cdef void flight_free(Flight* f) noexcept nogil:
     free(f.seg)
     f.seg = NULL
     f.head = f.tail = f.room = 0
+    list_clear(f)
+
+
+# --- lists of segments -------------------------------------------------------------------------------------
+
+cdef inline void list_clear(Flight* f) noexcept nogil:
+    f.awaited.first = f.awaited.last = f.due.first = f.due.last = f.due_last = NOBODY
+
+
+cdef inline Sent* numbered(const Flight* f, uint32_t number) noexcept nogil:
+    return &f.seg[number - f.base]
+
+
+cdef inline uint32_t number_of(const Flight* f, const Sent* s) noexcept nogil:
+    return f.base + <uint32_t>(s - f.seg)
+
+
+cdef inline void put_behind(Flight* f, List* l, Sent* s, uint32_t before) noexcept nogil:
+    """Put a segment behind the one of that number; NOBODY makes it the first."""
+    cdef uint32_t number = number_of(f, s), after = l.first if before == NOBODY else numbered(f, before).after
+    s.before = before
+    s.after = after
+    if before == NOBODY:
+        l.first = number
+    else:
+        numbered(f, before).after = number
+    if after == NOBODY:
+        l.last = number
+    else:
+        numbered(f, after).before = number
+
+
+cdef inline void take_out(Flight* f, List* l, Sent* s) noexcept nogil:
+    if s.before == NOBODY:
+        l.first = s.after
+    else:
+        numbered(f, s.before).after = s.after
+    if s.after == NOBODY:
+        l.last = s.before
+    else:
+        numbered(f, s.after).before = s.before
+
+
+cdef inline void in_no_list(Flight* f, Sent* s) noexcept nogil:
+    if s.state & AWAITED:
+        take_out(f, &f.awaited, s)
+    elif s.state & DUE:
+        take_out(f, &f.due, s)
+        if f.due_last == number_of(f, s):
+            f.due_last = s.after if s.before == NOBODY else s.before
+    s.state &= ~(AWAITED | DUE)
+
+
+cdef inline void await_it(Flight* f, Sent* s, uint32_t before) noexcept nogil:
+    """It is in the network, sent after the one of that number."""
+    in_no_list(f, s)
+    put_behind(f, &f.awaited, s, before)
+    s.state |= AWAITED
+
+
+cdef inline void make_due(Flight* f, Sent* s) noexcept nogil:
+    """It is to be sent again, in its turn; most are marked one after the other, so its place is near that of the one before."""
+    cdef uint32_t place
+    if s.state & DUE:
+        return
+    in_no_list(f, s)
+    place = f.due_last
+    while place != NOBODY and numbered(f, place) > s:
+        place = numbered(f, place).before
+    if place != NOBODY:
+        while numbered(f, place).after != NOBODY and numbered(f, numbered(f, place).after) < s:
+            place = numbered(f, place).after
+    put_behind(f, &f.due, s, place)
+    f.due_last = number_of(f, s)
+    s.state |= DUE
+
+
+cdef inline uint32_t moved(const Flight* f, uint32_t number, uint32_t split) noexcept nogil:
+    """What becomes of a number when that segment is made two."""
+    return number + 1 if number != NOBODY and number - f.base > split - f.base else number
 
 
 cdef inline void make_room(Flight* f) noexcept nogil:
@@ -31,7 +112,7 @@ cdef inline void make_room(Flight* f) noexcept nogil:
             abort()
         if f.head:
             memmove(f.seg, f.seg + f.head, n * sizeof(Sent))
-    f.hint = f.hint - f.head if f.hint > f.head else 0
+    f.base += f.head
     f.head = 0
     f.tail = n
 
@@ -43,7 +124,7 @@ cdef inline void stamp(Flight* f, Sent* s, double now) noexcept nogil:
         f.delivered_at = now
     s.at = now
     s.first_at = f.first_at
-    s.delivered = f.delivered
+    s.delivered = <uint32_t>f.delivered
     s.delivered_at = f.delivered_at
     if f.app_limited:
         s.state |= APP_LIMITED
@@ -60,6 +141,7 @@ cdef void flight_send(Flight* f, uint32_t start, uint32_t end, uint8_t state, do
     s.end = end
     s.state = state
     stamp(f, s, now)
+    await_it(f, s, f.awaited.last)
     f.tail += 1
     f.outstanding += end - start
 
@@ -71,6 +153,8 @@ cdef void flight_resend(Flight* f, uint32_t i, double now) noexcept nogil:
     if not s.state & RETRANS:
         f.retrans += s.end - s.start
     s.state |= RETRANS | EVER_RETRANS
+    in_no_list(f, s)                                # it may have been the last
+    await_it(f, s, f.awaited.last)
 
 
 cdef inline void forget_marks(Flight* f, Sent* s) noexcept nogil:
@@ -87,10 +171,12 @@ cdef void deliver(Flight* f, Sent* s, double now, Sample* r) noexcept nogil:
     cdef uint32_t n = s.end - s.start
     cdef double rtt = now - s.at
     cdef bint ambiguous = (s.state & EVER_RETRANS) != 0
+    cdef uint64_t then = f.delivered - <uint32_t>(<uint32_t>f.delivered - s.delivered)
+    in_no_list(f, s)
     r.delivered += n
     f.delivered += n
-    if s.delivered_at > 0 and (r.prior_at == 0 or s.delivered > r.prior_delivered):
-        r.prior_delivered = s.delivered
+    if s.delivered_at > 0 and (r.prior_at == 0 or then > r.prior_delivered):
+        r.prior_delivered = then
         r.prior_at = s.delivered_at
         r.interval = s.at - s.first_at
         r.app_limited = (s.state & APP_LIMITED) != 0
@@ -146,28 +232,40 @@ cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, Sample* r) noexcep
         n += 1
     if f.rack_at == 0 or after(high, f.high_sacked):
         f.high_sacked = high
-    if f.hint < f.head:
-        f.hint = f.head
     if f.head == f.tail:
-        f.head = f.tail = f.hint = 0
+        f.base += f.head
+        f.head = f.tail = 0
         f.n_sacked = 0
+    if f.n_sacked == 0:
+        f.n_known = 0
     return n
 
 
 cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, Sample* r) noexcept nogil:
     """[start, end) has arrived; whole segments count."""
-    cdef uint32_t lo = f.head, hi = f.tail, mid
+    cdef uint32_t lo = f.head, hi = f.tail, mid, i
+    cdef Block* known = &f.known[f.n_known % BLOCKS]    # unless one is found that this one continues, the eldest is forgotten
     cdef Sent* s
+    for i in range(min(f.n_known, <uint32_t>BLOCKS)):
+        if f.known[i].start == start and not after(f.known[i].end, end):
+            known = &f.known[i]
+            start = known.end
+            break
+    else:
+        known.start = start
+        f.n_known += 1
     while lo < hi:                                  # first segment that does not begin before `start`
         mid = (lo + hi) >> 1
         if before(f.seg[mid].start, start):
             lo = mid + 1
         else:
             hi = mid
+    known.end = start
     while lo < f.tail:
         s = &f.seg[lo]
         if after(s.end, end):
             return
+        known.end = s.end
         if not s.state & SACKED:
             forget_marks(f, s)
             deliver(f, s, now, r)
@@ -187,12 +285,11 @@ cdef void flight_lose(Flight* f, uint32_t i, Sample* r) noexcept nogil:
         f.retrans -= n
         s.state &= ~RETRANS
         r.lost += n
+    make_due(f, s)
     if not s.state & LOST:
         s.state |= LOST
         f.lost += n
         r.lost += n
-    if i < f.hint:
-        f.hint = i
 
 
 cdef double flight_detect(Flight* f, double now, double window, Sample* r) noexcept nogil:
@@ -200,24 +297,23 @@ cdef double flight_detect(Flight* f, double now, double window, Sample* r) noexc
 
     Returns seconds until the next segment would have to be, 0 if none is in question.
     """
-    cdef uint32_t i
+    cdef uint32_t number = f.awaited.first
     cdef Sent* s
     cdef double wait, longest = 0
     f.advanced = False
     if f.rack_at == 0:
         return 0
-    for i in range(f.head, f.tail):
-        s = &f.seg[i]
-        if s.state & SACKED or (s.state & LOST and not s.state & RETRANS):
-            continue
+    while number != NOBODY:
+        s = numbered(f, number)
+        number = s.after
+        if s.at > f.rack_at:
+            break
         # of two sent at one time the sequence numbers tell the order, unless one is a copy
-        if s.at > f.rack_at or (s.at == f.rack_at and (s.state & RETRANS or not before(s.end, f.rack_end))):
-            if not s.state & EVER_RETRANS:
-                break                               # all after it are new and were sent later still
+        if s.at == f.rack_at and (s.state & RETRANS or not before(s.end, f.rack_end)):
             continue
         wait = s.at + f.rack_rtt + window - now
         if wait <= 1e-9:
-            flight_lose(f, i, r)
+            flight_lose(f, <uint32_t>(s - f.seg), r)
         elif wait > longest:
             longest = wait
     return longest
@@ -231,41 +327,60 @@ cdef void flight_lose_all(Flight* f) noexcept nogil:
     for i in range(f.head, f.tail):
         if not f.seg[i].state & SACKED:
             flight_lose(f, i, &r)
-    f.hint = f.head
 
 
 cdef void flight_find_all(Flight* f) noexcept nogil:
     """It was a false alarm: what is marked lost is in flight after all."""
-    cdef uint32_t i
+    cdef uint32_t i, place = NOBODY, then
+    cdef Sent* s
     for i in range(f.head, f.tail):
-        if f.seg[i].state & LOST:
-            f.lost -= f.seg[i].end - f.seg[i].start
-            f.seg[i].state &= ~LOST
+        s = &f.seg[i]
+        if not s.state & LOST:
+            continue
+        f.lost -= s.end - s.start
+        s.state &= ~LOST
+        if s.state & AWAITED:                       # a copy of it is
+            continue
+        if place != NOBODY and numbered(f, place).at > s.at:
+            place = NOBODY
+        then = f.awaited.first if place == NOBODY else numbered(f, place).after
+        while then != NOBODY and numbered(f, then).at <= s.at:
+            place, then = then, numbered(f, then).after
+        await_it(f, s, place)
+        place = number_of(f, s)
 
 
 cdef int flight_next_lost(Flight* f) noexcept nogil:
     """The first segment to send again, -1 if there is none."""
-    cdef uint32_t i
-    for i in range(f.hint, f.tail):
-        if f.seg[i].state & (LOST | RETRANS | SACKED) == LOST:
-            f.hint = i
-            return <int>i
-    f.hint = f.tail
-    return -1
+    return -1 if f.due.first == NOBODY else <int>(f.due.first - f.base)
 
 
 cdef void flight_split(Flight* f, uint32_t i, uint32_t size) noexcept nogil:
     """Cut a segment in two, the first of `size` bytes: the MSS has become smaller."""
     cdef Sent* s
-    cdef uint32_t shifted = f.head
+    cdef uint32_t shifted = f.head, k, number
     make_room(f)
     i -= shifted - f.head
+    number = f.base + i
     s = &f.seg[i]
     memmove(s + 1, s, (f.tail - i) * sizeof(Sent))
     f.tail += 1
+    for k in range(f.head, f.tail):                 # those behind it have got other numbers
+        f.seg[k].before = moved(f, f.seg[k].before, number)
+        f.seg[k].after = moved(f, f.seg[k].after, number)
+    f.awaited.first = moved(f, f.awaited.first, number)
+    f.awaited.last = moved(f, f.awaited.last, number)
+    f.due.first = moved(f, f.due.first, number)
+    f.due.last = moved(f, f.due.last, number)
+    f.due_last = moved(f, f.due_last, number)
     s[0].end = s[0].start + size
     s[0].state &= ~HAS_FIN
     s[1].start = s[0].end
+    s[1].state &= ~(AWAITED | DUE)
+    if s.state & AWAITED:
+        await_it(f, s + 1, number)
+    elif s.state & DUE:
+        make_due(f, s + 1)
     if s.state & SACKED:
         f.n_sacked += 1
 

@@ -6,9 +6,10 @@ ctypedef struct Range:
     uint32_t end
 
 cdef class Reassembly:
-    cdef Range* range               # in sequence order, apart from each other
+    cdef Range* memory
+    cdef Range* range               # within it: in sequence order, apart from each other
     cdef int n
-    cdef int room
+    cdef int room                   # from there on
     cdef dict data                  # real bytes by where they start; zeros take no memory
     cdef uint32_t recent[4]         # a byte in each range that changed last, youngest first
     cdef int n_recent
@@ -20,3 +21,5 @@ cdef class Reassembly:
     cdef void note(self, uint32_t at, uint32_t start, uint32_t end) noexcept
     cdef int blocks(self, Range* out, int most) noexcept
     cdef uint32_t advance(self, uint32_t at) noexcept
+    cdef void make_room(self) noexcept
+    cdef void skip(self, int gone) noexcept

@@ -11,7 +11,7 @@ cdef class Reassembly:
         self.data = None
 
     def __dealloc__(self):
-        free(self.range)
+        free(self.memory)
 
     cdef int find(self, uint32_t at) noexcept:
         """Index of the first range that ends at or after `at`."""
@@ -48,18 +48,37 @@ cdef class Reassembly:
             j += 1
         if j == i:
             if self.n == self.room:
-                self.room = self.room * 2 if self.room else 4
-                self.range = <Range*>realloc(self.range, self.room * sizeof(Range))
-                if self.range == NULL:
-                    abort()
+                self.make_room()
             memmove(&self.range[i + 1], &self.range[i], (self.n - i) * sizeof(Range))
             self.n += 1
+        elif j > i + 1 and i < self.n - j:          # several have become one: those on the shorter side move up
+            memmove(&self.range[j - i - 1], self.range, i * sizeof(Range))
+            self.skip(j - i - 1)
         elif j > i + 1:
             memmove(&self.range[i + 1], &self.range[j], (self.n - j) * sizeof(Range))
             self.n -= j - i - 1
         self.range[i].start = start
         self.range[i].end = end
         self.note(at, start, end)
+
+    cdef void make_room(self) noexcept:
+        cdef int skipped = <int>(self.range - self.memory)
+        if skipped > self.n:                        # there is room in front
+            memmove(self.memory, self.range, self.n * sizeof(Range))
+            self.range = self.memory
+            self.room += skipped
+            return
+        self.room = 2 * self.room if self.room else 4
+        self.memory = <Range*>realloc(self.memory, (skipped + self.room) * sizeof(Range))
+        if self.memory == NULL:
+            abort()
+        self.range = self.memory + skipped
+
+    cdef void skip(self, int gone) noexcept:
+        """The first ranges are not needed any more."""
+        self.range += gone
+        self.room -= gone
+        self.n -= gone
 
     cdef void note(self, uint32_t at, uint32_t start, uint32_t end) noexcept:
         """This range changed last: it is reported first (RFC 2018 4)."""
@@ -97,8 +116,7 @@ cdef class Reassembly:
                 at = self.range[gone].end
             gone += 1
         if gone:
-            self.n -= gone
-            memmove(self.range, &self.range[gone], self.n * sizeof(Range))
+            self.skip(gone)
             if self.n == 0:
                 self.n_recent = 0
         return at
