@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import plain_simpy
+from benchmarks.long_path import long_path
 from simcore.study import bench
 
 
@@ -32,3 +33,10 @@ def test_wan_tcp(benchmark: Any) -> None:
     row = benchmark.pedantic(bench.wan_tcp, args=(8, 1.0), rounds=2)
     benchmark.extra_info.update(row)
     assert row["delivered_mbps"] > 50
+
+
+def test_long_path_that_loses(benchmark: Any) -> None:
+    row = benchmark.pedantic(long_path, rounds=2)
+    benchmark.extra_info.update(row)
+    assert row["most_in_flight"] > 20_000
+    assert row["retransmits"] > 1000
