@@ -8,7 +8,8 @@ from natfast.hooks cimport Netfilter
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.interface cimport Interface
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 from simcore.net.qdisc.base cimport flow_hash
 from simcore.net.ways cimport Way
 

@@ -9,23 +9,14 @@ from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame, FrameQueue
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
+from simcore.net.endpoints cimport Endpoint, Endpoints
+from simcore.net.fdb cimport Fdb
+from simcore.net.icmp cimport IcmpLimit, RedirectLimit
 from simcore.net.interface cimport Interface
 from simcore.net.neighbours cimport ArpCache, Neighbour
 from simcore.net.options cimport Echo, Options
 from simcore.net.routes cimport RouteTable
 from simcore.net.ways cimport Way, Ways
-
-cdef class Endpoint(Handler):
-    """A socket as the stack sees it."""
-    cdef readonly int protocol
-    cdef readonly uint32_t local_ip     # 0: any
-    cdef readonly uint16_t local_port
-    cdef readonly uint32_t remote_ip    # 0: any
-    cdef readonly uint16_t remote_port
-    cdef public uint32_t mark           # SO_MARK: of what it sends
-    cdef double confirmed               # when the other end last said that something had arrived; 0: never
-    cdef void packet(self, Frame* f, uint32_t l4) noexcept
-    cdef void error(self, int kind, int code, uint32_t info) noexcept
 
 cdef class FlowProbe:
     """Sees each packet as its sender made it and as its receiver got it; see `simcore.measure.flows`."""
@@ -54,15 +45,12 @@ cdef class Namespace(Device):
     cdef public FlowProbe flows
     cdef uint16_t ip_id
     # and what those need that come in, too
-    cdef uint16_t next_port
     cdef bint forwarding
     cdef bint bridge_netfilter
     cdef void** port_interface  # of each port; `interfaces` keeps them
     cdef public object tracer
-    cdef U64Map endpoints
-    cdef uint32_t bound[3]      # sockets by what they are bound to: both ends, an own address, none
-    cdef U64Map fdb             # MAC -> microseconds when it was seen, port, static; one bridge per namespace and MAC
-    cdef double fdb_ageing
+    cdef readonly Endpoints sockets
+    cdef Fdb fdb
     cdef Options options        # of the packet at hand
     # the rest
     cdef readonly object env
@@ -74,13 +62,8 @@ cdef class Namespace(Device):
     cdef list neighbour_objects
     cdef readonly ArpCache arp_cache
     cdef object defrag
-    cdef set endpoint_objects   # keeps alive what `endpoints` points to
-    cdef readonly set waiting_sockets   # sockets with an event in the calendar
-    cdef dict exhausted         # what no ephemeral port was free for -> `unregistered` at that time
-    cdef uint64_t unregistered  # sockets that have given their ports back
-    cdef double icmp_ratelimit
-    cdef dict icmp_tokens
-    cdef dict redirects         # source -> (how often it was told, when)
+    cdef IcmpLimit icmp_limit
+    cdef RedirectLimit redirect_limit
     cdef readonly dict drops
     cdef FrameQueue looped      # frames on their way through lo
     cdef Host host
@@ -109,7 +92,6 @@ cdef class Namespace(Device):
     cdef bint has_address(self, uint32_t address) noexcept nogil
     cdef uint32_t time_of_day(self) noexcept
     cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept
-    cdef void learn(self, Interface port, uint64_t mac) noexcept
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
     cdef void output_fragments(self, const Way* w, Frame* f) noexcept
     cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept
@@ -129,13 +111,12 @@ cdef class Namespace(Device):
     cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept
     cdef void reject(self, Frame* f, Packet* p) noexcept
     cdef Interface interface_numbered(self, uint32_t number)
-    cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
     cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept
     cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
-    cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
+    cdef Endpoint socket_for(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
     cdef void fragment_expiry(self) noexcept
     cdef uint32_t source_for(self, uint32_t dst) noexcept
     cdef void bridge_up(self, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
@@ -143,6 +124,4 @@ cdef class Namespace(Device):
     cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept
     cdef void local_error(self, Frame* f) noexcept
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept
-    cdef void* lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept
-    cdef int fdb_port(self, uint64_t key) noexcept
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept

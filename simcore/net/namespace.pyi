@@ -3,20 +3,13 @@ from typing import Any
 
 from natfast.hooks import Netfilter
 from natfast.rules import Rules
-from simcore.engine.calendar import Environment, Handler
+from simcore.engine.calendar import Environment
 from simcore.net.device import Device
+from simcore.net.endpoints import Endpoints
 from simcore.net.interface import Interface
 from simcore.net.neighbours import ArpCache
 
 BRIDGE_PORTS: int
-
-class Endpoint(Handler):
-    protocol: int
-    local_ip: int
-    local_port: int
-    remote_ip: int
-    remote_port: int
-    mark: int
 
 class Namespace(Device):
     env: Environment
@@ -28,6 +21,7 @@ class Namespace(Device):
     tracer: Any
     flows: Any
     arp_cache: ArpCache
+    sockets: Endpoints
     def __init__(self, env: Environment, name: str, sysctl: Mapping[str, Any] | None = None, rules: Rules | None = None,
                  seed: int = 0, arp_cache: ArpCache | None = None) -> None: ...
     def add_interface(self, name: str, kind: int = 0, mac: str = ..., mtu: int = 1500) -> Interface: ...
@@ -42,5 +36,3 @@ class Namespace(Device):
     def neighbour_table(self) -> list[tuple[str, str, str, str]]: ...
     def fdb_table(self) -> list[tuple[str, str, bool]]: ...
     def reset(self) -> None: ...
-    def register(self, e: Endpoint) -> None: ...
-    def unregister(self, e: Endpoint) -> None: ...

@@ -28,26 +28,26 @@ from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
 from natfast.defrag import Defragmenter, fragment
-from simcore.engine.ahead cimport LINE, Trail, prefetch, trail_add
+from simcore.engine.ahead cimport LINE, Trail, trail_add
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport (CHECKSUM_PARTIAL, CHECKSUM_RIGHT, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
+from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
                                    fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
-from simcore.engine.map cimport U64Map, is_used, key_from
+from simcore.engine.map cimport U64Map
+from simcore.net.arp cimport ARP_OK, ARP_REPLY, ARP_REQUEST, ARP_TRUNCATED, Arp, arp_emit, arp_parse
 from simcore.net.device cimport Wire
+from simcore.net.endpoints cimport Endpoint, Endpoints
+from simcore.net.fdb cimport Fdb
+from simcore.net.icmp cimport ICMP_QUOTED, IcmpLimit, RedirectLimit, icmp_emit_error, icmp_emit_reply, icmp_is_answered
 from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.routes cimport Route, RouteTable
 from simcore.net.mac cimport mac_bytes, mac_key
+from simcore.net.transport_checksum cimport set_checksum
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
                                ways_free, ways_init, ways_note)
 from simcore.net.sysctl import DEFAULTS, MACHINE, check, numbers
-
-cdef enum:                          # what a socket is bound to
-    BOTH_ENDS = 0
-    ONE_ADDRESS = 1
-    ANY_ADDRESS = 2
 
 cdef enum:                          # timer tokens: kind in the low byte
     T_NEIGHBOUR = 1
@@ -55,32 +55,21 @@ cdef enum:                          # timer tokens: kind in the low byte
     T_LOOPBACK = 3
 
 cdef enum:
-    T_LOCAL = 4                     # addrtype bits
+    T_UNICAST = 2                   # addrtype bits
+    T_LOCAL = 4
     T_BROADCAST = 8
     T_MULTICAST = 32
     IP = 14                         # offset of the IP header in a frame
-    ARP_LEN = 42
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
-    SOCKET_LINES = 10               # of memory that a socket takes up, of those that are hot
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
-cdef uint32_t UNANSWERED = 0x1EFE           # ICMP types 1-7 and 9-12: no error is sent about them
 cdef uint32_t ALL_HOSTS = 0xE0000001U
 cdef double RETRANS = 1.0           # s between solicitations
-cdef double REDIRECT_LOAD = 0.02    # s
 cdef double DELAY_PROBE = 5.0
 
 BRIDGE_PORTS = 1023
 """Ports that a Linux bridge takes: their numbers have ten bits, and 0 is none."""
-
-
-cdef class Endpoint(Handler):
-    cdef void packet(self, Frame* f, uint32_t l4) noexcept:
-        frame_free(f)
-
-    cdef void error(self, int kind, int code, uint32_t info) noexcept:
-        pass
 
 
 cdef class FlowProbe:
@@ -105,32 +94,6 @@ cdef class Processor(Handler):
         frame_free(f)
 
 
-# An FDB entry: 47 bits of microseconds (four years), 16 of interface index, and whether it is static.
-
-cdef inline uint64_t fdb_entry(int index, double seen, bint static_) noexcept nogil:
-    return <uint64_t>(seen * 1e6) << 17 | <uint64_t>(index & 0xFFFF) << 1 | static_
-
-
-cdef inline int fdb_index(uint64_t entry) noexcept nogil:
-    return <int>(entry >> 1 & 0xFFFF)
-
-
-cdef inline double fdb_seen(uint64_t entry) noexcept nogil:
-    return (entry >> 17) * 1e-6
-
-
-cdef inline uint64_t endpoint_key(int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept nogil:
-    cdef uint64_t k = (<uint64_t>lip << 32) | rip
-    k *= <uint64_t>0x9E3779B97F4A7C15ULL
-    return key_from(k ^ (k >> 31) ^ (<uint64_t>lport << 24) ^ (<uint64_t>rport << 8) ^ protocol)
-
-
-cdef inline bint is_bound(void* e, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept:
-    """Is this Endpoint's both ends these?"""
-    return ((<Endpoint>e).protocol == protocol and (<Endpoint>e).local_ip == lip and (<Endpoint>e).local_port == lport
-            and (<Endpoint>e).remote_ip == rip and (<Endpoint>e).remote_port == rport)
-
-
 cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     """Let netfilter see the frame's IP packet."""
     p.data = <uint8_t*>f.data + IP
@@ -150,18 +113,6 @@ cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
             or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_DCCP):
         return True
     return l4_checksum_ok(p, off, protocol)
-
-
-cdef void set_checksum_l4(Frame* f, uint32_t l4, int at, int protocol) noexcept:
-    """Fill in a transport checksum over what is in memory; the rest is zero."""
-    cdef uint8_t* ip = f.data + IP
-    cdef uint32_t n = f.len - l4
-    cdef uint64_t s
-    put16(f.data + l4 + at, 0)
-    s = sum_bytes(f.data + l4, f.have - l4)
-    if protocol != IPPROTO_ICMP:
-        s += pseudo_sum(ip, protocol, n)
-    put16(f.data + l4 + at, <uint16_t>~fold(s))
 
 
 cdef inline uint32_t untagged_type(Frame* f) noexcept:
@@ -359,24 +310,18 @@ cdef class Namespace(Device):
         self.arp_cache = ArpCache(self.sysctl) if arp_cache is None else arp_cache
         self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
         self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
-        self.icmp_ratelimit = float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000
+        self.icmp_limit = IcmpLimit(float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000)
+        self.redirect_limit = RedirectLimit()
         self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
         self.routes = RouteTable()
         self.neighbours = U64Map()
         self.neighbour_objects = []
-        self.fdb = U64Map()
-        self.fdb_ageing = 300.0
+        self.fdb = Fdb()
         self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]), int(self.sysctl["net.ipv4.ipfrag_high_thresh"]),
                                    int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
-        self.endpoints = U64Map()
-        self.endpoint_objects = set()
-        self.waiting_sockets = set()
-        self.exhausted = {}
-        self.icmp_tokens = {}
-        self.redirects = {}
+        self.sockets = Endpoints(self.calendar)
         self.drops = {}
         self.ip_id = 0
-        self.next_port = 0
         self.tracer = None
         self.add_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
 
@@ -485,7 +430,7 @@ cdef class Namespace(Device):
         cdef Interface dev = self.by_name[port]
         if dev.master is None:
             raise ValueError(f"{self.name}/{port} is not a bridge port")
-        self.fdb.put(mac_key(<const uint8_t*><const char*>raw), fdb_entry(dev.index, 0, True))
+        self.fdb.add(mac_key(<const uint8_t*><const char*>raw), dev.index)
 
     def interface(self, str name):
         """An interface by name."""
@@ -522,20 +467,14 @@ cdef class Namespace(Device):
 
     def fdb_table(self):
         """The bridge's forwarding table: (MAC, port, static)."""
-        cdef uint32_t i
-        out = []
-        for i in range(self.fdb.mask + 1):
-            if is_used(&self.fdb.cells[i]):
-                out.append((":".join(f"{(self.fdb.cells[i].key >> (40 - 8 * k)) & 255:02x}" for k in range(6)),
-                            self.interfaces[fdb_index(self.fdb.cells[i].value)].name, bool(self.fdb.cells[i].value & 1)))
-        return sorted(out)
+        return sorted((mac, self.interfaces[port].name, static) for mac, port, static in self.fdb.rows())
 
     def reset(self):
-        """Forget conntrack, fragments and learnt forwarding entries."""
+        """Forget conntrack, fragments, and how many errors were sent."""
         if self.netfilter is not None:
             self.netfilter.flush()
         self.defrag.clear()
-        self.icmp_tokens.clear()
+        self.icmp_limit.clear()
 
     # --- bookkeeping -------------------------------------------------------------------------------
 
@@ -615,7 +554,7 @@ cdef class Namespace(Device):
             if f.data[5] == 1:
                 self.drop(f, NULL, "bridge: PAUSE frame")
             else:
-                self.learn(port, mac_key(f.data + 6))
+                self.fdb.learn(mac_key(f.data + 6), port.index, self.calendar.now)
                 self.ethernet_receive(port, f)
             return
         memset(&p, 0, sizeof(Packet))
@@ -632,7 +571,7 @@ cdef class Namespace(Device):
                 if f == NULL:
                     return
             elif bridge.tap is None and forward_at_once(self, bridge, f, &w):
-                self.learn(port, mac_key(f.data + 6))
+                self.fdb.learn(mac_key(f.data + 6), port.index, self.calendar.now)
                 bridge.rx_packets += 1
                 bridge.rx_bytes += f.len
                 finish_output(self, &w, f)
@@ -670,7 +609,7 @@ cdef class Namespace(Device):
         """Learn the source; then up, to one port, or flood (IEEE 802.1D 7.7, 7.8)."""
         cdef Interface out
         cdef int index
-        self.learn(port, mac_key(f.data + 6))
+        self.fdb.learn(mac_key(f.data + 6), port.index, self.calendar.now)
         if f.data[0] & 1:
             if self.tracer is not None:
                 self.note(bridge.name, f, "bridge: broadcast, flooded and up")
@@ -680,7 +619,7 @@ cdef class Namespace(Device):
         if memcmp(f.data, bridge.mac, 6) == 0:
             self.bridge_up(bridge, f, p, hooked)
             return
-        index = self.fdb_port(mac_key(f.data))
+        index = self.fdb.port_of(mac_key(f.data), self.calendar.now)
         if index >= 0:
             out = <Interface>self.interfaces[index]
             if out is port and not port.hairpin:
@@ -703,23 +642,6 @@ cdef class Namespace(Device):
             if dev.number == <int>number:
                 return dev
         return None
-
-    cdef void learn(self, Interface port, uint64_t mac) noexcept:
-        cdef uint64_t* entry = self.fdb.find(mac)
-        if entry == NULL:
-            self.fdb.put(mac, fdb_entry(port.index, self.calendar.now, False))
-        elif not entry[0] & 1:
-            entry[0] = fdb_entry(port.index, self.calendar.now, False)
-
-    cdef int fdb_port(self, uint64_t key) noexcept:
-        """Interface index of the port behind which a MAC was seen, -1 if it is unknown or too long ago."""
-        cdef uint64_t* entry = self.fdb.find(key)
-        if entry == NULL:
-            return -1
-        if not entry[0] & 1 and self.calendar.now - fdb_seen(entry[0]) > self.fdb_ageing:
-            self.fdb.remove(key)
-            return -1
-        return fdb_index(entry[0])
 
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """A copy to every port, not back to `port` unless it is a hairpin; the frame stays the caller's."""
@@ -787,7 +709,7 @@ cdef class Namespace(Device):
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept:
         """A frame that the host sends into its bridge: FDB or flood."""
         cdef Interface out
-        cdef int i, index = -1 if f.data[0] & 1 else self.fdb_port(mac_key(f.data))
+        cdef int i, index = -1 if f.data[0] & 1 else self.fdb.port_of(mac_key(f.data), self.calendar.now)
         seen(bridge, self.calendar.now, f, True)
         if index >= 0:
             out = <Interface>self.interfaces[index]
@@ -1055,19 +977,13 @@ cdef class Namespace(Device):
         finish_output(self, w, f)
 
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
-        """Tell a neighbour the better first hop (RFC 1812 5.2.7.2), less and less often: after 20 ms, 40 ms, ... nine times."""
-        cdef uint32_t src = ip_src(f.data + IP), said
-        cdef double last, now = self.calendar.now
+        """Tell a neighbour the better first hop (RFC 1812 5.2.7.2)."""
+        cdef uint32_t src = ip_src(f.data + IP)
         cdef int i = self.routes.lookup(src)
         if i < 0 or self.routes.routes[i].via or self.routes.routes[i].interface != dev.index:
             return                                  # only who is on the link can use the hint
-        said, last = self.redirects.get(src, (0, now))
-        if now - last > REDIRECT_LOAD * 1024:
-            said = 0
-        if said >= 9 or said and now <= last + REDIRECT_LOAD * (1 << said):
-            return
-        self.redirects[src] = (said + 1, now)
-        self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, False)
+        if self.redirect_limit.allows(src, self.calendar.now):
+            self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, False)
 
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """INPUT, then the protocol: a socket, an answer, or an error."""
@@ -1148,7 +1064,7 @@ cdef class Namespace(Device):
             self.icmp_error(ICMP_DEST_UNREACH, 2, 0, f, p, True)
             self.drop(f, NULL, "unknown IP protocol")
             return
-        e = self.find_endpoint(protocol, ip_dst(ip), be16(f.data + l4 + 2), ip_src(ip), be16(f.data + l4))
+        e = self.socket_for(protocol, ip_dst(ip), be16(f.data + l4 + 2), ip_src(ip), be16(f.data + l4))
         if e is not None:
             if self.cpu is not None and self.cpu.running:
                 self.cpu.hold_local(e, f, l4)
@@ -1263,7 +1179,7 @@ cdef class Namespace(Device):
         trail_add(t, <void*>dev, <char*>&dev.port - <char*><void*>dev)
         if dev.master is not None:
             dev = dev.master
-            cell = self.fdb.find(mac_key(frame + 6))
+            cell = self.fdb.entries.find(mac_key(frame + 6))
             if cell != NULL:
                 trail_add(t, cell - 1, 2 * sizeof(uint64_t))
         trail_add(t, ways_find(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
@@ -1363,7 +1279,7 @@ cdef class Namespace(Device):
         cdef Endpoint e
         cdef Way w
         cdef double last = 0
-        for e in self.endpoint_objects:
+        for e in self.sockets:
             if e.confirmed > last:
                 find_way_out(self, <uint64_t>e.local_ip << 32 | e.remote_ip, &w)
                 if w.neighbour == <void*>n:
@@ -1406,7 +1322,7 @@ cdef class Namespace(Device):
         if n.state == 0:
             n.state = N_INCOMPLETE
             n.probes = 1
-            self.arp_send(out, 1, NULL, nexthop, self.arp_source(out, nexthop))
+            self.arp_send(out, ARP_REQUEST, NULL, nexthop, self.arp_source(out, nexthop))
             self.calendar.at(self.calendar.now + RETRANS, self, neighbour_token(n))
 
     cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept:
@@ -1440,59 +1356,34 @@ cdef class Namespace(Device):
         return n
 
     cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept:
-        cdef Frame* f = frame_new(ARP_LEN, ARP_LEN)
-        cdef uint8_t* a = f.data + IP
-        memset(f.data, 0, ARP_LEN)
-        if target_mac != NULL:
-            memcpy(f.data, target_mac, 6)
-        else:
-            memset(f.data, 255, 6)
-        put16(f.data + 12, ETH_P_ARP)
-        put16(a, 1)
-        put16(a + 2, ETH_P_IP)
-        a[4] = 6
-        a[5] = 4
-        put16(a + 6, op)
-        memcpy(a + 8, dev.mac, 6)
-        put32(a + 14, sender)
-        if op == 2:
-            memcpy(a + 18, target_mac, 6)
-        put32(a + 24, target)
+        cdef Frame* f = arp_emit(op, dev.mac, sender, target_mac, target)
         f.born = self.calendar.now
         transmit(self, dev, f)
 
     cdef void arp_receive(self, Interface dev, Frame* f) noexcept:
         """Answer requests for our addresses; learn from what is said to us."""
-        cdef uint8_t* a
-        cdef uint32_t sender, target
-        cdef int op
+        cdef Arp a
         cdef Neighbour n
         cdef bint ours
-        if f.len < ARP_LEN or not frame_need(f, ARP_LEN):
-            self.drop(f, NULL, "ARP: truncated")
+        cdef int found = arp_parse(f, &a)
+        if found != ARP_OK:
+            self.drop(f, NULL, "ARP: truncated" if found == ARP_TRUNCATED else "ARP: not IPv4 over Ethernet")
             return
-        a = f.data + IP
-        op = be16(a + 6)
-        sender = be32(a + 14)
-        target = be32(a + 24)
-        if be16(a) != 1 or be16(a + 2) != ETH_P_IP or a[4] != 6 or a[5] != 4 or (op != 1 and op != 2):
-            self.drop(f, NULL, "ARP: not IPv4 over Ethernet")
-            return
-        ours = (address_type(&self.host, target) & T_LOCAL) != 0 and (target >> 24) != 127
-        if op == 1 and ours and sender == 0:
-            self.arp_send(dev, 2, a + 8, sender, target)            # duplicate address detection
-        elif op == 1 and ours and address_type(&self.host, sender) == 2:
-            n = self.neighbour(dev.index, sender, True)
+        ours = (address_type(&self.host, a.target) & T_LOCAL) != 0 and (a.target >> 24) != 127
+        if a.op == ARP_REQUEST and ours and a.sender == 0:
+            self.arp_send(dev, ARP_REPLY, a.sender_mac, a.sender, a.target)     # duplicate address detection
+        elif a.op == ARP_REQUEST and ours and address_type(&self.host, a.sender) == T_UNICAST:
+            n = self.neighbour(dev.index, a.sender, True)
             if n.state == N_PERMANENT or self.arp_cache.remember(n, self.calendar.now):
-                self.neighbour_known(n, a + 8, False)
-                self.arp_send(dev, 2, a + 8, sender, target)
+                self.neighbour_known(n, a.sender_mac, False)
+                self.arp_send(dev, ARP_REPLY, a.sender_mac, a.sender, a.target)
             else:
                 self.drop(f, NULL, "neighbour table overflow")
                 return
-        elif op == 2:
-            n = self.neighbour(dev.index, sender, False)
+        elif a.op == ARP_REPLY:
+            n = self.neighbour(dev.index, a.sender, False)
             if n is not None and n.remembered:
-                self.neighbour_known(n, a + 8, True)
+                self.neighbour_known(n, a.sender_mac, True)
         frame_free(f)
 
     cdef void neighbour_known(self, Neighbour n, const uint8_t* mac, bint asked) noexcept:
@@ -1542,7 +1433,7 @@ cdef class Namespace(Device):
         cdef uint32_t l4 = IP + ip_ihl(ip)
         cdef Endpoint e
         if f.have >= l4 + 4 and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP):
-            e = self.find_endpoint(ip[9], ip_src(ip), be16(f.data + l4), ip_dst(ip), be16(f.data + l4 + 2))
+            e = self.socket_for(ip[9], ip_src(ip), be16(f.data + l4), ip_dst(ip), be16(f.data + l4 + 2))
             if e is not None:
                 e.error(ICMP_DEST_UNREACH, 1, 0)
 
@@ -1566,7 +1457,7 @@ cdef class Namespace(Device):
                     self.neighbour_failed(n)
                     return
                 n.probes += 1
-                self.arp_send(<Interface>self.interfaces[n.interface], 1, n.mac if n.state == N_PROBE else NULL, n.address,
+                self.arp_send(<Interface>self.interfaces[n.interface], ARP_REQUEST, n.mac if n.state == N_PROBE else NULL, n.address,
                               self.arp_source(<Interface>self.interfaces[n.interface], n.address))
                 self.calendar.at(self.calendar.now + RETRANS, self, token)
         elif kind == T_FRAGMENTS:
@@ -1585,57 +1476,25 @@ cdef class Namespace(Device):
 
     # --- ICMP (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3) ----------------------------------------------
 
-    cdef bint icmp_allowed(self, int kind, int code, uint32_t dst) noexcept:
-        """icmp_ratelimit: per destination a burst of 6, then one per interval; 3/4 is never limited."""
-        cdef double tokens, last, now = self.calendar.now
-        if self.icmp_ratelimit <= 0 or (kind == ICMP_DEST_UNREACH and code == 4):
-            return True
-        if kind != ICMP_DEST_UNREACH and kind != 4 and kind != ICMP_TIME_EXCEEDED and kind != ICMP_PARAMETERPROB:
-            return True
-        tokens, last = self.icmp_tokens.get(dst, (6.0, now))
-        tokens = min(6.0, tokens + (now - last) / self.icmp_ratelimit)
-        if tokens < 1:
-            self.icmp_tokens[dst] = (tokens, now)
-            return False
-        self.icmp_tokens[dst] = (tokens - 1, now)
-        return True
-
     cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept:
         """icmp_send: an error about `f`, which stays the caller's."""
         cdef uint8_t* ip = f.data + IP
-        cdef uint32_t ihl = ip_ihl(ip), src = ip_src(ip), from_, quoted, have
+        cdef uint32_t src = ip_src(ip), from_, quoted, have
         cdef Way w
         cdef Frame* e
-        cdef uint32_t l4
         cdef Echo echo
-        if f.packet_type != PACKET_HOST or ip_frag(ip) & IP_OFFSET:
+        if not icmp_is_answered(f) or address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST):
             return
-        if address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST):
-            return
-        if ip[9] == IPPROTO_ICMP:
-            if f.len < IP + ihl + 1 or f.have < IP + ihl + 1:
-                return
-            if ip[ihl] > 18 or UNANSWERED >> ip[ihl] & 1:
-                return
         find_way_out(self, src, &w)
-        if w.kind == W_UNREACHABLE or not self.icmp_allowed(kind, code, src):
+        if w.kind == W_UNREACHABLE or not self.icmp_limit.allows(kind, code, src, self.calendar.now):
             return
         from_ = ip_dst(ip) if to_local else w.source
         if not self.echo_options(ip, from_, &echo):
             return
-        quoted = f.len - IP
-        if quoted > 548 - echo.size:
-            quoted = 548 - echo.size
-        have = f.have - IP if f.have - IP < quoted else quoted
+        quoted = min(f.len - IP, <uint32_t>ICMP_QUOTED - echo.size)
+        have = min(f.have - IP, quoted)
         e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0, &echo)
-        l4 = IP + ip_ihl(e.data + IP)
-        memset(e.data + l4, 0, 8)
-        e.data[l4] = <uint8_t>kind
-        e.data[l4 + 1] = <uint8_t>code
-        put32(e.data + l4 + 4, info)
-        memcpy(e.data + l4 + 8, ip, have)
-        set_checksum_l4(e, l4, 2, IPPROTO_ICMP)
-        e.checksum_ok = CHECKSUM_RIGHT
+        icmp_emit_error(e, kind, code, info, ip, have)
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")
         self.local_out(e, p)
@@ -1653,7 +1512,6 @@ cdef class Namespace(Device):
         cdef Frame* r
         cdef Endpoint e
         cdef Echo echo
-        cdef uint32_t o
         cdef int kind
         if n < 8 or not frame_need(f, l4 + 8):
             self.drop(f, NULL, "ICMP: truncated")
@@ -1677,27 +1535,19 @@ cdef class Namespace(Device):
                 self.drop(f, NULL, "IP options")
                 return
             r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(ip), ip_src(ip), ip[1], 64, 0, &echo)
-            o = IP + ip_ihl(r.data + IP)
-            memcpy(r.data + o, f.data + l4, have)
-            r.data[o] = ICMP_ECHOREPLY if kind == ICMP_ECHO else 14
-            if kind == ICMP_TIMESTAMP:
-                put32(r.data + o + 12, self.time_of_day())
-                put32(r.data + o + 16, self.time_of_day())
-            r.data[o + 1] = 0
-            set_checksum_l4(r, o, 2, IPPROTO_ICMP)
-            r.checksum_ok = CHECKSUM_RIGHT
+            icmp_emit_reply(r, f.data + l4, have, self.time_of_day())
             frame_free(f)
             self.local_out(r)
             return
         if kind == ICMP_ECHOREPLY:
-            e = self.find_endpoint(IPPROTO_ICMP, ip_dst(ip), be16(f.data + l4 + 4), ip_src(ip), 0)
+            e = self.socket_for(IPPROTO_ICMP, ip_dst(ip), be16(f.data + l4 + 4), ip_src(ip), 0)
             if e is not None:
                 e.packet(f, l4)
                 return
         elif icmp_is_error(kind) and n >= 36 and frame_need(f, l4 + 36):
             inner = f.data + l4 + 8
             if ip_ihl(inner) == 20 or (f.have >= l4 + 8 + ip_ihl(inner) + 8):
-                e = self.find_endpoint(inner[9], ip_src(inner), be16(inner + ip_ihl(inner)), ip_dst(inner),
+                e = self.socket_for(inner[9], ip_src(inner), be16(inner + ip_ihl(inner)), ip_dst(inner),
                                        be16(inner + ip_ihl(inner) + 2))
                 if e is not None:
                     e.error(kind, f.data[l4 + 1], be32(f.data + l4 + 4))
@@ -1729,8 +1579,7 @@ cdef class Namespace(Device):
             n = f.len - l4 - (th[12] >> 4) * 4
             put32(o + 8, be32(th + 4) + n + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0))
             o[13] = TCP_RST | TCP_ACK
-        set_checksum_l4(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
-        r.checksum_ok = CHECKSUM_RIGHT
+        set_checksum(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
         return r
 
     cdef void reject(self, Frame* f, Packet* p) noexcept:
@@ -1763,85 +1612,14 @@ cdef class Namespace(Device):
 
     # --- sockets -----------------------------------------------------------------------------------
 
-    cdef Endpoint find_endpoint(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
-        """The socket for a packet: connected first, then bound to the address, then to any."""
-        cdef void* e = NULL
-        if self.bound[BOTH_ENDS]:
-            e = self.lookup_endpoint(protocol, local, lport, remote, rport)
-        if e == NULL and self.bound[ONE_ADDRESS]:
-            e = self.lookup_endpoint(protocol, local, lport, 0, 0)
-        if e == NULL and self.bound[ANY_ADDRESS]:
-            e = self.lookup_endpoint(protocol, 0, lport, 0, 0)
+    cdef inline Endpoint socket_for(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
+        """The socket that a packet is for, None if there is none."""
+        cdef void* e = self.sockets.find(protocol, local, lport, remote, rport)
         return None if e == NULL else <Endpoint>e
-
-    cdef void* lookup_endpoint(self, int protocol, uint32_t lip, uint16_t lport, uint32_t rip, uint16_t rport) noexcept:
-        """The Endpoint bound to this; NULL if there is none."""
-        cdef uint64_t key = endpoint_key(protocol, lip, lport, rip, rport), value
-        cdef uint32_t i
-        while self.endpoints.get(key, &value):
-            if self.calendar.crowded():             # one of thousands: ask for all of its state at once
-                for i in range(SOCKET_LINES):
-                    prefetch(<const char*><size_t>value + LINE * i)
-            if is_bound(<void*><size_t>value, protocol, lip, lport, rip, rport):
-                return <void*><size_t>value
-            key += 1
-        return NULL
-
-    def register(self, Endpoint e):
-        """Let a socket receive; OSError EADDRINUSE if its tuple is taken."""
-        if self.lookup_endpoint(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port) != NULL:
-            raise OSError(errno.EADDRINUSE, "EADDRINUSE: address already in use")
-        cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
-        while self.endpoints.get(key, &value):
-            key += 1
-        self.endpoints.put(key, <uint64_t><size_t><void*>e)
-        self.endpoint_objects.add(e)
-        self.bound[binding(e)] += 1
-
-    def unregister(self, Endpoint e):
-        """The socket receives no more."""
-        if e not in self.endpoint_objects:
-            return
-        self.endpoint_objects.remove(e)
-        self.unregistered += 1
-        self.bound[binding(e)] -= 1
-        # keys that collided are found by counting up: put back those behind the gap
-        cdef uint64_t key = endpoint_key(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port), value
-        while self.endpoints.get(key, &value) and <void*><size_t>value != <void*>e:
-            key += 1
-        self.endpoints.remove(key)
-        cdef list moved = []
-        key += 1
-        while self.endpoints.get(key, &value):
-            moved.append(<object><void*><size_t>value)
-            self.endpoints.remove(key)
-            key += 1
-        cdef Endpoint m
-        for m in moved:
-            key = endpoint_key(m.protocol, m.local_ip, m.local_port, m.remote_ip, m.remote_port)
-            while self.endpoints.get(key, &value):
-                key += 1
-            self.endpoints.put(key, <uint64_t><size_t><void*>m)
 
     def ephemeral_port(self, int protocol, uint32_t local, uint32_t remote, uint16_t rport):
         """A free port of ip_local_port_range; OSError EADDRNOTAVAIL if there is none."""
-        cdef int low, high, i, port
-        low, high = numbers(self.sysctl["net.ipv4.ip_local_port_range"])
-        wanted = (protocol, local, remote, rport, low, high)
-        if self.exhausted.get(wanted) == self.unregistered:     # none was free, and none has become free since
-            raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
-        for i in range(high - low + 1):
-            port = low + (self.next_port + i) % (high - low + 1)
-            if (self.lookup_endpoint(protocol, local, port, remote, rport) == NULL
-                    and self.lookup_endpoint(protocol, 0, port, 0, 0) == NULL):
-                self.next_port = <uint16_t>((self.next_port + i + 1) % (high - low + 1))
-                return port
-        self.exhausted[wanted] = self.unregistered
-        raise OSError(errno.EADDRNOTAVAIL, "EADDRNOTAVAIL: no free local port")
-
-
-cdef int binding(Endpoint e):
-    return BOTH_ENDS if e.remote_ip else ONE_ADDRESS if e.local_ip else ANY_ADDRESS
+        return self.sockets.ephemeral_port(protocol, local, remote, rport, *numbers(self.sysctl["net.ipv4.ip_local_port_range"]))
 
 
 cdef str prerouting_note(Packet* p, bint mapped):

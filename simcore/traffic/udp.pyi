@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 
 from simcore.engine.calendar import Handler
-from simcore.net.namespace import Endpoint, Namespace
+from simcore.net.endpoints import Endpoint
+from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
 
 class Datagrams(Handler):

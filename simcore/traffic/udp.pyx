@@ -11,7 +11,8 @@ from simcore.engine.ahead cimport Trail, prefetch, trail_add, trail_follow, trai
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 
 cdef enum:
     L4 = 34
@@ -187,7 +188,7 @@ cdef class UdpSink(Endpoint):
         self.protocol = IPPROTO_UDP
         self.local_port = port
         self.delay_min = float("inf")
-        namespace.register(self)
+        namespace.sockets.register(self)
 
     @property
     def mean_delay(self):

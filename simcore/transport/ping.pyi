@@ -1,6 +1,7 @@
 import simpy
 
-from simcore.net.namespace import Endpoint, Namespace
+from simcore.net.endpoints import Endpoint
+from simcore.net.namespace import Namespace
 
 class PingSocket(Endpoint):
     def __init__(self, namespace: Namespace, identifier: int = 1) -> None: ...

@@ -8,7 +8,8 @@ from libc.string cimport memset
 from natfast.checksum cimport fold, sum_bytes
 from natfast.headers cimport IPPROTO_ICMP, be16, put16
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 from simcore.transport.errors cimport os_error
 
 
@@ -26,7 +27,7 @@ cdef class PingSocket(Endpoint):
         self.protocol = IPPROTO_ICMP
         self.local_port = identifier
         self.waiting = {}
-        namespace.register(self)
+        namespace.sockets.register(self)
 
     def echo(self, str address, int size=56, double timeout=1.0, int ttl=64):
         """Event of the round-trip time in seconds, None if no answer came within `timeout`."""
@@ -57,7 +58,7 @@ cdef class PingSocket(Endpoint):
             event.succeed(None)
 
     def close(self):
-        self.ns.unregister(self)
+        self.ns.sockets.unregister(self)
 
     cdef void packet(self, Frame* f, uint32_t l4) noexcept:
         event, sent = self.waiting.pop(be16(f.data + l4 + 6), (None, 0.0))

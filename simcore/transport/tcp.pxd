@@ -3,7 +3,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from simcore.engine.calendar cimport Handler
 from simcore.engine.frame cimport Frame
 from simcore.engine.timer cimport Timer
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 from simcore.transport.congestion cimport CongestionControl, Window
 from simcore.transport.flight cimport Flight, Sample
 from simcore.transport.rcvbuf cimport ReceiveBuffer

@@ -2,7 +2,8 @@ from typing import Any
 
 import simpy
 
-from simcore.net.namespace import Endpoint, Namespace
+from simcore.net.endpoints import Endpoint
+from simcore.net.namespace import Namespace
 
 STATES: tuple[str, ...]
 RECOVERY_STATES: tuple[str, ...]

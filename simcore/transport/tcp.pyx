@@ -22,7 +22,8 @@ from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, T
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_arm, timer_cancel, timer_fire, timer_init
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 from simcore.transport.congestion cimport make
 from simcore.transport.errors cimport errno_of_icmp, os_error
 from simcore.transport.flight cimport (HAS_FIN, SACKED, Sample, Sent, flight_ack, flight_detect, flight_find_all, flight_free, flight_init,
@@ -284,7 +285,7 @@ cdef class TcpSocket(Endpoint):
             raise os_error(errno.ENETUNREACH)
         if self.local_port == 0:
             self.local_port = self.ns.ephemeral_port(IPPROTO_TCP, self.local_ip, self.remote_ip, port)
-        self.ns.register(self)
+        self.ns.sockets.register(self)
         self.connecting = simpy.Event(self.ns.env)
         self.start(SYN_SENT)
         self.ecn = self.ecn_wanted == 1
@@ -508,7 +509,7 @@ cdef class TcpSocket(Endpoint):
 
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
         """One segment with `n` bytes of the stream from position `at` on."""
-        cdef uint32_t options = 0, header, window, tos = 0
+        cdef uint32_t options = 0, header, window = 0, tos = 0
         cdef int scale
         cdef uint8_t o[40]
         cdef bytes data = None
@@ -589,7 +590,7 @@ cdef class TcpSocket(Endpoint):
 
     cdef void wait(self, int timer) noexcept:
         if self.events == 0:
-            self.ns.waiting_sockets.add(self)       # the calendar only borrows its handlers
+            self.ns.sockets.waiting.add(self)       # the calendar only borrows its handlers
         self.events += 1
         self.ns.calendar.at(self.timer[timer].event, self, timer)
 
@@ -602,7 +603,7 @@ cdef class TcpSocket(Endpoint):
             return
         self.events -= 1
         if self.events == 0:
-            self.ns.waiting_sockets.discard(self)
+            self.ns.sockets.waiting.discard(self)
         if what != TIMER_DUE or self.state_ == CLOSED:
             return
         if timer == DELACK:
@@ -627,7 +628,7 @@ cdef class TcpSocket(Endpoint):
         for i in range(TIMERS):
             timer_cancel(&self.timer[i])
         if self.local_port and self.remote_ip:
-            self.ns.unregister(self)
+            self.ns.sockets.unregister(self)
         if parent is not None:
             parent.half_open.discard(self)
             self.parent = None
@@ -1232,7 +1233,7 @@ cdef class TcpSocket(Endpoint):
         cdef Endpoint listener
         if not (after(seq, self.rcv_nxt) or p.has_ts and self.timestamps and after(p.tsval, self.ts_recent)):
             return False
-        listener = self.ns.find_endpoint(IPPROTO_TCP, self.local_ip, self.local_port, 0, 0)
+        listener = self.ns.socket_for(IPPROTO_TCP, self.local_ip, self.local_port, 0, 0)
         if listener is None or not isinstance(listener, TcpListener):
             return False
         self.finish()
@@ -1659,7 +1660,7 @@ cdef class TcpListener(Endpoint):
         self.getters = deque()
         self.half_open = set()
         self.options = options
-        namespace.register(self)
+        namespace.sockets.register(self)
 
     def accept(self):
         """Event of the next connection, a TcpSocket."""
@@ -1673,7 +1674,7 @@ cdef class TcpListener(Endpoint):
     def close(self):
         """Stop listening; connections that nobody accepted are reset."""
         cdef TcpSocket s
-        self.ns.unregister(self)
+        self.ns.sockets.unregister(self)
         for s in [*self.queue, *self.half_open]:
             s.abort()
         self.queue.clear()
@@ -1721,7 +1722,7 @@ cdef class TcpListener(Endpoint):
             s.irs = be32(t + 4)
             s.rcv_nxt = s.irs + 1
             s.rcv_edge = s.rcv_nxt
-            self.ns.register(s)
+            self.ns.sockets.register(s)
             self.half_open.add(s)
             s.emit(s.syn_flags(), s.iss, 0, 0)
             s.arm(RTO, s.rto)

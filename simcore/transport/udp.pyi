@@ -1,6 +1,7 @@
 import simpy
 
-from simcore.net.namespace import Endpoint, Namespace
+from simcore.net.endpoints import Endpoint
+from simcore.net.namespace import Namespace
 
 class UdpSocket(Endpoint):
     limit: int

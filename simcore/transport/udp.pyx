@@ -9,7 +9,8 @@ from libc.string cimport memcpy
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, be16, ip_src, put16
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
-from simcore.net.namespace cimport Endpoint, Namespace
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.namespace cimport Namespace
 from simcore.transport.errors cimport errno_of_icmp, os_error
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -52,7 +53,7 @@ cdef class UdpSocket(Endpoint):
         self.local_port = port or namespace.ephemeral_port(IPPROTO_UDP, self.local_ip, 0, 0)
         self.queue = deque()
         self.limit = limit
-        namespace.register(self)
+        namespace.sockets.register(self)
 
     def sendto(self, data, str address, int port, int ttl=64):
         """Send a datagram now; `data` is bytes, or a number of zero bytes.
@@ -101,7 +102,7 @@ cdef class UdpSocket(Endpoint):
 
     def close(self):
         """Give the port back."""
-        self.ns.unregister(self)
+        self.ns.sockets.unregister(self)
 
     def check(self):
         if self.pending_error:
