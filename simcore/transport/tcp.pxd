@@ -7,18 +7,9 @@ from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
 from simcore.transport.congestion cimport CongestionControl, Window
 from simcore.transport.flight cimport Flight, Sample
+from simcore.transport.options cimport Options
 from simcore.transport.rcvbuf cimport ReceiveBuffer
 from simcore.transport.reassembly cimport Range, Reassembly
-
-ctypedef struct Options:                # of a received segment
-    bint has_ts
-    uint32_t tsval
-    uint32_t tsecr
-    int mss
-    int scale                           # -1: none
-    bint sack_permitted
-    const uint8_t* sacks
-    int n_sacks
 
 cdef class App(Handler):
     """What a compiled application is told by its sockets; it may call their methods at once."""
@@ -162,7 +153,6 @@ cdef class TcpSocket(Endpoint):
     cdef void detect(self, Sample* r) noexcept
     cdef void sample_rtt(self, double rtt) noexcept
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
-    cdef void read_options(self, const uint8_t* t, Options* p) noexcept
     cdef void agree(self, const Options* p) noexcept
     cdef void segment(self, Frame* f, uint32_t l4) noexcept
     cdef bint too_often(self, uint32_t n) noexcept

@@ -16,23 +16,23 @@ import simpy
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCPOPT_MSS, TCPOPT_NOP, TCPOPT_SACK,
-                              TCPOPT_SACK_PERM, TCPOPT_TIMESTAMP, TCPOPT_WINDOW, after, be16, be32, before, ip_dst, ip_src, put16, put32,
-                              tcp_option_first, tcp_option_next)
+from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst,
+                              ip_src, put16, put32)
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_arm, timer_cancel, timer_fire, timer_init
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
+from simcore.net.sysctl import numbers
 from simcore.transport.congestion cimport make
 from simcore.transport.errors cimport errno_of_icmp, os_error
 from simcore.transport.flight cimport (HAS_FIN, SACKED, Sample, Sent, flight_ack, flight_detect, flight_find_all, flight_free, flight_init,
                                        flight_lose, flight_lose_all, flight_next_lost, flight_pipe, flight_rate, flight_resend,
                                        flight_sack, flight_send, flight_split)
+from simcore.transport.options cimport SACKS, TIMESTAMPS, Options, options_emit, options_emit_syn, options_parse
+from simcore.transport.reassembly cimport Range, Reassembly
 from simcore.transport.rcvbuf cimport (rcvbuf_arrived, rcvbuf_echoed, rcvbuf_first, rcvbuf_fix, rcvbuf_grow, rcvbuf_passed, rcvbuf_room,
                                        rcvbuf_round_is_over, rcvbuf_scale, rcvbuf_start, rcvbuf_tune)
-from simcore.transport.reassembly cimport Range, Reassembly
-from simcore.net.sysctl import numbers
 
 cdef enum:
     IP = 14
@@ -420,7 +420,7 @@ cdef class TcpSocket(Endpoint):
         return (<uint64_t>(self.ns.calendar.now * 1000.0) - age) * 1e-3
 
     cdef inline int payload(self) noexcept:
-        return self.mss - (12 if self.timestamps else 0)
+        return self.mss - (TIMESTAMPS if self.timestamps else 0)
 
     cdef inline int sack_blocks(self, Range* block) noexcept:
         """The SACK blocks that a segment has now, as many as there is room for."""
@@ -432,7 +432,7 @@ cdef class TcpSocket(Endpoint):
         """Bytes of payload that a segment takes now: of a full one's its SACK blocks leave less, as of Linux's tcp_current_mss."""
         cdef Range block[4]
         cdef int m = self.sack_blocks(block)
-        return self.payload() if m == 0 else max(self.payload() - 4 - 8 * m, SMALLEST)
+        return self.payload() if m == 0 else max(self.payload() - SACKS - 8 * m, SMALLEST)
 
     cdef inline uint32_t syn_flags(self) noexcept:
         if self.state_ == SYN_SENT:
@@ -459,53 +459,19 @@ cdef class TcpSocket(Endpoint):
 
     cdef uint32_t first_window(self, bint passive) noexcept:
         """What our SYN offers, counted in segments as they will be."""
-        return rcvbuf_first(&self.rcv, (self.mss_offered if self.mss_offered else self.mss) - (12 if passive and self.timestamps else 0))
+        return rcvbuf_first(&self.rcv, (self.mss_offered if self.mss_offered else self.mss) - (TIMESTAMPS if passive and self.timestamps else 0))
 
     cdef int syn_options(self, uint8_t* o, uint32_t flags) noexcept:
-        """Linux's order: MSS, SACK permitted and timestamps, window scale."""
-        cdef int n = 4
-        o[0] = TCPOPT_MSS
-        o[1] = 4
-        put16(o + 2, self.mss_offered if self.mss_offered else self.mss)
-        if self.timestamps:
-            o[n] = TCPOPT_SACK_PERM if self.sack else TCPOPT_NOP
-            o[n + 1] = 2 if self.sack else TCPOPT_NOP
-            o[n + 2] = TCPOPT_TIMESTAMP
-            o[n + 3] = 10
-            put32(o + n + 4, self.ts_now())
-            put32(o + n + 8, self.ts_recent if flags & TCP_ACK else 0)
-            n += 12
-        elif self.sack:
-            o[n] = o[n + 1] = TCPOPT_NOP
-            o[n + 2] = TCPOPT_SACK_PERM
-            o[n + 3] = 2
-            n += 4
-        if self.scaling:
-            o[n] = TCPOPT_NOP
-            o[n + 1] = TCPOPT_WINDOW
-            o[n + 2] = 3
-            o[n + 3] = <uint8_t>self.rcv_scale
-            n += 4
-        return n
+        return options_emit_syn(o, self.mss_offered if self.mss_offered else self.mss, self.sack, self.timestamps, self.ts_now(),
+                                self.ts_recent if flags & TCP_ACK else 0, self.rcv_scale if self.scaling else -1)
 
     cdef int options(self, uint8_t* o) noexcept:
         """Timestamps and SACK blocks of an established connection."""
-        cdef int n = 0, k, m
         cdef Range block[4]
-        m = self.sack_blocks(block)
-        if self.timestamps:
-            put32(o, 0x0101080A)
-            put32(o + 4, self.ts_now())
-            put32(o + 8, self.ts_recent)
-            n = 12
+        cdef int m = self.sack_blocks(block)
         if m:
-            put32(o + n, 0x01010500 | (2 + 8 * m))
-            for k in range(m):
-                put32(o + n + 4 + 8 * k, block[k].start)
-                put32(o + n + 8 + 8 * k, block[k].end)
-            n += 4 + 8 * m
             self.ooo.dsack.start = self.ooo.dsack.end           # told once
-        return n
+        return options_emit(o, self.timestamps, self.ts_now(), self.ts_recent, block, m)
 
     cdef void emit(self, uint32_t flags, uint32_t seq, uint64_t at, uint32_t n) noexcept:
         """One segment with `n` bytes of the stream from position `at` on."""
@@ -1099,37 +1065,6 @@ cdef class TcpSocket(Endpoint):
         self.segment(f, l4)
         frame_free(f)
 
-    cdef void read_options(self, const uint8_t* t, Options* p) noexcept:
-        cdef int left
-        cdef const uint8_t* o = t + 20
-        p.has_ts = False
-        p.sacks = NULL
-        p.n_sacks = 0
-        if t[12] >> 4 == 8 and be32(o) == 0x0101080A:       # nearly always
-            p.has_ts = True
-            p.tsval = be32(o + 4)
-            p.tsecr = be32(o + 8)
-            return
-        p.mss = 536
-        p.scale = -1
-        p.sack_permitted = False
-        o = tcp_option_first(t, &left)
-        while o != NULL:
-            if o[0] == TCPOPT_MSS and o[1] == 4:
-                p.mss = be16(o + 2)
-            elif o[0] == TCPOPT_WINDOW and o[1] == 3:
-                p.scale = o[2] if o[2] < 14 else 14
-            elif o[0] == TCPOPT_SACK_PERM and o[1] == 2:
-                p.sack_permitted = True
-            elif o[0] == TCPOPT_SACK and o[1] >= 10 and (o[1] - 2) % 8 == 0:
-                p.sacks = o + 2
-                p.n_sacks = (o[1] - 2) // 8
-            elif o[0] == TCPOPT_TIMESTAMP and o[1] == 10:
-                p.has_ts = True
-                p.tsval = be32(o + 2)
-                p.tsecr = be32(o + 6)
-            o = tcp_option_next(o, &left)
-
     cdef void agree(self, const Options* p) noexcept:
         """What both ends understand, from the other's SYN."""
         self.mss_offered = self.mss
@@ -1150,7 +1085,7 @@ cdef class TcpSocket(Endpoint):
         cdef Options p
         cdef bint ok, ce = f.data[IP + 1] & 3 == CE
         cdef TcpListener parent = self.parent
-        self.read_options(t, &p)
+        options_parse(t, &p)
         if self.state_ == SYN_SENT:
             self.in_syn_sent(flags, seq, ack, wnd, &p)
             return
@@ -1715,7 +1650,7 @@ cdef class TcpListener(Endpoint):
             s.remote_ip = ip_src(f.data + IP)
             s.remote_port = be16(t)
             s.parent = self
-            s.read_options(t, &p)
+            options_parse(t, &p)
             s.agree(&p)
             s.start(SYN_RCVD)
             s.ecn = s.ecn_wanted > 0 and t[13] & (TCP_ECE | TCP_CWR) == TCP_ECE | TCP_CWR
