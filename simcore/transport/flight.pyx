@@ -49,6 +49,17 @@ cdef inline void put_behind(Flight* f, List* l, Sent* s, uint32_t before) noexce
         numbered(f, after).before = number
 
 
+cdef inline void put_last(Flight* f, List* l, Sent* s) noexcept nogil:
+    cdef uint32_t number = number_of(f, s)
+    s.before = l.last
+    s.after = NOBODY
+    if l.last == NOBODY:
+        l.first = number
+    else:
+        numbered(f, l.last).after = number
+    l.last = number
+
+
 cdef inline void take_out(Flight* f, List* l, Sent* s) noexcept nogil:
     if s.before == NOBODY:
         l.first = s.after
@@ -141,7 +152,8 @@ cdef void flight_send(Flight* f, uint32_t start, uint32_t end, uint8_t state, do
     s.end = end
     s.state = state
     stamp(f, s, now)
-    await_it(f, s, f.awaited.last)
+    put_last(f, &f.awaited, s)
+    s.state |= AWAITED
     f.tail += 1
     f.outstanding += end - start
 
@@ -153,8 +165,9 @@ cdef void flight_resend(Flight* f, uint32_t i, double now) noexcept nogil:
     if not s.state & RETRANS:
         f.retrans += s.end - s.start
     s.state |= RETRANS | EVER_RETRANS
-    in_no_list(f, s)                                # it may have been the last
-    await_it(f, s, f.awaited.last)
+    in_no_list(f, s)
+    put_last(f, &f.awaited, s)
+    s.state |= AWAITED
 
 
 cdef inline void forget_marks(Flight* f, Sent* s) noexcept nogil:

@@ -1144,7 +1144,7 @@ cdef class TcpSocket(Endpoint):
             return
         if self.ecn and n:
             self.see_ce(ce, flags)
-        if p.has_ts and p.tsecr != self.rcv.echo and n >= <uint32_t>self.payload():
+        if n >= <uint32_t>self.payload() and p.has_ts and p.tsecr != self.rcv.echo:
             rcvbuf_echoed(&self.rcv, p.tsecr, <int32_t>(self.ts_now() - p.tsecr), self.rx_bytes != 0)
         if (n or flags & TCP_FIN) and (self.state_ == ESTABLISHED or self.state_ == FIN_WAIT_1 or self.state_ == FIN_WAIT_2):
             self.accept_data(f, l4 + header, seq, n, flags)
