@@ -1,5 +1,6 @@
 """What a TCP sender knows of the segments it has in flight: SACK scoreboard, RACK, delivery rate."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from simcore.transport.reassembly cimport Range
 
 cdef enum:                          # Sent.state
     SACKED = 1
@@ -36,10 +37,6 @@ ctypedef struct Sample:             # what one ACK has told
     uint32_t prior_inflight
     bint spurious                   # the ACK is for an original that had been sent again (RFC 4015)
 
-ctypedef struct Block:
-    uint32_t start
-    uint32_t end
-
 cdef enum:
     BLOCKS = 4                      # that an ACK has at most
     NOBODY = 0xFFFFFFFF
@@ -62,7 +59,7 @@ ctypedef struct Flight:
     uint32_t lost
     uint32_t retrans
     uint32_t n_sacked               # segments
-    Block known[BLOCKS]             # SACK blocks that are marked; an ACK mostly adds to one that it has told before
+    Range known[BLOCKS]             # SACK blocks that are marked; an ACK mostly adds to one that it has told before
     uint32_t n_known                # marked since there was none
     uint32_t high_sacked            # end of the highest delivered segment, valid once anything was
     # RFC 8985

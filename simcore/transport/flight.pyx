@@ -257,7 +257,7 @@ cdef uint32_t flight_ack(Flight* f, uint32_t una, double now, Sample* r) noexcep
 cdef void flight_sack(Flight* f, uint32_t start, uint32_t end, double now, Sample* r) noexcept nogil:
     """[start, end) has arrived; whole segments count."""
     cdef uint32_t lo = f.head, hi = f.tail, mid, i
-    cdef Block* known = &f.known[f.n_known % BLOCKS]    # unless one is found that this one continues, the eldest is forgotten
+    cdef Range* known = &f.known[f.n_known % BLOCKS]    # unless one is found that this one continues, the eldest is forgotten
     cdef Sent* s
     for i in range(min(f.n_known, <uint32_t>BLOCKS)):
         if f.known[i].start == start and not after(f.known[i].end, end):
