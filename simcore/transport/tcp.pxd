@@ -37,6 +37,7 @@ cdef class TcpSocket(Endpoint):
     cdef ReceiveBuffer rcv
     cdef Reassembly ooo
     cdef object tx                      # send queue: only real bytes are kept, as (position of the stream, bytes)
+    cdef uint32_t tx_next               # index in it of what new segments take their bytes from
     cdef uint64_t tx_base
     cdef uint64_t tx_end
     cdef Timer timer[5]

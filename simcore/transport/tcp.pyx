@@ -534,9 +534,13 @@ cdef class TcpSocket(Endpoint):
     cdef bytes stream(self, uint64_t at, uint32_t n):
         """Bytes [at, at + n) of the stream; None if all are zeros."""
         cdef uint64_t start, a, b
+        cdef uint32_t i = 0, chunks = len(self.tx)
         cdef bytes chunk
         cdef bytearray out = None
-        for start, chunk in self.tx:
+        if self.tx_next < chunks and self.tx[self.tx_next][0] <= at:
+            i = self.tx_next                        # else it is sent again
+        while i < chunks:
+            start, chunk = self.tx[i]
             if start >= at + n:
                 break
             if start + <uint64_t>len(chunk) > at:
@@ -545,6 +549,8 @@ cdef class TcpSocket(Endpoint):
                 a = at if at > start else start
                 b = min(at + n, start + <uint64_t>len(chunk))
                 out[a - at:b - at] = chunk[a - start:b - start]
+                self.tx_next = max(self.tx_next, i)
+            i += 1
         return None if out is None else bytes(out)
 
     # --- timers ------------------------------------------------------------------------------------
@@ -1454,6 +1460,7 @@ cdef class TcpSocket(Endpoint):
         if self.tx is not None:
             while self.tx and self.tx[0][0] + len(self.tx[0][1]) <= self.tx_base:
                 self.tx.popleft()
+                self.tx_next -= self.tx_next > 0
             if not self.tx:
                 self.tx = None
         if self.tx_waiters is not None:
