@@ -150,4 +150,11 @@ cdef inline void settle(Program* p, Path* path) noexcept nogil:
 
 cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil
+
+cdef enum:                              # types of addresses, a bit each (`ADDRTYPES` of natfast.rules)
+    ADDR_UNICAST = 2
+    ADDR_LOCAL = 4
+    ADDR_BROADCAST = 8
+    ADDR_MULTICAST = 32
+
 cdef uint32_t address_type(const Host* host, uint32_t address) noexcept nogil

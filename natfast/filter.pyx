@@ -66,18 +66,18 @@ cdef uint32_t address_type(const Host* host, uint32_t a) noexcept nogil:
     """The addrtype bit of an address: what this host's local routes make of it."""
     cdef uint32_t i
     if a == 0 or a == 0xFFFFFFFFU:
-        return 8
+        return ADDR_BROADCAST
     if (a >> 28) == 14:
-        return 32
+        return ADDR_MULTICAST
     if (a >> 24) == 127:
-        return 4
+        return ADDR_LOCAL
     for i in range(host.n):
         if host.address[i].address == a:
-            return 4
+            return ADDR_LOCAL
     for i in range(host.n):
         if ~host.address[i].mask > 1 and a == (host.address[i].address | ~host.address[i].mask):
-            return 8
-    return 2
+            return ADDR_BROADCAST
+    return ADDR_UNICAST
 
 
 cdef bint port_match(const CMatch* m, uint32_t port, uint32_t both, int mode) noexcept nogil:

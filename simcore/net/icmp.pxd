@@ -4,7 +4,6 @@ from libc.stdint cimport uint8_t, uint32_t
 from simcore.engine.frame cimport Frame
 
 cdef enum:
-    ICMP_TIMESTAMP_REPLY = 14
     ICMP_QUOTED = 548                   # bytes of the packet that an error is about, less its own IP options
 
 @cython.final

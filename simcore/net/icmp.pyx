@@ -7,6 +7,7 @@ from simcore.net.transport_checksum cimport set_checksum
 
 cdef enum:
     SOURCE_QUENCH = 4
+    TIMESTAMP_REPLY = 14
     FRAG_NEEDED = 4                     # code of an unreachable
     LAST_TYPE = 18                      # that Linux knows
 
@@ -90,7 +91,7 @@ cdef void icmp_emit_reply(Frame* r, const uint8_t* request, uint32_t have, uint3
     """Make a new packet the answer to an echo request, or to one for the time of day (since midnight)."""
     cdef uint32_t l4 = ETH_HLEN + ip_ihl(r.data + ETH_HLEN)
     memcpy(r.data + l4, request, have)
-    r.data[l4] = ICMP_ECHOREPLY if request[0] == ICMP_ECHO else ICMP_TIMESTAMP_REPLY
+    r.data[l4] = ICMP_ECHOREPLY if request[0] == ICMP_ECHO else TIMESTAMP_REPLY
     r.data[l4 + 1] = 0
     if request[0] != ICMP_ECHO:
         put32(r.data + l4 + 12, milliseconds)

@@ -15,7 +15,8 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from natfast.checksum cimport canonical, fold, ip_checksum, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.fastpath cimport probable_bucket, probable_entry
-from natfast.filter cimport Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT, address_type
+from natfast.filter cimport (ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, ADDR_UNICAST, Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT,
+                             address_type)
 from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
                               ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE,
                               IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IP_DF,
@@ -55,10 +56,6 @@ cdef enum:                          # timer tokens: kind in the low byte
     T_LOOPBACK = 3
 
 cdef enum:
-    T_UNICAST = 2                   # addrtype bits
-    T_LOCAL = 4
-    T_BROADCAST = 8
-    T_MULTICAST = 32
     IP = 14                         # offset of the IP header in a frame
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
     QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
@@ -789,7 +786,7 @@ cdef class Namespace(Device):
                     data = bytes(IP) + first
                     f = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
                     memset(&p, 0, sizeof(Packet))
-                    if address_type(&self.host, ip_dst(f.data + IP)) & T_LOCAL:
+                    if address_type(&self.host, ip_dst(f.data + IP)) & ADDR_LOCAL:
                         self.icmp_error(ICMP_TIME_EXCEEDED, 1, 0, f, &p, True)
                     frame_free(f)
             if self.defrag.queues:
@@ -849,7 +846,7 @@ cdef class Namespace(Device):
         w.neighbour = NULL
         w.out = NULL if w.oif < 0 else <void*>self.interfaces[w.oif]
         if (w.out != NULL and (<Interface>w.out).kind != LOOPBACK
-                and not address_type(&self.host, w.nexthop) & (T_BROADCAST | T_MULTICAST)):
+                and not address_type(&self.host, w.nexthop) & (ADDR_BROADCAST | ADDR_MULTICAST)):
             n = self.neighbour(w.oif, w.nexthop, True)
             w.neighbour = <void*>n                  # the namespace keeps it
 
@@ -876,10 +873,10 @@ cdef class Namespace(Device):
         if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
             return
         kind = address_type(&self.host, dst)
-        if kind == T_LOCAL:
+        if kind == ADDR_LOCAL:
             w.kind = W_LOCAL
             return
-        if kind == T_BROADCAST:
+        if kind == ADDR_BROADCAST:
             if (src >> 24) == 127:
                 return
             w.kind = W_BROADCAST
@@ -1098,7 +1095,7 @@ cdef class Namespace(Device):
         w.oif = -1
         w.nexthop = dst
         w.source = src
-        if address_type(&self.host, dst) & T_LOCAL:
+        if address_type(&self.host, dst) & ADDR_LOCAL:
             w.kind = W_LOCAL
             w.oif = 0
             if src == 0:
@@ -1112,7 +1109,7 @@ cdef class Namespace(Device):
         w.nexthop = self.routes.routes[i].via or dst
         if src == 0:
             w.source = self.routes.routes[i].source or (<Interface>self.interfaces[w.oif]).address
-        if address_type(&self.host, dst) & (T_BROADCAST | T_MULTICAST):
+        if address_type(&self.host, dst) & (ADDR_BROADCAST | ADDR_MULTICAST):
             w.kind = W_BROADCAST
 
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag,
@@ -1369,10 +1366,10 @@ cdef class Namespace(Device):
         if found != ARP_OK:
             self.drop(f, NULL, "ARP: truncated" if found == ARP_TRUNCATED else "ARP: not IPv4 over Ethernet")
             return
-        ours = (address_type(&self.host, a.target) & T_LOCAL) != 0 and (a.target >> 24) != 127
+        ours = (address_type(&self.host, a.target) & ADDR_LOCAL) != 0 and (a.target >> 24) != 127
         if a.op == ARP_REQUEST and ours and a.sender == 0:
             self.arp_send(dev, ARP_REPLY, a.sender_mac, a.sender, a.target)     # duplicate address detection
-        elif a.op == ARP_REQUEST and ours and address_type(&self.host, a.sender) == T_UNICAST:
+        elif a.op == ARP_REQUEST and ours and address_type(&self.host, a.sender) == ADDR_UNICAST:
             n = self.neighbour(dev.index, a.sender, True)
             if n.state == N_PERMANENT or self.arp_cache.remember(n, self.calendar.now):
                 self.neighbour_known(n, a.sender_mac, False)
@@ -1421,7 +1418,7 @@ cdef class Namespace(Device):
             memset(&p, 0, sizeof(Packet))
             view(&p, f)
             f.packet_type = PACKET_HOST
-            if address_type(&self.host, ip_src(f.data + IP)) & T_LOCAL:
+            if address_type(&self.host, ip_src(f.data + IP)) & ADDR_LOCAL:
                 self.local_error(f)
             else:
                 self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, False)
@@ -1483,7 +1480,7 @@ cdef class Namespace(Device):
         cdef Way w
         cdef Frame* e
         cdef Echo echo
-        if not icmp_is_answered(f) or address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST):
+        if not icmp_is_answered(f) or address_type(&self.host, ip_dst(ip)) & (ADDR_BROADCAST | ADDR_MULTICAST):
             return
         find_way_out(self, src, &w)
         if w.kind == W_UNREACHABLE or not self.icmp_limit.allows(kind, code, src, self.calendar.now):
@@ -1522,7 +1519,7 @@ cdef class Namespace(Device):
         ip = f.data + IP
         kind = f.data[l4]
         if (kind == ICMP_ECHO or kind == ICMP_TIMESTAMP) and not (
-                address_type(&self.host, ip_dst(ip)) & (T_BROADCAST | T_MULTICAST)):
+                address_type(&self.host, ip_dst(ip)) & (ADDR_BROADCAST | ADDR_MULTICAST)):
             if kind == ICMP_TIMESTAMP and n < 20:
                 self.drop(f, NULL, "ICMP: truncated")
                 return

@@ -7,7 +7,7 @@ dies, so the ICMP error quotes it, with the checksum that it came with.
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from natfast.checksum cimport ip_checksum
-from natfast.filter cimport Host, address_type
+from natfast.filter cimport ADDR_UNICAST, Host, address_type
 from natfast.headers cimport be32, ip_ihl, put32
 
 cdef enum:                      # Option
@@ -24,7 +24,6 @@ cdef enum:                      # Timestamp flag
     TIME_ONLY = 0
     TIME_AND_ADDRESS = 1
     PRESPECIFIED = 3
-    UNICAST = 2                 # addrtype bit
 
 
 cdef int record_route(uint8_t* opt, uint32_t size, Options* o, uint32_t address) noexcept nogil:
@@ -67,7 +66,7 @@ cdef int timestamp(uint8_t* opt, uint32_t size, Options* o, const Host* host, ui
         put32(opt + pointer + 3, ms)
         o.ts_address = True
         opt[2] += 8
-    elif flag == PRESPECIFIED and address_type(host, be32(opt + pointer - 1)) != UNICAST:
+    elif flag == PRESPECIFIED and address_type(host, be32(opt + pointer - 1)) != ADDR_UNICAST:
         put32(opt + pointer + 3, ms)
         opt[2] += 8
     else:
@@ -188,7 +187,7 @@ cdef bint options_echo(const uint8_t* ip, const Options* o, const Host* host, ui
                 if d[3] & 15 != PRESPECIFIED:
                     put32(d + pointer - 1, ms)
                     pointer += 4
-                elif pointer + 7 <= size and address_type(host, be32(d + pointer - 1)) != UNICAST:
+                elif pointer + 7 <= size and address_type(host, be32(d + pointer - 1)) != ADDR_UNICAST:
                     put32(d + pointer + 3, ms)
                     pointer += 8
             d[2] = <uint8_t>pointer

@@ -49,17 +49,6 @@ cdef inline void put_behind(Flight* f, List* l, Sent* s, uint32_t before) noexce
         numbered(f, after).before = number
 
 
-cdef inline void put_last(Flight* f, List* l, Sent* s) noexcept nogil:
-    cdef uint32_t number = number_of(f, s)
-    s.before = l.last
-    s.after = NOBODY
-    if l.last == NOBODY:
-        l.first = number
-    else:
-        numbered(f, l.last).after = number
-    l.last = number
-
-
 cdef inline void take_out(Flight* f, List* l, Sent* s) noexcept nogil:
     if s.before == NOBODY:
         l.first = s.after
@@ -85,6 +74,19 @@ cdef inline void await_it(Flight* f, Sent* s, uint32_t before) noexcept nogil:
     """It is in the network, sent after the one of that number."""
     in_no_list(f, s)
     put_behind(f, &f.awaited, s, before)
+    s.state |= AWAITED
+
+
+cdef inline void await_newest(Flight* f, Sent* s) noexcept nogil:
+    """It has just been sent, and is in no list: `await_it` after all others, for every segment's sake without looking."""
+    cdef uint32_t number = number_of(f, s)
+    s.before = f.awaited.last
+    s.after = NOBODY
+    if f.awaited.last == NOBODY:
+        f.awaited.first = number
+    else:
+        numbered(f, f.awaited.last).after = number
+    f.awaited.last = number
     s.state |= AWAITED
 
 
@@ -152,8 +154,7 @@ cdef void flight_send(Flight* f, uint32_t start, uint32_t end, uint8_t state, do
     s.end = end
     s.state = state
     stamp(f, s, now)
-    put_last(f, &f.awaited, s)
-    s.state |= AWAITED
+    await_newest(f, s)
     f.tail += 1
     f.outstanding += end - start
 
@@ -166,8 +167,7 @@ cdef void flight_resend(Flight* f, uint32_t i, double now) noexcept nogil:
         f.retrans += s.end - s.start
     s.state |= RETRANS | EVER_RETRANS
     in_no_list(f, s)
-    put_last(f, &f.awaited, s)
-    s.state |= AWAITED
+    await_newest(f, s)
 
 
 cdef inline void forget_marks(Flight* f, Sent* s) noexcept nogil:

@@ -5,12 +5,15 @@ import simpy
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
-from natfast.checksum cimport fold, sum_bytes
 from natfast.headers cimport IPPROTO_ICMP, be16, put16
-from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
+from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
+from simcore.net.transport_checksum cimport set_checksum
 from simcore.transport.errors cimport os_error
+
+cdef enum:
+    L4 = 34                         # offset of the ICMP header in a frame
 
 
 cdef class PingSocket(Endpoint):
@@ -37,13 +40,12 @@ cdef class PingSocket(Endpoint):
             raise os_error(101)
         self.seq += 1
         cdef Frame* f = self.ns.new_packet(8, 8 + size, IPPROTO_ICMP, src, dst, 0, ttl, 0x4000)
-        cdef uint8_t* m = f.data + 34
+        cdef uint8_t* m = f.data + L4
         memset(m, 0, 8)
         m[0] = 8
         put16(m + 4, self.local_port)
         put16(m + 6, self.seq)
-        put16(m + 2, <uint16_t>~fold(sum_bytes(m, 8)))
-        f.checksum_ok = CHECKSUM_RIGHT
+        set_checksum(f, L4, 2, IPPROTO_ICMP)
         f.mark = self.mark
         event = simpy.Event(self.ns.env)
         self.waiting[self.seq] = (event, self.ns.calendar.now)

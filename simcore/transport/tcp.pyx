@@ -260,11 +260,10 @@ cdef class TcpSocket(Endpoint):
         """Seconds with something to send or unacknowledged (`busy`), and of them those in which the congestion window (`cwnd`),
         the receiver's (`rwnd`) or the send buffer (`sndbuf`) kept more from being sent; the last two as `ss -i` has them.
         """
-        cdef int now_by = self.held_by
-        self.is_held(HELD_IDLE)
-        self.is_held(now_by)
-        return {"busy": self.held[HELD_NOT] + self.held[HELD_CWND] + self.held[HELD_RWND] + self.held[HELD_SNDBUF],
-                "cwnd": self.held[HELD_CWND], "rwnd": self.held[HELD_RWND], "sndbuf": self.held[HELD_SNDBUF]}
+        cdef list held = [self.held[i] for i in range(HELD_IDLE)]
+        if self.held_by != HELD_IDLE:
+            held[self.held_by] += self.ns.calendar.now - self.held_at
+        return {"busy": sum(held), "cwnd": held[HELD_CWND], "rwnd": held[HELD_RWND], "sndbuf": held[HELD_SNDBUF]}
 
     def record(self):
         """Keep a row of `history` at every ACK from now on."""
