@@ -21,10 +21,11 @@ from simcore.measure.report import print_run
 from simcore.measure.trace import Tracer
 from simcore.study import bench as benchmarks
 from simcore.study import html, kernel
+from simcore.study.compare import compare as make_comparison
 from simcore.study.emulate import Emulation
 from simcore.study.plan import Limit, Range, similar
 from simcore.study.plan import plan as make_plan
-from simcore.study.printing import print_plan, print_reach, print_sweep
+from simcore.study.printing import print_comparison, print_plan, print_reach, print_sweep
 from simcore.study.reach import reach as ask_everywhere
 from simcore.study.scenario import World, write_flows
 from simcore.study.source import make_world, source
@@ -246,11 +247,29 @@ def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KE
                          settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
     _deliver(file, out, results, results.as_json, lambda path: html.write_sweep(path, results, metric or ()),
              None if as_json else lambda console: print_sweep(console, results, metric or ()))
-    known = results.metrics()
-    for name in metric or ():
-        if name not in known:           # what was measured is there all the same
-            raise ScenarioError(f"--metric {name}: no such metric; {similar(name, known)}")
-    _end_of(results)
+    _end_of(results, metric or ())
+
+
+@app.command(epilog="Examples:  simcore compare compose.yaml --set links.host.qdisc=fq_codel   |   "
+             "simcore compare compose.yaml --override cure.yaml --runs 10   |   simcore compare before.yaml after.yaml --json")
+def compare(file: File, other: Annotated[Path | None, typer.Argument(help="What to compare it with, if that is another file.",
+                                                                     metavar="[OTHER]")] = None,
+            override: Annotated[list[Path] | None, typer.Option(help="Compose file merged over what is compared (repeatable).")] = None,
+            settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A value that it has instead "
+                                                               "(repeatable).")] = None,
+            runs: Annotated[int, typer.Option(min=2, help="Runs of each, with different seeds.")] = 5,
+            metric: Annotated[list[str] | None, typer.Option(help="What to tabulate, by its path in summary.json (repeatable).")] = None,
+            out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+            seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
+            scheduler: Scheduler = None, workers: Workers = None,
+            as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+    """Say what a change does: a scenario without it and with it, with the same seeds, and what differs beyond chance."""
+    _check(out)
+    found = make_comparison(file, other, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
+                            settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
+    _deliver(file, out, found.results, found.as_json, lambda path: html.write_comparison(path, found, metric or ()),
+             None if as_json else lambda console: print_comparison(console, found, metric or ()))
+    _end_of(found.results, metric or ())
 
 
 @app.command(epilog="Examples:  simcore plan compose.yaml --vary workloads.0.users --over 1..500 "
@@ -294,7 +313,12 @@ def _deliver(file: Path, out: Path, results: Results, as_json: Callable[[], dict
     console.print("results     " + ", ".join(map(str, written)), soft_wrap=True)
 
 
-def _end_of(results: Results) -> None:
+def _end_of(results: Results, metrics: Sequence[str] = ()) -> None:
+    """After what was measured is written: what was asked for and not there, or that it was stopped."""
+    known = results.metrics()
+    for name in metrics:
+        if name not in known:
+            raise ScenarioError(f"--metric {name}: no such metric; {similar(name, known)}")
     if results.partial:
         print("simcore: stopped by Ctrl-C; the results are partial", file=sys.stderr)
         raise typer.Exit(130)

@@ -1,4 +1,4 @@
-"""A run, a sweep or a plan as one page: pictures, tables, and what they say."""
+"""A run, a sweep, a comparison or a plan as one page: pictures, tables, and what they say."""
 from __future__ import annotations
 
 import importlib.util
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from simcore.errors import ScenarioError
 from simcore.files import write_text
 from simcore.measure.report import result_text
+from simcore.study.compare import Comparison
 from simcore.study.metrics import written
 from simcore.study.plan import Plan
-from simcore.study.printing import grouped, with_interval
+from simcore.study.printing import KINDS, compared, grouped, with_interval
 from simcore.study.sweep import Results, short
 from simcore.traffic.title import title as name_of
 
@@ -82,6 +83,22 @@ def write_sweep(path: Path, results: Results, metrics: Sequence[str] = ()) -> No
         [("Every run, and the mean with its interval", pictures.spread(results, titles))]
     _render(path, title=results.file, answer="", findings=grouped(results), pictures=[(c, svg) for c, svg in drawn if svg],
             tables=[_points(results, titles)], foot=_foot(results) + (", stopped before all were made" if results.partial else ""))
+
+
+def write_comparison(path: Path, comparison: Comparison, metrics: Sequence[str] = ()) -> None:
+    """The page of a comparison: by how much each metric changes, and every pair of runs."""
+    from simcore.study import pictures
+
+    results = comparison.results
+    titles = {name: name for name in metrics} or results.titles()
+    drawn = [("By how much each changes, in per cent of what it was", pictures.changes(comparison, titles)),
+             ("Every pair of runs, and the means with their intervals", pictures.spread(results, titles))]
+    _render(path, title=results.file, answer=comparison.answer(),
+            findings=[(f, f"{KINDS[kind]}, {where}") for kind, found in comparison.findings().items() for f, where in found],
+            pictures=[(c, svg) for c, svg in drawn if svg],
+            tables=[(f"Means and {results.level:.0%} confidence intervals", ["", "before", "after", "difference", "", ""],
+                     [row for row, _ in compared(comparison, titles)])],
+            foot=_foot(results) + (", stopped before all were made" if results.partial else ""))
 
 
 def write_plan(path: Path, plan: Plan) -> None:

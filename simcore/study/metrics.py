@@ -112,6 +112,22 @@ def unit_of(name: str) -> str:
     return "s" if any(p.endswith(("_s", "_time")) for p in parts) else ""
 
 
+_MORE_IS_BETTER = frozenset({"goodput_bps", "requests_per_s", "requests_done", "received"})
+_LESS_IS_BETTER = frozenset({"failed_share", "lost_share", "drop_share", "loss", "failed", "stalled", "unanswered", "dropped", "lost",
+                             "retransmits", "mean_wait_us"})
+
+
+def more_is_better(name: str) -> bool | None:
+    """Whether more of a metric is what one wants, or less; None where neither is."""
+    parts = name.split(".")
+    if _MORE_IS_BETTER & {*parts}:
+        return True
+    if _LESS_IS_BETTER & {*parts} or parts[0] == "drops":
+        return False
+    times = {"rtt_s", "response_s", "total_time", "total_time_s", "mean_delay_s", "delay_s", "completion_s"}
+    return False if times & {*parts} and parts[-1] != "count" else None
+
+
 def scale(name: str, largest: float) -> tuple[float, str]:
     """(factor, unit) to write values of a metric with, up to `largest` of them."""
     unit = unit_of(name)

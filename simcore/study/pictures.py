@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from simcore import units
+from simcore.study.compare import Comparison, Verdict
 from simcore.study.findings import BUSY
 from simcore.study.metrics import scale
 from simcore.study.plan import Limit
@@ -191,23 +192,53 @@ def round_trips(workloads: Sequence[Mapping[str, Any]]) -> str | None:
 
 @_styled
 def spread(results: Results, titles: Mapping[str, str]) -> str | None:
-    """Where nothing was varied: each metric's runs as dots, and its mean with the confidence interval."""
-    rows = [(name, title, results.values(0, name)) for name, title in titles.items()]
-    rows = [row for row in rows if row[2]]
+    """Of few points each metric's runs as dots, those of a seed joined, and the means with their confidence intervals."""
+    last = len(results.points) - 1
+    rows = [(name, title, values) for name, title in titles.items()
+            if any(values := [results.by_seed(i, name) for i in range(last + 1)])]
     if not rows:
         return None
-    figure = _figure(10, 0.75 * len(rows) + 0.2)
+    figure = _figure(10, (0.75 + 0.5 * last) * len(rows) + 0.2)
     for i, (name, title, values) in enumerate(rows):
-        e = results.estimate(0, name)
-        assert e is not None
-        factor, unit = scale(name, max(map(abs, values)))
+        factor, unit = scale(name, max(abs(v) for each in values for v in each.values()))
         axes = figure.add_subplot(len(rows), 1, i + 1)
-        axes.plot([v * factor for v in values], [0.0] * len(values), "o", ms=4, alpha=0.5)
-        axes.errorbar([e.mean * factor], [0.5], xerr=[e.half * factor if e.known else 0.0], fmt="D", ms=4, capsize=4)
-        axes.set_ylim(-0.5, 1.0)
-        axes.set_yticks([])
+        for seed in dict.fromkeys(seed for each in values for seed in each):
+            runs = [(each[seed] * factor, -p) for p, each in enumerate(values) if seed in each]
+            axes.plot(*zip(*runs, strict=True), "o-", ms=4, lw=0.7, alpha=0.5, color="C0")
+        for p in range(last + 1):
+            if (e := results.estimate(p, name)) is not None:
+                half = e.half * factor if e.known else 0.0
+                axes.errorbar([e.mean * factor], [0.4 - p], xerr=[half], fmt="D", ms=4, capsize=4, color="C1")
+        axes.set_ylim(-last - 0.4, 0.9)
+        axes.set_yticks([-p for p in range(last + 1)] if last else [], [", ".join(map(str, p.settings.values())) for p in results.points]
+                        if last else [])
         axes.set_title(title + (f", {unit}" if unit else ""), fontsize=8, loc="left", pad=2)
     return _svg(figure)
+
+
+@_styled
+def changes(comparison: Comparison, titles: Mapping[str, str]) -> str | None:
+    """By how many per cent of what it was each metric changes, with the confidence interval; None where nothing can be said so."""
+    rows = []
+    for name, title in titles.items():
+        e, share, verdict = comparison.difference(name), comparison.relative(name), comparison.verdict(name)
+        if e is not None and share is not None and verdict is not None:
+            rows.append((title, 100 * share, 100 * e.half * abs(share / e.mean) if e.mean else 0.0, _VERDICTS.get(verdict, "#9fb3c8")))
+    if not rows:
+        return None
+    figure = _figure(10, 0.3 * len(rows) + 0.6)
+    axes = figure.add_subplot()
+    for i, (_, share, half, colour) in enumerate(rows):
+        axes.errorbar([share], [-i], xerr=[half], fmt="D", ms=4, capsize=3, color=colour)
+    axes.axvline(0, color="#52606d", lw=0.8)
+    axes.set_yticks([-i for i in range(len(rows))], [title for title, *_ in rows], fontsize=8)
+    axes.set_ylim(0.6 - len(rows), 0.6)
+    axes.set_xscale("symlog", linthresh=100)
+    axes.set_xlabel("per cent")
+    return _svg(figure)
+
+
+_VERDICTS = {Verdict.better: "#3f9142", Verdict.worse: "#d64545", Verdict.more: "C0", Verdict.less: "C0"}
 
 
 def number(value: Any) -> float | None:

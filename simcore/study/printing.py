@@ -1,8 +1,8 @@
-"""What `simcore sweep`, `simcore plan` and `simcore reach` print."""
+"""What `simcore sweep`, `simcore compare`, `simcore plan` and `simcore reach` print."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simcore.measure.report import print_findings
+from simcore.study.compare import AFTER, BEFORE, Comparison, Verdict
 from simcore.study.metrics import scale, written
 from simcore.study.plan import Plan
 from simcore.study.reach import Reached, Target, alike
@@ -18,6 +19,9 @@ from simcore.study.sweep import Results, short
 
 COLUMN = 13
 """Characters that a column needs."""
+KINDS = {"gone": "no longer", "new": "new", "still": "as before"}
+"""Findings of a comparison, as they are called."""
+_COLOURS = {Verdict.better: "green", Verdict.worse: "red", Verdict.unsure: "dim", Verdict.slight: "dim", Verdict.same: "dim"}
 
 
 def print_reach(console: Console, answers: Sequence[Reached]) -> None:
@@ -44,11 +48,17 @@ def with_interval(name: str, e: Estimate | None) -> str:
         return "-"
     factor, unit = scale(name, abs(e.mean))
     space = "" if unit in ("", "%") else " "
-    if e.half == 0 or not e.known:
+    if not e.known or e.half <= 1e-9 * abs(e.mean):             # none, but for rounding
         return written(name, e.mean)
     half = e.half * factor
     digits = max(0, 1 - math.floor(math.log10(half))) if half < 1e15 else 0
     return f"{e.mean * factor:.{min(digits, 9)}f} ± {half:.{min(digits, 9)}f}{space}{unit}"
+
+
+def signed(name: str, e: Estimate | None) -> str:
+    """A difference as `with_interval` writes it, with its sign."""
+    text = with_interval(name, e)
+    return "+" + text if e is not None and e.mean > 0 else text
 
 
 def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ()) -> None:
@@ -77,6 +87,34 @@ def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ())
                               *(with_interval(name, results.estimate(i, name)) for name in names[first:first + most]))
             console.print(table)
     print_findings(console, grouped(results), "results.json")
+
+
+def compared(comparison: Comparison, titles: Mapping[str, str]) -> list[tuple[list[str], Verdict | None]]:
+    """A row for each metric: its title, before, after, the difference, that as a share, and what it says."""
+    rows = []
+    for name, title in titles.items():
+        difference, share, verdict = comparison.difference(name), comparison.relative(name), comparison.verdict(name)
+        rows.append(([title, *(with_interval(name, comparison.results.estimate(side, name)) for side in (BEFORE, AFTER)),
+                      signed(name, difference), "" if share is None else f"{share:+.0%}" if abs(share) < 10 else f"× {1 + share:.3g}",
+                      verdict.value if verdict else ""], verdict))
+    return rows
+
+
+def print_comparison(console: Console, comparison: Comparison, metrics: Sequence[str] = ()) -> None:
+    """A row for each metric, what they say, and what no longer stands out, or does now."""
+    titles = {name: name for name in metrics} or comparison.results.titles()
+    table = Table(title=_title(comparison.results), title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in ("before", "after", "difference"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("")
+    for row, verdict in compared(comparison, titles):
+        table.add_row(*map(escape, row), style=_COLOURS.get(verdict, "") if verdict else "")
+    console.print(table)
+    console.print(f"[bold]{escape(comparison.answer())}[/bold]", soft_wrap=True)
+    for kind, found in comparison.findings().items():
+        print_findings(console, [(f, f"{KINDS[kind]}, {where}") for f, where in found], "results.json")
 
 
 def print_plan(console: Console, plan: Plan) -> None:

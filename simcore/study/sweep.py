@@ -63,12 +63,16 @@ class Results:
     level: float = 0.95
     partial: bool = False
 
-    def values(self, point: int, metric: str) -> list[float]:
-        """A metric of each run of a point; of those drops that a run had none of, 0."""
-        runs = self.points[point].made
+    def by_seed(self, point: int, metric: str) -> dict[int, float]:
+        """A metric of each run of a point that has it, by the run's seed; of those drops that a run had none of, 0."""
+        runs = sorted(self.points[point].runs.items())
         if metric.startswith("drops."):
-            return [r.metrics.get(metric, 0.0) for r in runs]
-        return [r.metrics[metric] for r in runs if metric in r.metrics]
+            return {seed: run.metrics.get(metric, 0.0) for seed, run in runs}
+        return {seed: run.metrics[metric] for seed, run in runs if metric in run.metrics}
+
+    def values(self, point: int, metric: str) -> list[float]:
+        """As `by_seed`, without the seeds."""
+        return list(self.by_seed(point, metric).values())
 
     def estimate(self, point: int, metric: str) -> Estimate | None:
         """Mean and confidence interval over a point's runs; None if none of them has the metric."""
@@ -111,8 +115,6 @@ class Results:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines; an interval of a single run has no ends."""
-        def bounds(e: Estimate) -> dict[str, Any]:
-            return {"mean": e.mean, "low": e.low if e.known else None, "high": e.high if e.known else None, "runs": e.n}
         names = self.metrics()
         return {"file": self.file, "varied": self.keys, "level": self.level, "partial": self.partial, "headlines": self.titles(),
                 "points": [{"settings": p.settings, "seeds": sorted(p.runs),
@@ -126,6 +128,11 @@ class Results:
         write_csv(paths[1], self.table())
         write_json(paths[2], whole)
         return paths
+
+
+def bounds(e: Estimate) -> dict[str, Any]:
+    """An estimate for machines."""
+    return {"mean": e.mean, "low": e.low if e.known else None, "high": e.high if e.known else None, "runs": e.n}
 
 
 def short(key: str) -> str:
@@ -214,13 +221,19 @@ def sweep(file: str | Path, vary: Mapping[str, Sequence[Any]] | None = None, *, 
     points = [make_point(file, dict(zip(vary, values, strict=True)), overrides, settings, duration)
               for values in itertools.product(*vary.values())]
     results = Results(str(file), list(vary), points, level)
-    todo = [(p, base_seed(p.source, seed) + r) for r in range(runs) for p in points]
+    make_runs(results, runs, seed, duration, engine, scheduler, workers, progress)
+    return results
+
+
+def make_runs(results: Results, runs: int, seed: int | None, duration: float | None, engine: str, scheduler: str | None,
+              workers: int | None, progress: bool) -> None:
+    """Run each point with `runs` seeds; arguments as `sweep`'s. Ctrl-C leaves those that are over."""
+    todo = [(p, base_seed(p.source, seed) + r) for r in range(runs) for p in results.points]
     with Farm(scheduler, workers, len(todo)) as farm, told(progress, lambda wall: _how_far(results, len(todo), wall)) as tell:
         try:
             collect(farm, todo, duration, engine, tell)
         except KeyboardInterrupt:
             results.partial = True
-    return results
 
 
 def make_point(file: str | Path, chosen: Settings, overrides: Sequence[str | Path], settings: Mapping[str, Any] | None,

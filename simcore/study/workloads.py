@@ -53,20 +53,19 @@ class Upload:
 
     socket: TcpSocket | None = None
     time: float | None = None       # s, once it is over
-    size: int | None = None         # bytes of one that had a size and is over
     error: str = ""
-    before: int = 0                 # bytes sent when the measuring began
+    before: int = 0                 # bytes that had arrived when the measuring began
 
     @property
-    def sent(self) -> int:
-        """Bytes, so far."""
-        return self.size if self.size is not None else 0 if self.socket is None else self.socket.bytes_out
+    def bytes(self) -> int:
+        """Those that have arrived and been acknowledged, so far."""
+        return 0 if self.socket is None else self.socket.bytes_acked
 
     def as_json(self) -> dict[str, Any]:
         """What is known of it."""
         if self.socket is None:
             return {}
-        return {"bytes": self.sent, **({"total_time_s": self.time} if self.time is not None else {}),
+        return {"bytes": self.bytes, **({"total_time_s": self.time} if self.time is not None else {}),
                 **({"error": self.error} if self.error else {}), "retransmits": self.socket.retransmits, "srtt_s": self.socket.srtt,
                 "cwnd_bytes": self.socket.cwnd, "limited_s": self.socket.limited}
 
@@ -308,13 +307,13 @@ class Workloads:
 
         def begin() -> None:
             for u in uploads:
-                u.before = u.sent
+                u.before = u.bytes
         self._at_the_beginning.append(begin)
 
         def result() -> None:
             done = [w.start + u.time if u.time is not None else self.env.now for u in uploads]
             span = max(done, default=0.0) - max(w.start, self.world.measured_from)
-            outcome.values["goodput_bps"] = sum(u.sent - u.before for u in uploads) * 8 / span if span > 0 else None
+            outcome.values["goodput_bps"] = sum(u.bytes - u.before for u in uploads) * 8 / span if span > 0 else None
             parts = [u.as_json() for u in uploads]
             outcome.values.update(parts[0] if len(parts) == 1 else {"flows": parts})
         self._at_the_end.append(result)
@@ -371,8 +370,6 @@ def _upload(env: Environment, ns: Namespace, to: str, w: Workload, upload: Uploa
                 yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
         yield sock.close()
         upload.time = env.now - began
-        if w.size is not None:
-            upload.size = w.size
     except OSError as error:
         upload.error = str(error)
 

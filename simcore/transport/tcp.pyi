@@ -22,6 +22,7 @@ class TcpSocket(Endpoint):
     segments_in: int
     bytes_in: int
     bytes_out: int
+    bytes_acked: int
     state: str
     recovery: str
     congestion: str

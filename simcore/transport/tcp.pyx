@@ -246,6 +246,12 @@ cdef class TcpSocket(Endpoint):
         return self.snd_nxt - self.snd_una
 
     @property
+    def bytes_acked(self):
+        """Payload bytes that the other end has acknowledged, as `ss -i` has them."""
+        cdef uint32_t unacked = self.snd_nxt - self.snd_una
+        return self.bytes_out - (unacked - (1 if self.fin_sent else 0) if unacked else 0) if self.bytes_out else 0
+
+    @property
     def local(self):
         """(address, port) of this end."""
         return str(ipaddress.IPv4Address(self.local_ip)), self.local_port
