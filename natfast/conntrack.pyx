@@ -8,12 +8,12 @@ from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO
                               ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
 from natfast.memo cimport ORIGINAL, REPLY
-from natfast.packet cimport (IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
+from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
                              IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_DROP, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
 from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, settled, source_of, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_SEEN_REPLY, Table, table_delete,
+                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_NAT_MASK, IPS_SEEN_REPLY, Table, table_delete,
                             table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
@@ -294,6 +294,7 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             ei = entry_for_new(c)
             if ei == 0:
                 table_full(c, p)
+                p.dropped_by = BY_FULL_TABLE
                 return CT_DROP
             e = &c.table.entries[ei]
             e.tuple[0] = t.h
@@ -323,9 +324,6 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         if verdict == TRACK_REPEAT:
             continue
         c.stats.invalid += 1
-        if verdict == TRACK_DROP:
-            c.stats.drop += 1
-            return CT_DROP
         return CT_ACCEPT
 
 
@@ -376,6 +374,7 @@ cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
             c.stats.clash_resolve += 1
             return CT_ACCEPT
         c.stats.drop += 1
+        p.dropped_by = BY_WANT_OF_PORTS if e.status & IPS_NAT_MASK else BY_CLASH
         return CT_DROP
     table_insert(&c.table, p.ct)
     p.owned = False

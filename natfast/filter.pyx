@@ -602,11 +602,6 @@ cdef class Compiled:
                 out[name].append((self.p.rules[i].packets, self.p.rules[i].bytes))
         return out
 
-    def counters(self):
-        """(table, chain, rule text, packets, bytes) of every rule, in order."""
-        return [(table, chain, rule.text(chain), self.p.rules[i].packets, self.p.rules[i].bytes)
-                for i, (table, chain, rule) in enumerate(self.rule_refs)]
-
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1:
         def fail(message):
             return RulesError(f"rules: line {rule.line}: {message}")

@@ -25,7 +25,7 @@ from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP,
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, rewrite)
-from natfast.packet cimport (FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, Packet,
+from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN, LOCAL_OUT, Packet,
                              POSTROUTING, PREROUTING)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
@@ -191,14 +191,18 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
         return NF_ACCEPT
     e = &c.table.entries[p.ct]
     if p.ctinfo == IP_CT_ESTABLISHED or p.ctinfo == IP_CT_ESTABLISHED_REPLY:
-        return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+        return translated(p, nat_packet(c, p, manip))
     if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
-        return NF_ACCEPT if nat_icmp_error(c, p, manip) else NF_DROP
+        return translated(p, nat_icmp_error(c, p, manip))
     # a RST of our own is related to a connection that may be new: rules see it in place of the packet that it answers
     verdict = nat_decide(nf, hook, manip, p)
-    if verdict != NF_ACCEPT:
-        return verdict
-    return NF_ACCEPT if nat_packet(c, p, manip) else NF_DROP
+    return verdict if verdict != NF_ACCEPT else translated(p, nat_packet(c, p, manip))
+
+
+cdef inline int translated(Packet* p, bint done) noexcept nogil:
+    if not done:
+        p.dropped_by = BY_NAT
+    return NF_ACCEPT if done else NF_DROP
 
 
 cdef inline int coming(Netfilter nf, int hook, Packet* p) noexcept nogil:
@@ -1360,8 +1364,9 @@ cdef class Netfilter:
 
     def rule_counters(self):
         """(table, chain, rule, packets, bytes) of every rule, as `iptables -nvL` counts."""
-        self.settle()
-        return self.compiled.counters()
+        counts = self.counts()
+        return [(table, name, rule.text(name), *count) for table, chains in self.rules.tables.items() for name, chain in chains.items()
+                for rule, count in zip(chain.rules, counts[table, name][1:])]
 
     def iptables_save(self):
         """The rules in force with what they have counted, as `iptables-save -c` prints them."""

@@ -19,6 +19,14 @@ cdef enum:                      # Hook
     LOCAL_OUT = 3
     POSTROUTING = 4
 
+# What has dropped a packet at a hook.
+cdef enum:                      # DroppedBy
+    BY_RULE = 0
+    BY_FULL_TABLE = 1           # conntrack has no room for its connection
+    BY_CLASH = 2                # another packet's connection has taken its tuple
+    BY_WANT_OF_PORTS = 3        # ... and NAT has found no other
+    BY_NAT = 4                  # it cannot be translated, or makes no sense translated
+
 ctypedef struct Packet:
     uint8_t* data           # IPv4 header
     uint32_t len            # bytes from the IP header on (after trimming)
@@ -36,4 +44,5 @@ ctypedef struct Packet:
     uint8_t ctinfo
     uint8_t checksum_ok     # transport checksum known to be right: the sender is simulated
     uint8_t reject          # REJECT's answer code + 1 when a rule asked for one
+    uint8_t dropped_by      # if it was
     uint8_t owned           # the connection is in no table: whoever holds the packet has it confirmed, or gives it back

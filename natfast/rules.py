@@ -150,6 +150,21 @@ class Rules:
             out.append("COMMIT")
         return "\n".join(out) + "\n"
 
+    def stopped(self, counts: Counts) -> dict[str, int]:
+        """How many packets each rule that drops or rejects has stopped, and each policy, as one would give it to iptables."""
+        out = dict[str, int]()
+        for table, chains in self.tables.items():
+            where = "" if table == "filter" else f"-t {table} "
+            for c in chains.values():
+                at_the_end, *of_rules = (packets for packets, _ in counts[table, c.name])
+                for rule, packets in zip(c.rules, of_rules, strict=True):
+                    if rule.target in ("DROP", "REJECT") and packets:
+                        text = where + rule.text(c.name)
+                        out[text] = out.get(text, 0) + packets
+                if c.policy == "DROP" and at_the_end:
+                    out[f"{where}-P {c.name} DROP"] = at_the_end
+        return out
+
     def add(self, table: str, chain: str, text: str) -> None:
         """Append a rule written as `iptables` arguments after the chain's name."""
         chains = self.tables.setdefault(table, {})

@@ -34,8 +34,7 @@ ctypedef struct Conntrack:
 cdef enum:                      # Track_
     TRACK_ACCEPT = 1
     TRACK_INVALID = 0           # -NF_ACCEPT: goes on without a connection
-    TRACK_DROP = -1
-    TRACK_REPEAT = -2           # entry was deleted: look up again
+    TRACK_REPEAT = -1           # entry was deleted: look up again
 
 
 cdef inline uint32_t random32(Conntrack* c) noexcept nogil:

@@ -23,7 +23,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ET
                               IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
                               ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter, forward_shortly
-from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
+from natfast.packet cimport BY_RULE, IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.table cimport Bucket
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
@@ -99,6 +99,15 @@ cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
     p.room = FRAME_ROOM - IP if f.data == f.room else f.have - IP
     p.checksum_ok = f.checksum_ok
     p.mark = f.mark
+
+
+cdef tuple DROPPED_BY = ("a rule", "conntrack: table full", "conntrack: insert failed", "NAT: no free source port", "NAT: cannot be translated")
+"""By a packet's `dropped_by`."""
+
+
+cdef str stopped_by(const Packet* p, str hook):
+    """Why netfilter has dropped a packet: for a reason of its own, else at a hook by one of its rules."""
+    return hook if p.dropped_by == BY_RULE else <str>DROPPED_BY[p.dropped_by]
 
 
 cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
@@ -582,7 +591,7 @@ cdef class Namespace(Device):
             before = ip_dst(p.data)
             self.netfilter.clock(self.calendar.now)
             if self.hook(PREROUTING, f, &p) != NF_ACCEPT:
-                self.drop(f, &p, "PREROUTING")
+                self.drop(f, &p, stopped_by(&p, "PREROUTING"))
                 return
             if self.tracer is not None:
                 self.note(bridge.name, f, prerouting_note(&p, ip_dst(p.data) != before))
@@ -659,7 +668,7 @@ cdef class Namespace(Device):
         if kind == ETH_P_IP:
             if hooked and f.packet_type != PACKET_HOST and p.ct != 0:
                 if not conntrack_confirm(&self.netfilter.c, p):
-                    self.drop(f, p, "conntrack: insert failed")
+                    self.drop(f, p, stopped_by(p, "INPUT"))
                     return
             if not hooked:
                 self.ip_receive(bridge, f, p)
@@ -693,7 +702,7 @@ cdef class Namespace(Device):
                     if f.packet_type == PACKET_OTHERHOST:
                         f.packet_type = PACKET_HOST     # as br_netfilter shows it to the hooks
                     self.reject(f, &q)
-                self.drop(f, NULL, "bridged FORWARD")
+                self.drop(f, NULL, stopped_by(&q, "bridged FORWARD"))
                 return
         if f.len - ETH_HLEN > out.mtu + 4 and not f.frag_max:
             self.drop(f, NULL, "longer than the port's MTU")
@@ -820,7 +829,7 @@ cdef class Namespace(Device):
         before = ip_dst(p.data)
         self.netfilter.clock(self.calendar.now)
         if self.hook(PREROUTING, f, p) != NF_ACCEPT:
-            self.drop(f, p, "PREROUTING")
+            self.drop(f, p, stopped_by(p, "PREROUTING"))
             return NULL
         if self.tracer is not None:
             self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
@@ -950,14 +959,14 @@ cdef class Namespace(Device):
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
-                self.drop(f, p, "FORWARD")
+                self.drop(f, p, stopped_by(p, "FORWARD"))
                 return
             if self.options.size:
                 options_forward(ip, &self.options, self.arp_source(out, w.nexthop))
             before = ip_src(ip)
             v = self.hook(POSTROUTING, f, p)
             if v != NF_ACCEPT:
-                self.drop(f, p, "POSTROUTING")
+                self.drop(f, p, stopped_by(p, "POSTROUTING"))
                 return
             if self.cpu is not None and self.netfilter.translates(p):
                 self.cpu.natted += 1
@@ -1002,7 +1011,7 @@ cdef class Namespace(Device):
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
                     self.reject(f, p)
-                self.drop(f, p, "INPUT")
+                self.drop(f, p, stopped_by(p, "INPUT"))
                 return
             self.netfilter.put(p)
         if self.flows is not None:
@@ -1216,7 +1225,7 @@ cdef class Namespace(Device):
                     if f.checksum_ok == CHECKSUM_PARTIAL:
                         show_partial_sum(f)
                     self.reject(f, &p)              # its own sender is told, over the loopback
-                self.drop(f, &p, "OUTPUT")
+                self.drop(f, &p, stopped_by(&p, "OUTPUT"))
                 return
             if ip_dst(p.data) != before:
                 find_way_out(self, ip_addresses(p.data), &w)
@@ -1225,7 +1234,7 @@ cdef class Namespace(Device):
                     return
                 p.oif = (<Interface>w.out).number
             if self.hook(POSTROUTING, f, &p) != NF_ACCEPT:
-                self.drop(f, &p, "POSTROUTING")
+                self.drop(f, &p, stopped_by(&p, "POSTROUTING"))
                 return
             self.netfilter.put(&p)
         finish_output(self, &w, f)

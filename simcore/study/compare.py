@@ -98,7 +98,7 @@ class Comparison:
         parts = [f"{verdict.value}: {', '.join(said[verdict])}" for verdict in (Verdict.better, Verdict.worse, Verdict.more, Verdict.less)
                  if verdict in said]
         if rest := sum(len(said.get(verdict, ())) for verdict in (Verdict.unsure, Verdict.slight, Verdict.same)):
-            parts.append(f"{rest} {'others' if rest > 1 else 'other'} as before" if parts else "no difference seen")
+            parts.append((f"{rest} {'others' if rest > 1 else 'other'}: " if parts else "") + "no difference seen")
         return "; ".join(parts) or "there is nothing to compare"
 
     def as_json(self) -> dict[str, Any]:

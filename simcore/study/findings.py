@@ -76,7 +76,8 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
 
 _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
-          "ports-filling": "the source ports", "neighbours-full": "the neighbour table", "cpu-full": "the time",
+          "ports-full": "the source ports", "ports-filling": "the source ports",
+          "neighbours-full": "the neighbour table", "cpu-full": "the time",
           "receive-window": "the receiver's window", "send-buffer": "the send buffer"}
 
 
@@ -145,7 +146,11 @@ _MORE_PORTS = "more addresses or ports to masquerade to, fewer new connections a
 
 def _source_ports(summary: Mapping[str, Any]) -> Iterator[Finding]:
     ports = summary["source_ports"]
-    if ports is not None and ports["expected"] > BUSY * ports["max"] and "POSTROUTING" not in summary["drops"].get("host", {}):
+    without = by_reason(summary["drops"]).get("NAT: no free source port", {})
+    for place, n in without.items():
+        yield Finding("ports-full", place, max(n / max(summary["packets"], 1), 0.45),
+                      f"{n} packets found no source port that was free towards their destination", _MORE_PORTS)
+    if ports is not None and ports["expected"] > BUSY * ports["max"] and "host" not in without:
         yield Finding("ports-filling", "host", 0.45 * ports["expected"] / (ports["expected"] + ports["max"]),
                       f"source ports towards {ports['destination']} ({ports['protocol']}) will run out if it goes on like this: "
                       f"connections that are over keep theirs for their timeout, so that about {ports['expected']:.3g} of {ports['max']} "
@@ -171,14 +176,6 @@ def _neighbours(summary: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 _REASONS: Mapping[str, tuple[str, str]] = {
-    "PREROUTING": ("were dropped by a rule in PREROUTING", ""),
-    "INPUT": ("were dropped by a rule in INPUT", ""),
-    "FORWARD": ("were dropped by a rule in FORWARD: networks are isolated from each other, and what is not published is closed",
-                "if an old conntrack entry leads them to the wrong container: delete it (conntrack -D)"),
-    "bridged FORWARD": ("were dropped by a rule in FORWARD, on a bridge", ""),
-    "OUTPUT": ("were dropped by a rule in OUTPUT", ""),
-    "POSTROUTING": ("found no source port that was free towards their destination (or a rule drops them)",
-                    _MORE_PORTS),
     "conntrack: insert failed": ("were dropped because another one took their tuple at the same moment, on another core",
                                  "MASQUERADE --random-fully, or a resolver that does not ask twice from one port"),
     "fragmentation needed and DF set": ("were too long for the next link and must not be fragmented: senders that do not hear of it stall",
@@ -199,13 +196,23 @@ _REASONS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_HOOKS = ("PREROUTING", "INPUT", "FORWARD", "bridged FORWARD", "OUTPUT", "POSTROUTING")
+"""What is counted as dropped there a rule has dropped, or rejected."""
+
+
 def _drops(summary: Mapping[str, Any]) -> Iterator[Finding]:
     total = max(summary["packets"], 1)
+    for place, reasons in summary["drops"].items():
+        if n := sum(reasons.get(hook, 0) for hook in _HOOKS):
+            rules = sorted(summary["stopped_by"].get(place, {}).items(), key=lambda rule: -rule[1])
+            which = f": {listed([f'{text} ({count})' for text, count in rules])}" if rules else ""
+            yield Finding("dropped", place, n / total, f"{n} packets were dropped or rejected by rules of {place}{which}",
+                          "simcore reach says what reaches what: networks are isolated from each other, and what is not published is "
+                          "closed; if an old conntrack entry leads them to the wrong container, delete it (conntrack -D)"
+                          if place == "host" else "")
     for reason, places in by_reason(summary["drops"]).items():
         n = sum(places.values())
-        if reason == "PREROUTING" and "host" in places:
-            n -= summary["conntrack_stats"]["table_full"]           # told of already
-        if n > 0 and reason in _REASONS:
+        if reason in _REASONS:
             text, cure = _REASONS[reason]
             yield Finding("dropped", next(iter(places)), n / total, f"{n} packets {text} (in {listed(list(places))})", cure)
 

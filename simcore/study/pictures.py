@@ -35,6 +35,8 @@ _HEAT = LinearSegmentedColormap.from_list("busy", ["#9fb3c8", "#5b8db8", "#e9a23
 _SHOWN = 24
 """Containers that a picture of the network has room for."""
 _LINES = 6
+_FAR = 300.0
+"""Per cent of change from which on small ones would not be seen beside it."""
 
 
 def _styled(draw: Callable[P, T]) -> Callable[P, T]:
@@ -233,7 +235,9 @@ def changes(comparison: Comparison, titles: Mapping[str, str]) -> str | None:
     axes.axvline(0, color="#52606d", lw=0.8)
     axes.set_yticks([-i for i in range(len(rows))], [title for title, *_ in rows], fontsize=8)
     axes.set_ylim(0.6 - len(rows), 0.6)
-    axes.set_xscale("symlog", linthresh=100)
+    if max(abs(share) + half for _, share, half, _ in rows) > _FAR:
+        axes.set_xscale("symlog", linthresh=100)
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("per cent")
     return _svg(figure)
 

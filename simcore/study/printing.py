@@ -103,7 +103,8 @@ def compared(comparison: Comparison, titles: Mapping[str, str]) -> list[tuple[li
 def print_comparison(console: Console, comparison: Comparison, metrics: Sequence[str] = ()) -> None:
     """A row for each metric, what they say, and what no longer stands out, or does now."""
     titles = {name: name for name in metrics} or comparison.results.titles()
-    table = Table(title=_title(comparison.results), title_justify="left", title_style="bold", pad_edge=False)
+    console.print(f"before  {escape(comparison.before)}\nafter   {escape(comparison.after)}", soft_wrap=True)
+    table = Table(title=_made(comparison.results), title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", overflow="fold")
     for name in ("before", "after", "difference"):
         table.add_column(name, justify="right", overflow="fold")
@@ -137,9 +138,13 @@ def print_plan(console: Console, plan: Plan) -> None:
 
 
 def _title(results: Results) -> str:
+    return f"{results.file}: {_made(results)}"
+
+
+def _made(results: Results) -> str:
     runs = sorted({len(p.runs) for p in results.points if p.runs}) or [0]
     count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    return f"{results.file}: {count} runs each, {results.level:.0%} confidence"
+    return f"{count} runs each, {results.level:.0%} confidence"
 
 
 def grouped(results: Results) -> list[tuple[dict[str, Any], str]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from natfast.rules import Counts
 from simcore.docker.compose import Compose, Links, ServerSpec
 from simcore.docker.suggest import ADDRESS, probable_ports
 from simcore.measure.trace import Hop, Tracer
@@ -223,10 +222,10 @@ class _Survey:
         answer = Reached(client, target, address)
         self.tracer.sights.clear()
         self.tracer.notes.clear()
-        drops, counts = self._drops(), self.world.host.namespace.netfilter.counts()
+        drops, stopped = self._drops(), self._stopped()
         self.env.run(until=self.env.process(self._question(answer, ns)))
         if answer.outcome != "reached":
-            answer.why = self._stopped_by(counts, drops)
+            answer.why = self._stopped_by(stopped, drops)
         if answer.outcome == "ENETUNREACH" and answer.by == client:
             answer.why = f"{client}: no route"
         return answer
@@ -284,19 +283,15 @@ class _Survey:
     def _drops(self) -> dict[tuple[str, str], int]:
         return {(ns.name, reason): n for ns in self.world.namespaces() for reason, n in ns.drops.items() if reason not in HARMLESS}
 
-    def _stopped_by(self, counts: Counts, drops: Mapping[tuple[str, str], int]) -> str:
-        """The host's rule that has dropped or rejected something, else who has dropped something and why."""
+    def _stopped(self) -> dict[str, int]:
         netfilter = self.world.host.namespace.netfilter
-        now = netfilter.counts()
-        for table, chains in netfilter.rules.tables.items():
-            where = "" if table == "filter" else f"-t {table} "
-            for name, chain in chains.items():
-                before, after = counts[table, name], now[table, name]
-                for i, rule in enumerate(chain.rules, 1):
-                    if rule.target in ("DROP", "REJECT") and after[i] != before[i]:
-                        return where + rule.text(name)
-                if chain.policy == "DROP" and after[0] != before[0]:
-                    return f"{where}-P {name} DROP"
+        return netfilter.rules.stopped(netfilter.counts())
+
+    def _stopped_by(self, stopped: Mapping[str, int], drops: Mapping[tuple[str, str], int]) -> str:
+        """The host's rule that has dropped or rejected something, else who has dropped something and why."""
+        for rule, n in self._stopped().items():
+            if n != stopped.get(rule, 0):
+                return rule
         return next((f"{place}: {reason}" for (place, reason), n in self._drops().items() if n > drops.get((place, reason), 0)), "")
 
 

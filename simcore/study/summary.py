@@ -33,6 +33,7 @@ def counters(world: World) -> dict[str, Any]:
                        for ns in world.namespaces() for dev in ns.interfaces if dev.name != "lo"},
         "conntrack": {k: v for k, v in host.netfilter.stats.items() if k not in _LEVELS} if host.netfilter else {},
         "drops": {ns.name: dict(ns.drops) for ns in world.namespaces() if ns.drops},
+        "rules": {ns.name: ns.netfilter.rules.stopped(ns.netfilter.counts()) for ns in world.namespaces() if ns.netfilter},
         "cores": {i: {k: v for k, v in core.items() if k != "longest_backlog"} for i, core in enumerate(world.cpu.stats)}
         if world.cpu else {},
     }
@@ -56,7 +57,7 @@ def summary(world: World) -> dict[str, Any]:
                     **({"marked": c["marked"]} if "marked" in c else {}),
                     **({"wait_s": delays.summary()} if (delays := world.links[name].delays) is not None else {})}
              for name, c in counted["links"].items()}
-    drops = {name: left for name, reasons in counted["drops"].items() if (left := {r: n for r, n in reasons.items() if n})}
+    drops, rules = (_that_counted(counted[key]) for key in ("drops", "rules"))
     out: dict[str, Any] = {
         "engine": world.env.engine, "seed": world.seed, "simulated_s": world.env.now, "measured_s": seconds, "partial": world.partial,
         "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
@@ -68,10 +69,16 @@ def summary(world: World) -> dict[str, Any]:
         "source_ports": _source_ports(world) if host.netfilter else None,
         "neighbours": {"entries": len(host.arp_cache), "peak": host.arp_cache.peak, "max": host.arp_cache.gc_thresh3},
         "cpu": _cpu(world, counted["cores"], seconds), "links": links, "interfaces": counted["interfaces"], "drops": drops,
+        "stopped_by": rules,
         **({"flows": world.flows.records()} if world.flows is not None else {}),
     }
     found = findings(out)
     return {**out, "findings": [asdict(f) for f in found], "conclusion": conclusion(out, found)}
+
+
+def _that_counted(counted: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Of namespaces' counters those that are not 0, and the namespaces that have some."""
+    return {name: left for name, counters in counted.items() if (left := {what: n for what, n in counters.items() if n})}
 
 
 def _expected(world: World) -> float:

@@ -45,7 +45,7 @@ def test_mtu_black_hole(root: Path) -> None:
 def test_snat_port_exhaustion(root: Path) -> None:
     sick, well = run(root, "snat-exhaustion", False), run(root, "snat-exhaustion", True)
     assert len([e for e in sick["conntrack"] if "dport=443" in e]) == 64
-    assert sick["drops"]["host"]["POSTROUTING"] > 100
+    assert sick["drops"]["host"]["NAT: no free source port"] > 100
     assert sick["workloads"][0]["unanswered"] > 100
     assert "host" not in well["drops"]
     assert well["workloads"][0]["requests_done"] > 2 * sick["workloads"][0]["requests_done"]
@@ -209,12 +209,12 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "what", "place", "text"), [
     ("bufferbloat", "queue-overflow", "host/eth0", "waited 633.6 ms on average"),
     ("mtu-black-hole", "dropped", "router", "too long for the next link"),
-    ("snat-exhaustion", "dropped", "host", "found no source port"),
+    ("snat-exhaustion", "ports-full", "host", "found no source port"),
     ("conntrack-full", "conntrack-full", "host", "the conntrack table was full (64 entries)"),
     ("neighbour-overflow", "neighbours-full", "host", "the neighbour table was full: 1024 entries"),
     ("dns-clash", "dropped", "host", "another one took their tuple"),
     ("idle-timeout", "dropped", "host", "connections that nobody has"),
-    ("stale-udp", "dropped", "host", "dropped by a rule in FORWARD"),
+    ("stale-udp", "dropped", "host", "dropped or rejected by rules of host: -P FORWARD DROP (292)"),
     ("small-window", "receive-window", "workloads.0", "the receiver's window held it back"),
 ])
 def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:

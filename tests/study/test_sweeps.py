@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from simcore.docker.compose import load
 from simcore.docker.settings import changed
 from simcore.errors import ScenarioError
 from simcore.study import metrics
+from simcore.study.compare import Verdict, compare
 from simcore.study.plan import Limit, Range, plan
 from simcore.study.printing import with_interval
 from simcore.study.scenario import World
@@ -127,6 +129,42 @@ def test_a_near_thing_gets_more_runs_and_is_called_one(tmp_path: Path, scheduler
     assert 600 < found.good.settings["workloads.0.rate"] < 720       # M/D/1: 667
 
 
+def test_a_comparison_sees_what_chance_would_hide(tmp_path: Path, scheduler: str) -> None:
+    """Both draw the same arrivals: the differences vary less than the waits do, and theory's (M/D/1) is in their interval."""
+    path = scenario(tmp_path, rate=800.0, duration=30.0)
+    found = compare(path, settings={"links.server.rate": "8.4Mbit"}, runs=6, scheduler=scheduler)
+    wait = "links.router/eth1.mean_wait_us"
+    before, after, difference = found.results.estimate(0, wait), found.results.estimate(1, wait), found.difference(wait)
+    assert before is not None
+    assert after is not None
+    assert difference is not None
+    theory = [rho / (2 * (1 - rho)) * 1000 * rho / 0.8 for rho in (0.8, 0.8 / 1.05)]
+    assert difference.low < theory[1] - theory[0] < difference.high
+    assert difference.half < 0.6 * math.hypot(before.half, after.half)
+    assert found.verdict(wait) is Verdict.better
+    assert found.verdict("workloads.0.sent") is Verdict.same
+    assert found.verdict("links.router/eth1.utilisation") is Verdict.less
+    assert found.after.endswith("one-queue.yaml with links.server.rate = 8.4Mbit")
+    nothing = compare(path, path, runs=2, scheduler=scheduler)          # the same against itself
+    assert {nothing.verdict(m) for m in nothing.results.metrics()} == {Verdict.same}
+    assert nothing.answer() == "no difference seen"
+    with pytest.raises(ScenarioError, match="nothing to compare it with: expected another file, --override or --set"):
+        compare(path, runs=2, scheduler=scheduler)
+
+
+def test_a_comparison_says_what_is_gone_and_what_is_new(tmp_path: Path, scheduler: str) -> None:
+    path = scenario(tmp_path, duration=3.0, rate=900.0, queue=3)
+    found = compare(path, settings={"links.server.queue": 1000, "links.host.loss": "5%"}, runs=3, scheduler=scheduler)
+    assert {kind: [f["what"] for f, _ in group] for kind, group in found.findings().items()} == {
+        "gone": ["queue-overflow"], "new": ["loss"], "still": ["datagrams-lost"]}
+    assert found.verdict("links.router/eth1.drop_share") is Verdict.better
+    assert found.verdict("workloads.0.mean_delay_s") is Verdict.worse
+    assert "worse: udp app → sink:9: mean delay (" in found.answer()
+    told = found.as_json()
+    assert told["differences"]["links.router/eth1.drop_share"]["relative"] == -1
+    assert [p["settings"] for p in told["points"]] == [{"scenario": "before"}, {"scenario": "after"}]
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("10", "--over 10: expected LOW..HIGH"), ("9..3", "the lower value first"), ("1Mbit..2Gbit", "in one unit"), ("a..b", "expected")])
 def test_ranges_that_are_none(text: str, message: str) -> None:
@@ -224,6 +262,18 @@ def test_commands_write_tables_and_pages(tmp_path: Path) -> None:
     assert answer == json.loads((out / "results.json").read_text())
     assert answer["answer"].replace("≤", "&le;") in (out / "report.html").read_text().replace("≤", "&le;")
 
+    cure = tmp_path / "cure.yaml"
+    cure.write_text("x-simcore: {links: {server: {queue: 100}}}")
+    done = simcore("compare", path, "--override", cure, "--set", "links.server.rate=6Mbit", "--runs", "3", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"│udp app → sink:9: mean delay +│ .*s │ .*s │ \+.*s │ .*% │ worse", done.stdout)
+    answer = json.loads((out / "results.json").read_text())
+    assert answer["answer"] in done.stdout
+    assert answer["after"] == f"{path} with {cure}, links.server.rate = 6Mbit"
+    assert answer["differences"]["workloads.0.mean_delay_s"]["verdict"] == "worse"
+    assert [r["scenario"] for r in csv.DictReader((out / "runs.csv").open())] == ["before"] * 3 + ["after"] * 3
+    assert (out / "report.html").read_text().count("<svg") == 2
+
     done = simcore("run", path, "--report", "--no-capture", "--out", out)
     assert done.returncode == 0
     page = (out / "report.html").read_text()
@@ -236,6 +286,9 @@ def test_commands_write_tables_and_pages(tmp_path: Path) -> None:
     (["sweep", "--vary", "rate"], "--vary rate: expected KEY=VALUE,VALUE,…"),
     (["sweep", "--vary", "links.host.speed=1,2"], "x-simcore.links.host.speed: unknown key"),
     (["sweep", "--vary", "workloads.7.rate=1"], "workloads.7.rate: there is no item '7' in a list of 1"),
+    (["compare"], "nothing to compare it with"),
+    (["compare", "--set", "links.host.speed=1"], "x-simcore.links.host.speed: unknown key"),
+    (["compare", "nowhere.yaml"], "nowhere.yaml: "),
     (["sweep", "--set", "duration"], "--set duration: expected KEY=VALUE"),
     (["sweep", "--runs", "1", "--metric", "links.speed"], "--metric links.speed: no such metric"),
     (["sweep", "--scheduler", "tcp://127.0.0.1:1"], "--scheduler tcp://127.0.0.1:1: "),
