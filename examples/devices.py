@@ -108,7 +108,7 @@ def build(seed: int | None = None, engine: str = "compiled") -> World:
     assert isinstance(beyond, Link)
     splice(env, beyond, links["web/eth0"], balancer)
     second = Namespace(env, "web2")
-    second.add_interface("eth0", 0, world.namespace("web").interface("eth0").mac_address)
+    second.add_interface("eth0", world.namespace("web").interface("eth0").mac_address)
     second.add_address("eth0", f"{ADDRESS}/24")
     second.add_route("default", "eth0", "93.184.216.1")
     http.serve(second, 80, b"from the second\n")

@@ -340,6 +340,10 @@ def column(str name, values, Py_ssize_t n):
     """The values as a contiguous array of the column's type; a number that it cannot hold is an error."""
     kind = COLUMN_TYPES[name]
     given = numpy.asarray(values)
+    if given.dtype.kind in "UO" and (name == "src" or name == "dst"):
+        given = numpy.array([address_number(name, text) for text in given.flat], numpy.uint32).reshape(given.shape)
+    if given.ndim == 0:
+        given = numpy.full(n, given)
     if given.ndim != 1 or given.shape[0] != n:
         raise ValueError(f"columns: {name} has shape {given.shape}, expected ({n},)")
     if given.dtype != kind:
@@ -348,6 +352,14 @@ def column(str name, values, Py_ssize_t n):
         if n and (given.min() < 0 or given.max() > numpy.iinfo(kind).max):
             raise ValueError(f"columns: {name} has numbers outside 0 to {numpy.iinfo(kind).max}")
     return numpy.ascontiguousarray(given, kind)
+
+
+def address_number(str name, text):
+    """A dotted address as a number."""
+    try:
+        return int(ipaddress.IPv4Address(str(text)))
+    except ValueError:
+        raise ValueError(f"columns: {name}: {str(text)!r} is not an IPv4 address") from None
 
 
 cdef void* pointer(dict arrays, str name) except? NULL:
@@ -1005,9 +1017,9 @@ cdef class Netfilter:
         Parameters
         ----------
         columns : mapping of str to array (n,)
-            `src`, `dst` (uint32 addresses) and `proto` (uint8); optional `sport`, `dport` (uint16; of ICMP the identifier,
+            `src`, `dst` (addresses, as uint32 or as text) and `proto` (uint8); optional `sport`, `dport` (uint16; of ICMP the identifier,
             and type << 8 | code), `length` (uint16, of the IP packet), and TCP's `flags` (uint8), `seq`, `ack` (uint32),
-            `window` (uint16). A dict of arrays or a DataFrame. TCP without flags is an ACK of a connection under way.
+            `window` (uint16). A dict of arrays, lists or single values that are everybody's, or a DataFrame. TCP without flags is an ACK of a connection under way.
         iif, oif : str
             The interfaces that the packets come in by and leave by.
         now : float or float array (n,)
@@ -1035,8 +1047,9 @@ cdef class Netfilter:
         for name in columns:
             if name not in COLUMN_TYPES:
                 raise ValueError(f"columns: {name} is not one of {', '.join(COLUMN_TYPES)}")
-            held[name] = column(name, columns[name], len(columns["src"]))
-        n = len(held["src"])
+        n = next((len(columns[name]) for name in columns if numpy.ndim(columns[name])), 1)
+        for name in columns:
+            held[name] = column(name, columns[name], n)
         times = times_of(now, n, "packets")
         if times is None:
             at = now

@@ -17,7 +17,7 @@ from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
 
-KINDS = {"bridge": 1, "veth": 0, "ethernet": 0}
+KINDS = ("bridge", "veth", "ethernet")
 
 
 class Box:
@@ -58,12 +58,13 @@ class Box:
         host = self.host
         self.wires: list[str] = []
         for name, spec in d["interfaces"].items():
-            kind = KINDS.get(spec.get("kind", "veth"))
-            if kind is None:
-                raise BoxError(f"box: interface {name}: kind {spec['kind']!r}, expected bridge or veth")
-            dev = host.add_interface(name, kind, spec.get("mac", "02:00:00:00:00:01"), spec.get("mtu", 1500))
+            kind = spec.get("kind", "veth")
+            if kind not in KINDS:
+                raise BoxError(f"box: interface {name}: kind {kind!r}, expected bridge or veth")
+            add = host.add_bridge if kind == "bridge" else host.add_interface
+            dev = add(name, spec.get("mac", "02:00:00:00:00:01"), spec.get("mtu", 1500))
             dev.hairpin = bool(spec.get("hairpin", False))
-            if kind == 0:
+            if kind != "bridge":
                 self.wires.append(name)
         for name, spec in d["interfaces"].items():
             for port in spec.get("ports", ()):

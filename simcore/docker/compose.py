@@ -15,8 +15,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -30,13 +28,14 @@ from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
 from simcore.docker.iptables import Bridge, docker_rules, with_lines
+from simcore.docker.links import LinkChange, Links, LinkSpec
+from simcore.docker.model import Address, Cidr, Model, Port, Seconds, Size, first_error
 from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
 from simcore.errors import ScenarioError
 from simcore.net import presets, sysctl
-from simcore.net.cable import LinkParameters
 from simcore.net.cpu import Costs
 from simcore.net.namespace import BRIDGE_PORTS
 from simcore.traffic.distributions import Distribution
@@ -46,12 +45,6 @@ DOCKER0 = "172.17.0.0/16"
 MOST_REPLICAS = 15000
 OVERLAY_MTU = 1450
 """Bytes: what VXLAN leaves of 1500 (RFC 7348)."""
-
-Rate = Annotated[float, BeforeValidator(units.rate)]
-Seconds = Annotated[float, BeforeValidator(units.duration)]
-Size = Annotated[int, BeforeValidator(units.size)]
-Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 _NOT_OURS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name cpu_count "
@@ -69,85 +62,6 @@ IGNORED_SERVICE_KEYS = frozenset(_NOT_OURS.split())
 def _without_extensions(data: dict[str, Any]) -> dict[str, Any]:
     """A mapping without the `x-` keys of others, which may stand anywhere."""
     return {k: v for k, v in data.items() if k == "x-simcore" or not str(k).startswith("x-")}
-
-
-def _address(value: Any) -> Any:
-    try:
-        return str(ipaddress.IPv4Address(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IPv4 address") from None
-
-
-def _interface(value: Any) -> Any:
-    try:
-        if "/" not in str(value):
-            raise ValueError
-        return str(ipaddress.IPv4Interface(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an address in CIDR notation, as 192.168.1.100/24") from None
-
-
-Address = Annotated[str, BeforeValidator(_address)]
-Cidr = Annotated[str, BeforeValidator(_interface)]
-
-
-class Model(BaseModel):
-    """Base: unknown keys are errors, names may differ from keys."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
-class LinkSpec(Model):
-    """One kind of link: what it is like away from the container (host, router), and in `reverse` what differs the other way."""
-
-    rate: Rate = 0.0
-    latency: Seconds = 0.0
-    queue: Annotated[int, Field(ge=1)] = 1000
-    qdisc: str | dict[str, Any] | None = None
-    jitter: Seconds = 0.0
-    jitter_correlation: Share = Field(default=0.0, alias="jitter-correlation")
-    distribution: Literal["uniform", "normal", "pareto", "paretonormal"] = "uniform"
-    loss: Share | dict[Literal["p", "r", "1-h", "1-k"], Share] = 0.0
-    loss_correlation: Share = Field(default=0.0, alias="loss-correlation")
-    duplicate: Share = 0.0
-    corrupt: Share = 0.0
-    reorder: Share = 0.0
-    gap: Annotated[int, Field(ge=1)] = 1
-    reverse: LinkSpec | None = None
-
-    @model_validator(mode="after")
-    def _possible(self) -> LinkSpec:
-        self.parameters().check()
-        return self
-
-    def parameters(self, outer: LinkSpec | None = None) -> LinkParameters:
-        """What the links are made from; a reverse direction takes over what it does not say."""
-        said = {**({k: getattr(outer, k) for k in outer.model_fields_set if k != "reverse"} if outer else {}),
-                **{k: getattr(self, k) for k in self.model_fields_set if k != "reverse"}}
-        netem = {k: v for k, v in said.items() if k in _NETEM}
-        return LinkParameters(said.get("rate", 0.0), said.get("latency", 0.0), said.get("queue", 1000), said.get("qdisc"), netem,
-                              self.reverse.parameters(self) if self.reverse else None)
-
-
-_NETEM = ("jitter", "jitter_correlation", "distribution", "loss", "loss_correlation", "duplicate", "corrupt", "reorder", "gap")
-
-
-class LinkChange(LinkSpec):
-    """What an event changes: what it does not name stays, but impairments are set together, as `tc qdisc change` does."""
-
-    reverse: None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> LinkChange:
-        if "qdisc" in self.model_fields_set and self.qdisc is None:
-            raise ValueError("qdisc: expected a kind; pfifo is a plain queue")
-        return self
-
-    def changes(self) -> dict[str, Any]:
-        """For `simcore.net.cable.change`."""
-        said = {k: getattr(self, k) for k in self.model_fields_set if k not in _NETEM}
-        netem = {k: getattr(self, k) for k in self.model_fields_set if k in _NETEM}
-        return {**said, **({"netem": {k: v for k, v in netem.items() if v}} if netem else {})}
 
 
 class PortMove(Model):
@@ -189,12 +103,6 @@ class Event(Model):
         return self
 
 
-class Links(Model):
-    """The links of the reference topology."""
-
-    container: LinkSpec = LinkSpec()
-    host: LinkSpec = LinkSpec()
-    server: LinkSpec = LinkSpec()
 
 
 class CpuSpec(Model):
@@ -558,6 +466,7 @@ class Compose(Model):
     models: Any = None
     x: Extension = Field(default=Extension(), alias="x-simcore")
     _notes: list[str] = PrivateAttr(default_factory=list)
+    _path: str = PrivateAttr(default="")
 
     @model_validator(mode="before")
     @classmethod
@@ -576,6 +485,11 @@ class Compose(Model):
     def notes(self) -> list[str]:
         """What was chosen for the author."""
         return self._notes
+
+    @property
+    def path(self) -> str:
+        """The file, of several the last; empty if it is from none."""
+        return self._path
 
     def networks_of(self, service: str) -> dict[str, NetworkUse | None]:
         """The networks that a service is on. If it names none: `default` if the file speaks of that, else docker0."""
@@ -661,6 +575,7 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None
     compose = _validated(path, data)
+    compose._path = str(path)
     compose._notes += notes
     if made_up is not None:
         compose._notes.append(f"x-simcore.workloads: there are none, so some were made up: {in_words(made_up)}; "
@@ -685,12 +600,7 @@ def _validated(path: Path, data: Any) -> Compose:
     try:
         compose = Compose.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "top level"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = "unknown key"
-        raise ScenarioError(f"{path}: {key}: {message}".replace("\n", " ")) from None
+        raise ScenarioError(f"{path}: {first_error(error)}") from None
     check(path, compose)
     return compose
 

@@ -1,6 +1,7 @@
 """The reference topology: containers on bridges of one Docker host, a router, servers beyond it."""
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,6 @@ from simcore.net.macvlan import Macvlan
 from simcore.net.namespace import Namespace
 from simcore.net.neighbours import ArpCache
 from simcore.net.sysctl import MACHINE
-
-BRIDGE = 1
 
 
 @dataclass
@@ -159,17 +158,31 @@ class DockerHost:
         self.write_rules()
 
     def serve_published(self) -> None:
-        """Start docker-proxy for every published port, if it is switched on; after `start`."""
+        """Start docker-proxy for every published port, if it is switched on; after `start`.
+
+        Raises
+        ------
+        ValueError
+            If the host listens at a published port itself.
+        """
         if not self.userland_proxy:
             return
         for i, p in enumerate(self.published):
-            def backend(i: int = i) -> tuple[str, int]:
-                return self.published[i].address, self.published[i].port
-            if p.protocol == "tcp":
-                proxy.serve_tcp(self.namespace, p.host_port, backend, p.host_address)
-            else:
-                own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)]
-                proxy.serve_udp(self.namespace, p.host_port, backend, [p.host_address] if p.host_address else own)
+            try:
+                self._serve(i, p)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise ValueError(f"port {p.host_port}/{p.protocol} of the host is published, but something listens there already") from None
+
+    def _serve(self, i: int, p: Published) -> None:
+        def backend() -> tuple[str, int]:
+            return self.published[i].address, self.published[i].port
+        if p.protocol == "tcp":
+            proxy.serve_tcp(self.namespace, p.host_port, backend, p.host_address)
+        else:
+            own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)]
+            proxy.serve_udp(self.namespace, p.host_port, backend, [p.host_address] if p.host_address else own)
 
     def add_rules(self, lines: Sequence[str]) -> None:
         """Add rules to those in force, as on iptables' command line.
@@ -208,10 +221,10 @@ class DockerHost:
         host = Namespace(self.env, "host", self.sysctl, rules, self.streams.integer("host/nat"), self.arp_cache)
         self.namespace = host
         outside = ipaddress.IPv4Interface(self.address)
-        host.add_interface(self.interface, 0, "02:00:" + outside.ip.packed.hex(":"))
+        host.add_interface(self.interface, "02:00:" + outside.ip.packed.hex(":"))
         host.add_address(self.interface, self.address)
         for network in self.bridges:
-            host.add_interface(network.interface, BRIDGE, mac_of(network.pool.gateway), network.options.mtu)
+            host.add_bridge(network.interface, mac_of(network.pool.gateway), network.options.mtu)
             host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
@@ -228,7 +241,7 @@ class DockerHost:
     def _interface(self, container: Container, number: int, network: Network) -> str:
         """A container's end of its link to a network."""
         inside, ns, address = f"{network.options.container_prefix}{number}", container.namespace, container.addresses[network.name]
-        ns.add_interface(inside, 0, mac_of(address), network.options.mtu)
+        ns.add_interface(inside, mac_of(address), network.options.mtu)
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
         if network.name == self.way_out(container):
             ns.add_route("default", inside, network.pool.gateway)
@@ -238,7 +251,7 @@ class DockerHost:
         """A veth pair: one end in the container, the other a port of the bridge."""
         outside = f"veth-{container.name}" + (f"-{number}" if number else "")
         host, address = self.namespace, ipaddress.IPv4Address(container.addresses[network.name])
-        port = host.add_interface(outside, 0, "02:fe:" + address.packed.hex(":"), network.options.mtu)
+        port = host.add_interface(outside, "02:fe:" + address.packed.hex(":"), network.options.mtu)
         port.hairpin = not self.userland_proxy
         host.enslave(outside, network.interface)
         self._connect(container, network, inside, host, port.port, f"host/{outside}", link)
@@ -270,7 +283,7 @@ class Internet:
         rules = with_lines(Rules.from_iptables_save(EMPTY), iptables) if iptables else None
         self.router = Namespace(env, "router", {"net.ipv4.ip_forward": 1}, rules, streams.integer("router/nat") if rules else 0)
         inside = ipaddress.IPv4Interface(address)
-        self.router.add_interface("eth0", 0, "02:00:" + inside.ip.packed.hex(":"))
+        self.router.add_interface("eth0", "02:00:" + inside.ip.packed.hex(":"))
         self.router.add_address("eth0", address)
         self.servers: dict[str, Namespace] = {}
         self.addresses: dict[str, str] = {}
@@ -290,10 +303,10 @@ class Internet:
         gateway = first if str(first) != address else ipaddress.IPv4Address(int(net.broadcast_address) - 1)
         server = Namespace(self.env, name, sysctl)
         near = f"eth{len(self.servers) + 1}"
-        a = self.router.add_interface(near, 0, f"02:01:{gateway.packed.hex(':')}", self.mtu)
+        a = self.router.add_interface(near, f"02:01:{gateway.packed.hex(':')}", self.mtu)
         self.router.add_address(near, f"{gateway}/32")
         self.router.add_route(f"{address}/32", near)
-        b = server.add_interface("eth0", 0, "02:02:" + ipaddress.IPv4Address(address).packed.hex(":"))
+        b = server.add_interface("eth0", "02:02:" + ipaddress.IPv4Address(address).packed.hex(":"))
         server.add_address("eth0", f"{address}/{prefix}")
         server.add_route("default", "eth0", str(gateway))
         self.links |= connect(self.env, self.streams, self.router, a.port, f"router/{near}", server, b.port, f"{name}/eth0", link)

@@ -110,6 +110,7 @@ cdef class Namespace(Device):
     cdef void send_reset(self, Frame* f) noexcept
     cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept
     cdef void reject(self, Frame* f, Packet* p) noexcept
+    cdef Interface new_interface(self, str name, int kind, str mac, int mtu)
     cdef Interface interface_numbered(self, uint32_t number)
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept

@@ -6,6 +6,7 @@ FORWARD, POSTROUTING, fragmentation, neighbour, wire. Nothing here waits: timers
 """
 import errno
 import ipaddress
+import zlib
 
 from cpython.ref cimport Py_INCREF
 
@@ -329,7 +330,7 @@ cdef class Namespace(Device):
         self.drops = {}
         self.ip_id = 0
         self.tracer = None
-        self.add_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
+        self.new_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
 
     def __cinit__(self, *args, **kwargs):
         ways_init(&self.ways)
@@ -350,10 +351,32 @@ cdef class Namespace(Device):
         own = self.sysctl.get(f"net.ipv4.conf.{interface}.{key}", self.sysctl.get(f"net.ipv4.conf.default.{key}", 0))
         return max(int(self.sysctl[f"net.ipv4.conf.all.{key}"]), int(own))
 
-    def add_interface(self, str name, int kind=ETHERNET, str mac="02:00:00:00:00:00", int mtu=1500):
-        """Add an interface: ETHERNET (has a port to plug a wire into), BRIDGE or LOOPBACK."""
+    def add_interface(self, str name, str mac=None, int mtu=1500):
+        """Add an interface for a wire, one end of a veth pair or a card; its number among such is its `port`.
+
+        Parameters
+        ----------
+        mac : str, optional
+            As 02:42:ac:11:00:02; if not given one that follows from the names of namespace and interface.
+
+        Raises
+        ------
+        ValueError
+            If there is one of that name, or the MAC is none.
+        """
+        return self.new_interface(name, ETHERNET, mac, mtu)
+
+    def add_bridge(self, str name, str mac=None, int mtu=1500):
+        """Add a bridge, for `enslave`; as `add_interface`."""
+        return self.new_interface(name, BRIDGE, mac, mtu)
+
+    cdef Interface new_interface(self, str name, int kind, str mac, int mtu):
         if name in self.by_name:
             raise ValueError(f"{self.name}: interface {name} exists already")
+        cdef uint32_t own
+        if mac is None:
+            own = zlib.crc32(f"{self.name}/{name}".encode())
+            mac = "02:73:" + own.to_bytes(4, "big").hex(":")
         cdef int port = -1
         if kind == ETHERNET:
             port = self.add_port()

@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simcore.docker.compose import Compose, Links, ServerSpec
+from simcore.docker.compose import Compose, ServerSpec
+from simcore.docker.links import Links
 from simcore.docker.suggest import ADDRESS, probable_ports
 from simcore.measure.trace import Hop, Tracer
 from simcore.net.namespace import Namespace
 from simcore.study.garbage import frozen
 from simcore.study.progress import stop_between_events, told
 from simcore.study.scenario import World
+from simcore.study.source import make_world
 from simcore.study.workloads import Process
 from simcore.transport import TcpListener, TcpSocket, UdpSocket
 
@@ -92,7 +94,7 @@ def reach(compose: Compose, seed: int | None = None, engine: str = "compiled", p
     ScenarioError
         As `World`.
     """
-    world = World(_quiet(compose), seed, engine)
+    world = make_world(_quiet(compose), seed, engine)
     ports = _ports(compose, world)
     clients = _clients(world)
     targets = [Target(name, *port) for name, of in ports.items() for port in of] + _published(world)

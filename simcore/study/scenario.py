@@ -2,37 +2,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from natfast.capture import PcapngWriter
 from simcore.docker import compose as compose_file
 from simcore.docker.compose import Compose, Event
 from simcore.docker.host import DockerHost, Internet
-from simcore.engine import Environment, Streams
-from simcore.engine.frame import reset_ids
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
 from simcore.files import write_csv
-from simcore.measure.capture import CaptureBuffer, CaptureTap, TraceTap
-from simcore.measure.expression import compile_filter
-from simcore.measure.flows import FlowTable
-from simcore.measure.series import Sampler
-from simcore.measure.trace import Tracer
 from simcore.net import sysctl as settings
 from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
-from simcore.study.garbage import frozen
-from simcore.study.progress import Progress, stop_between_events
 from simcore.study.summary import counters, summary
-from simcore.study.workloads import Process, Workloads
+from simcore.study.topology import Topology
+from simcore.study.workloads import Process, Workloads, listening
 from simcore.traffic import http
 
 
-class World:
+class World(Topology):
     """Everything that one run simulates.
 
     Parameters
@@ -44,12 +34,9 @@ class World:
     """
 
     def __init__(self, compose: Compose, seed: int | None = None, engine: str = "compiled") -> None:
-        reset_ids()
-        self.compose = compose
         x = compose.x
-        self.seed = x.seed if seed is None else seed
-        self.env = Environment(engine=engine)
-        self.streams = Streams(self.seed)
+        super().__init__(x.seed if seed is None else seed, engine)
+        self.compose = compose
         sysctl: dict[str, float | str] = {"net.bridge.bridge-nf-call-iptables": int(x.host.bridge_nf_call_iptables), **x.host.sysctls}
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
                                x.host.userland_proxy, sysctl, iptables=x.host.iptables)
@@ -73,8 +60,12 @@ class World:
                 continue
             for instance in self.instances(name):
                 ns = self.host.namespace if instance == "host" else self.host.containers[instance].namespace
-                http.serve(ns, h.port, _body(h.body, instance), h.size, h.think)
-        self.host.serve_published()
+                with listening(f"services.{name}.x-simcore.http.port", ns, h.port):
+                    http.serve(ns, h.port, _body(h.body, instance), h.size, h.think)
+        try:
+            self.host.serve_published()
+        except ValueError as error:
+            raise ScenarioError(f"services: {error}") from None
         cpu = x.host.cpu
         self.cpu = Cpu(self.host.namespace, cpu.build(), cpu.cores, cpu.backlog, cpu.steering) if cpu else None
         self.internet = Internet(self.env, self.streams, x.router.address, x.router.mtu, x.router.iptables)
@@ -87,11 +78,6 @@ class World:
         self.measured_from, self.before = 0.0, dict[str, Any]()
         if x.warmup:
             self.env.process(self._warm_up(x.warmup))
-        self.tracer: Tracer | None = None
-        self.writer: PcapngWriter | None = None
-        self.flows: FlowTable | None = None
-        self.sampler: Sampler | None = None
-        self.partial = False
         for i, event in enumerate(x.events):
             self.env.process(self._event(i, event, self.link(event.link, f"x-simcore.events.{i}.link") if event.link else None))
         for i, workload in enumerate(x.workloads):
@@ -105,12 +91,6 @@ class World:
     def links(self) -> dict[str, Link]:
         """Every link by the interface that sends into it, as `host/eth0`."""
         return {**self.host.links, **self.internet.links}
-
-    def link(self, name: str, key: str = "link") -> Link:
-        """A link by name; ScenarioError naming `key` if there is none."""
-        if name not in self.links:
-            raise ScenarioError(f"{key}: there is no link {name!r}, expected one of {', '.join(sorted(self.links))}")
-        return self.links[name]
 
     def _event(self, number: int, event: Event, link: Link | None) -> Process:
         yield self.env.timeout(event.at)
@@ -195,11 +175,7 @@ class World:
 
     def namespace(self, name: str) -> Namespace:
         """By name: a service (its first replica), a container, a server, `host` or `router`."""
-        name = next(iter(self.instances(name)), name)
-        for ns in self.namespaces():
-            if ns.name == name:
-                return ns
-        raise ScenarioError(f"there is no namespace {name!r}")
+        return super().namespace(next(iter(self.instances(name)), name))
 
     def address_of(self, name: str, source: str = "") -> str:
         """The address that `source` reaches it by: of a container, that on the first network that they share, else its first."""
@@ -221,51 +197,6 @@ class World:
                 return container.namespace
         return next((ns for ns in self.namespaces() if self.address_of(ns.name) == address), None)
 
-    def capture(self, path: Path, expression: str | None = None, snaplen: int = 0, interfaces: Sequence[str] = ()) -> None:
-        """Write frames to a pcapng file: of every interface, or of those named `namespace/interface`.
-
-        Raises
-        ------
-        ScenarioError
-            For a filter expression that is none (`simcore.measure.expression`), or an interface that does not exist.
-        """
-        test = None if expression is None else compile_filter(expression)
-        places = {dev.place: dev for ns in self.namespaces() for dev in ns.interfaces if dev.name != "lo"}
-        for name in interfaces:
-            if name not in places:
-                raise ScenarioError(f"interface {name!r} does not exist, expected one of {', '.join(places)}")
-        self.writer = PcapngWriter(path)
-        buffer = CaptureBuffer(self.writer)
-        for place in interfaces or places:
-            places[place].tap = CaptureTap(self.writer, buffer, place, test, snaplen, places[place].tap)
-
-    def record_flows(self) -> FlowTable:
-        """Keep a record of every flow; returns the table."""
-        self.flows = FlowTable()
-        for ns in self.namespaces():
-            ns.flows = self.flows
-        return self.flows
-
-    def sample(self, interval: float) -> Sampler:
-        """Look at links and conntrack every `interval` seconds; returns the series."""
-        self.sampler = Sampler(self.env, interval, self.links, self.host.namespace.netfilter)
-        return self.sampler
-
-    def measure_waits(self) -> None:
-        """Keep the distribution of waiting times at every link."""
-        for link in self.links.values():
-            link.delays = Histogram()
-
-    def trace(self) -> Tracer:
-        """Follow every packet; returns the tracer."""
-        tracer = self.tracer = Tracer()
-        for ns in self.namespaces():
-            ns.tracer = tracer
-            for dev in ns.interfaces:
-                if dev.name != "lo":
-                    dev.tap = TraceTap(tracer, dev.tap)
-        return tracer
-
     def _warm_up(self, seconds: float) -> Process:
         """From then on is measured; what the capture, the flow records and the samples have is all of the run."""
         yield self.env.timeout(seconds)
@@ -278,24 +209,16 @@ class World:
     # --- running -----------------------------------------------------------------------------------
 
     def run(self, duration: float | None = None, progress: bool = False, drive: Callable[[float | None], None] | None = None) -> None:
-        """Run for `duration` seconds, the file's, or until nothing happens any more; by `drive(limit)`, if time is not to fly.
-
-        Ctrl-C ends the run where it is: what was measured so far stays, and `partial` is true.
-        """
+        """As `Topology.run`; for the file's duration, if it has one and no other is given."""
         limit = duration if duration is not None else self.compose.x.duration
         if limit is not None and 0 < limit <= self.compose.x.warmup:
             raise ScenarioError(f"x-simcore.warmup: {self.compose.x.warmup:g} s leave nothing of {limit:g} s to measure")
-        if limit is None and self.sampler is not None:
-            raise ScenarioError("sampling never ends by itself: expected a duration, in the file or by --duration")
-        try:
-            with frozen(), stop_between_events(self.env), Progress(self.env, limit) if progress else nullcontext():
-                (drive or self.env.run)(limit)
-        except KeyboardInterrupt:
-            self.partial = True
-        finally:
-            self.workloads.finish()
-            if self.writer is not None:
-                self.writer.close()
+        super().run(limit, progress, drive)
+
+    def finish(self) -> None:
+        """The run is over: sum up, and capture nothing more."""
+        self.workloads.finish()
+        super().finish()
 
     def summary(self) -> dict[str, Any]:
         """What happened since the measuring began, as JSON has it (`simcore.study.summary`)."""

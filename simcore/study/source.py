@@ -75,5 +75,10 @@ def source(path: Path, overrides: Sequence[Path] = (), settings: Mapping[str, An
 
 
 def make_world(what: Source, seed: int | None = None, engine: str = "compiled") -> World:
-    """The world of a scenario; ScenarioError as `Script.world`."""
-    return what.world(seed, engine) if isinstance(what, Script) else World(what, seed, engine)
+    """The world of a scenario; ScenarioError as `Script.world`, or for what of a Compose file only shows when its world is made."""
+    if isinstance(what, Script):
+        return what.world(seed, engine)
+    try:
+        return World(what, seed, engine)
+    except ScenarioError as error:
+        raise ScenarioError(f"{what.path}: {error}" if what.path else str(error)) from None

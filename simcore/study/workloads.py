@@ -1,8 +1,10 @@
 """A scenario's workloads: started in the namespaces that they come from, and what they came to."""
 from __future__ import annotations
 
+import errno
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 Process = Generator[Any, Any, None]
 PATIENCE = 1.0
 """Seconds that a request has no answer, and ten times longer than others took, for it to be called stalled."""
+
+
+@contextmanager
+def listening(key: str, ns: Namespace, port: int) -> Iterator[None]:
+    """Who fails to listen at a port because somebody else does is told so, by the file's key."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise ScenarioError(f"{key}: something else listens at port {port} of {ns.name} already, expected another port") from None
 
 
 @dataclass
@@ -199,7 +212,8 @@ class Workloads:
         for target in self._served_by(number, w, ends):
             if (target, port) not in self._dns_servers:
                 self._dns_servers.add((target, port))
-                dns.serve(target, {name.lower(): address for name, address in names.items()}, port, w.service)
+                with listening(f"x-simcore.workloads.{number}", target, port):
+                    dns.serve(target, {name.lower(): address for name, address in names.items()}, port, w.service)
         lookups: list[dns.Lookup] = []
         outcome.values["lookups"] = lookups
 
@@ -217,7 +231,8 @@ class Workloads:
         port = w.server_port or w.port
         for target in self._served_by(number, w, ends):
             if (target, port) not in self._load_servers:
-                self._load_servers[target, port] = LoadServer(target, port, w.service)
+                with listening(f"x-simcore.workloads.{number}", target, port):
+                    self._load_servers[target, port] = LoadServer(target, port, w.service)
         per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
         clients = [LoadClients(e.ns, e.to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
                                Distribution(w.response_size, units.size), self._stream(number, i), per, w.start, self._end(w),
@@ -254,7 +269,7 @@ class Workloads:
 
     def _datagrams(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
         assert w.port is not None
-        sinks = {ns: self._sink(ns, w.server_port or w.port) for ns in self._served_by(number, w, ends)}
+        sinks = {ns: self._sink(number, ns, w.server_port or w.port) for ns in self._served_by(number, w, ends)}
         sources: list[UdpSource | TraceSource] = []
         for i, e in enumerate(ends):
             if w.kind == "trace":
@@ -287,10 +302,11 @@ class Workloads:
                 outcome.values["received_by"] = {ns.name: n[ns.name] for ns in sinks}
         self._at_the_end.append(result)
 
-    def _sink(self, target: Namespace, port: int) -> UdpSink:
+    def _sink(self, number: int, target: Namespace, port: int) -> UdpSink:
         """What counts the datagrams to a port; one for all workloads."""
         if (target, port) not in self._sinks:
-            self._sinks[target, port] = UdpSink(target, port)
+            with listening(f"x-simcore.workloads.{number}", target, port):
+                self._sinks[target, port] = UdpSink(target, port)
         return self._sinks[target, port]
 
     def _bulk(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
@@ -299,7 +315,8 @@ class Workloads:
             target = self.world.machine(to)
             if target is not None and (target, w.port) not in self._discarding:
                 self._discarding.add((target, w.port))
-                self.env.process(_discard(target, w.port))
+                with listening(f"x-simcore.workloads.{number}", target, w.port):
+                    self.env.process(_discard(self.env, TcpListener(target, w.port, discard=True)))
         uploads = [Upload() for _ in ends for _ in range(w.flows)]
         for i, upload in enumerate(uploads):
             e, k = ends[i // w.flows], i % w.flows
@@ -340,9 +357,7 @@ class Workloads:
         return {"min": min(rtts), "mean": sum(rtts) / len(rtts), "max": max(rtts), "count": len(rtts)} if rtts else None
 
 
-def _discard(ns: Namespace, port: int) -> Process:
-    listener = TcpListener(ns, port, discard=True)
-
+def _discard(env: Environment, listener: TcpListener) -> Process:
     def drain(sock: TcpSocket) -> Process:
         try:
             yield sock.recv()
@@ -352,7 +367,7 @@ def _discard(ns: Namespace, port: int) -> Process:
 
     while True:
         sock = yield listener.accept()
-        ns.env.process(drain(sock))
+        env.process(drain(sock))
 
 
 def _upload(env: Environment, ns: Namespace, to: str, w: Workload, upload: Upload) -> Process:

@@ -127,7 +127,11 @@ def resolve(ns: Namespace, server: str, name: str, port: int = 53, timeout: floa
     env, result, began = ns.env, Lookup(name), ns.env.now
     left = {A, AAAA}
     while attempts and left:
-        sock = UdpSocket(ns, source_port)
+        try:
+            sock = UdpSocket(ns, source_port)
+        except OSError as error:
+            result.error = str(error)
+            break
         asked = sorted(left)[:1] if single_request else sorted(left)
         heard = 0
         try:

@@ -147,16 +147,17 @@ def serve(ns: Namespace, port: int, body: bytes, size: int | None = None, think:
     env.process(accept())
 
 
-def get(ns: Namespace, address: str, port: int, host: str, path: str = "/", source_port: int = 0) -> Generator[Any, Any, HttpResult]:
-    """One GET over a connection of its own."""
+def get(ns: Namespace, address: str, port: int, host: str = "", path: str = "/",
+        source_port: int = 0) -> Generator[Any, Any, HttpResult]:
+    """One GET over a connection of its own; `host` is the name asked for, if it is not the address."""
     env, result = ns.env, HttpResult()
     started = env.now
-    sock = TcpSocket(ns, source_port)
     try:
+        sock = TcpSocket(ns, source_port)
         yield sock.connect(address, port)
         result.connect_time = env.now - started
         result.source_port = sock.local_port
-        yield sock.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: simcore\r\nAccept: */*\r\n\r\n".encode())
+        yield sock.send(f"GET {path} HTTP/1.1\r\nHost: {host or address}\r\nUser-Agent: simcore\r\nAccept: */*\r\n\r\n".encode())
         head, body = yield from read_head(sock)
         result.first_byte_time = env.now - started
         whole, words = False, head.split(maxsplit=2)

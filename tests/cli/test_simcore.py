@@ -113,6 +113,13 @@ MISTAKES = {
                     "x-simcore.host.address: '192.168.1.300/24' is not an address in CIDR notation"),
     "address outside its network": ("services: {a: {networks: {n: {ipv4_address: 10.9.9.9}}}}\nnetworks: {n: {}}\n",
                                     "services.a.networks.n.ipv4_address: address 10.9.9.9 is not a host address of 172.18.0.0/16"),
+    "two at a port": ("services: {a: {x-simcore: {http: {port: 80}}}, b: {network_mode: \"service:a\", x-simcore: {http: {port: 80}}}}\n",
+                      "services.b.x-simcore.http.port: something else listens at port 80 of a already"),
+    "a workload at a server's port": (SERVICE + "x-simcore: {servers: {s: {address: 10.9.9.9, http: {port: 80}}}, workloads: "
+                                      "[{kind: bulk, from: a, to: s, port: 80, size: 1k}]}\n",
+                                      "x-simcore.workloads.0: something else listens at port 80 of s already"),
+    "the host at a published port": ("services: {a: {ports: [\"80:80\"]}, b: {network_mode: host, x-simcore: {http: {port: 80}}}}\n",
+                                     "services: port 80/tcp of the host is published, but something listens there already"),
     "no services": ("services: {}\n", "services: expected at least one service"),
     "not a mapping": ("- 1\n", "expected a mapping"),
 }

@@ -24,7 +24,7 @@ class Clock(PythonDevice):
 def test_poisson_arrivals_are_numpys_exponentials() -> None:
     env = Environment()
     ns, clock = Namespace(env, "a"), Clock(env)
-    ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+    ns.add_interface("eth0", "02:00:00:00:00:01")
     ns.add_address("eth0", "10.0.0.1/24")
     ns.add_neighbour("10.0.0.2", "02:00:00:00:00:02", "eth0")
     wire(env, ns, 0, clock, 0)

@@ -411,6 +411,7 @@ def test_columns_do_what_frames_do() -> None:
     ({"src": [1], "dst": [2], "proto": [6], "sport": [1, 2]}, r"sport has shape \(2,\), expected \(1,\)"),
     ({"src": [1], "dst": [2], "proto": [6], "sport": [70000]}, "outside 0 to 65535"),
     ({"src": [1.5], "dst": [2], "proto": [6]}, "src is float64, expected uint32"),
+    ({"src": [1], "dst": "10.0.0.256", "proto": 6}, "dst: '10.0.0.256' is not an IPv4 address"),
 ])
 def test_wrong_columns_are_named(columns: dict[str, list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -25,8 +25,8 @@ class Router:
     def __init__(self, seed: int, costs: Costs, random: bool = False, **options: Any) -> None:
         self.env, self.streams = Environment(), Streams(seed)
         self.ns = Namespace(self.env, "router", {"net.ipv4.ip_forward": 1})
-        self.ns.add_interface("eth0", 0, "00:00:00:00:00:01")
-        self.ns.add_interface("eth1", 0, "00:00:00:00:01:01")
+        self.ns.add_interface("eth0", "00:00:00:00:00:01")
+        self.ns.add_interface("eth1", "00:00:00:00:01:01")
         self.ns.add_address("eth0", "10.0.0.254/24")
         self.ns.add_address("eth1", "10.0.1.254/24")
         self.ns.add_neighbour("10.0.1.2", "00:00:00:00:00:09", "eth1")

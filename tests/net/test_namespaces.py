@@ -17,7 +17,7 @@ from simcore.transport import PingSocket, TcpSocket, UdpSocket
 def pair(env: Environment, name: str, latency: float = 1e-3) -> tuple[Namespace, Namespace]:
     a, b = Namespace(env, f"{name}-a"), Namespace(env, f"{name}-b")
     for ns, ip in ((a, "10.0.0.1"), (b, "10.0.0.2")):
-        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{ip[-1]}")
+        ns.add_interface("eth0", f"02:00:00:00:00:0{ip[-1]}")
         ns.add_address("eth0", f"{ip}/24")
     wire(env, a, 0, b, 0, latency=latency)
     return a, b
@@ -47,7 +47,7 @@ def test_same_addresses_in_two_worlds(engine: str) -> None:
 def test_arp_retries_and_gives_up_with_host_unreachable() -> None:
     env = Environment()
     ns = Namespace(env, "a")
-    ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+    ns.add_interface("eth0", "02:00:00:00:00:01")
     ns.add_address("eth0", "10.0.0.1/24")
     wires = Collector(env, "wires", 1)
     wire(env, ns, 0, wires, 0)
@@ -88,10 +88,10 @@ def test_neighbour_goes_stale_and_is_probed() -> None:
 
 def bridge(env: Environment) -> tuple[Namespace, Collector]:
     host = Namespace(env, "host")
-    host.add_interface("br0", 1, "02:00:00:00:00:ff")
+    host.add_bridge("br0", "02:00:00:00:00:ff")
     wires = Collector(env, "wires", 3)
     for i in range(3):
-        host.add_interface(f"p{i}", 0, f"02:00:00:00:01:0{i}")
+        host.add_interface(f"p{i}", f"02:00:00:00:01:0{i}")
         host.enslave(f"p{i}", "br0")
         wire(env, host, i, wires, i)
     return host, wires
@@ -126,7 +126,7 @@ def test_longest_prefix_wins_and_ttl_is_answered() -> None:
     router = Namespace(env, "router", {"net.ipv4.ip_forward": 1})
     wires = Collector(env, "wires", 3)
     for i, net in enumerate(("10.0.0", "10.1.0", "10.2.0")):
-        router.add_interface(f"eth{i}", 0, f"02:00:00:00:02:0{i}")
+        router.add_interface(f"eth{i}", f"02:00:00:00:02:0{i}")
         router.add_address(f"eth{i}", f"{net}.1/24")
         router.add_neighbour(f"{net}.2", f"02:00:00:00:03:0{i}", f"eth{i}")
         wire(env, router, i, wires, i)
@@ -177,7 +177,7 @@ def router(rules: Rules | None = None) -> tuple[Environment, Namespace, Collecto
     """One interface; what goes to 10.1/16 leaves by where it came in."""
     env = Environment()
     ns = Namespace(env, "r", {"net.ipv4.ip_forward": 1, "net.ipv4.icmp_ratelimit": 0}, rules)
-    ns.add_interface("eth0", 0, "02:00:00:00:00:fe")
+    ns.add_interface("eth0", "02:00:00:00:00:fe")
     ns.add_address("eth0", "10.0.0.254/24")
     ns.add_route("10.1.0.0/16", "eth0", via="10.0.0.253")
     ns.add_neighbour("10.0.0.1", "02:00:00:00:00:01", "eth0")
@@ -244,7 +244,7 @@ def test_mistakes_are_named() -> None:
 def test_every_socket_has_a_mark() -> None:
     env = Environment()
     ns = Namespace(env, "a", {}, Rules.from_iptables_save("*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m mark --mark 0x7\nCOMMIT\n"))
-    ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+    ns.add_interface("eth0", "02:00:00:00:00:01")
     ns.add_address("eth0", "10.0.0.1/24")
     for mark in (0, 7):
         udp, ping, tcp = UdpSocket(ns), PingSocket(ns, 1 + mark), TcpSocket(ns)
@@ -276,7 +276,7 @@ def test_thousands_of_remembered_ways_do_not_get_mixed_up() -> None:
     env = Environment()
     ns, wires = Namespace(env, "router"), Collector(env, "wires", 3)
     for k in range(3):
-        ns.add_interface(f"eth{k}", 0, f"02:00:00:00:00:0{k}")
+        ns.add_interface(f"eth{k}", f"02:00:00:00:00:0{k}")
         ns.add_address(f"eth{k}", f"10.{k}.0.1/24")
         ns.add_neighbour(f"10.{k}.0.2", f"02:00:00:00:01:0{k}", f"eth{k}")
         wire(env, ns, k, wires, k)

@@ -54,7 +54,7 @@ class Crowd:
         self.env = Environment()
         names = [f"net.ipv4.neigh.default.gc_thresh{i}" for i in (1, 2, 3)]
         self.ns = Namespace(self.env, "a", dict(zip(names, thresholds, strict=True)))
-        self.ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+        self.ns.add_interface("eth0", "02:00:00:00:00:01")
         self.ns.add_address("eth0", f"{ME}/16")
         self.others = Everybody(self.env)
         wire(self.env, self.ns, 0, self.others, 0, latency=1e-4)
@@ -113,7 +113,7 @@ def test_namespaces_of_one_machine_share_the_table() -> None:
     env, cache = Environment(), ArpCache({"net.ipv4.neigh.default.gc_thresh2": 1, "net.ipv4.neigh.default.gc_thresh3": "1"})
     a, b = (Namespace(env, name, arp_cache=cache) for name in "ab")
     for i, ns in enumerate((a, b), 1):
-        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{i}")
+        ns.add_interface("eth0", f"02:00:00:00:00:0{i}")
         ns.add_address("eth0", f"10.9.0.{i}/16")
     wire(env, a, 0, b, 0)
     got: list[float | None] = []
@@ -147,7 +147,7 @@ class Tee(PythonDevice):
 def pair(env: Environment) -> tuple[Namespace, Namespace, Tee]:
     a, b, tee = Namespace(env, "a"), Namespace(env, "b"), Tee(env)
     for port, (ns, ip) in enumerate(((a, "10.0.0.1"), (b, "10.0.0.2"))):
-        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{ip[-1]}")
+        ns.add_interface("eth0", f"02:00:00:00:00:0{ip[-1]}")
         ns.add_address("eth0", f"{ip}/24")
         wire(env, ns, 0, tee, port, latency=1e-4)
     return a, b, tee

@@ -23,7 +23,7 @@ class Pair:
         self.env, self.streams = Environment(engine=engine), Streams(seed)
         self.a, self.b = Namespace(self.env, "a", sysctl), Namespace(self.env, "b", sysctl)
         for ns, ip in ((self.a, "10.0.0.1"), (self.b, "10.0.0.2")):
-            ns.add_interface("eth0", 0, f"02:00:00:00:00:0{ip[-1]}")
+            ns.add_interface("eth0", f"02:00:00:00:00:0{ip[-1]}")
             ns.add_address("eth0", f"{ip}/24")
         p = LinkParameters(there.rate, there.latency, there.queue, there.qdisc, there.netem,
                            back or LinkParameters(there.rate, there.latency))

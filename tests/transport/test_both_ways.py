@@ -44,9 +44,9 @@ def make(env: Environment, ends: tuple[dict[str, Any], dict[str, Any]], there: d
     a, b = (Namespace(env, name, {"net.ipv4.tcp_syn_retries": 20, **sysctl}) for name, sysctl in zip("ab", ends, strict=True))
     frames: list[bytes] = []
     for i, (ns, address) in enumerate(((a, "10.0.0.2"), (b, "10.0.1.2"))):
-        middle.add_interface(f"eth{i}", 0, f"02:00:00:00:01:0{i}", mtu if i else 1500)
+        middle.add_interface(f"eth{i}", f"02:00:00:00:01:0{i}", mtu if i else 1500)
         middle.add_address(f"eth{i}", f"10.0.{i}.1/24")
-        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{i}")
+        ns.add_interface("eth0", f"02:00:00:00:00:0{i}")
         ns.add_address("eth0", f"{address}/24")
         ns.add_route("default", "eth0", f"10.0.{i}.1")
         ns.interface("eth0").tap = FrameTap(lambda time, frame, outgoing: frames.append(frame) if outgoing else None)

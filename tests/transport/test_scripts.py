@@ -87,7 +87,7 @@ class Script:
         self.env = Environment()
         self.ns, self.peer = Namespace(self.env, "us", sysctl), Peer(self.env)
         self.peer.timestamps = timestamps
-        self.ns.add_interface("eth0", 0, "02:00:00:00:00:01")
+        self.ns.add_interface("eth0", "02:00:00:00:00:01")
         self.ns.add_address("eth0", f"{US}/24")
         wire(self.env, self.ns, 0, self.peer, 0, rate=1e9, latency=RTT / 2)
         self.errors: list[str] = []

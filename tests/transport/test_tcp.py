@@ -33,7 +33,7 @@ class Lossy(PythonDevice):
 def network(env: Environment, drop: Any = lambda n, f: False, rate: float = 1e8, queue: int = 1000) -> tuple[Namespace, Namespace]:
     a, b, middle = Namespace(env, "a"), Namespace(env, "b"), Lossy(env, drop)
     for ns, ip in ((a, "10.0.0.1"), (b, "10.0.0.2")):
-        ns.add_interface("eth0", 0, f"02:00:00:00:00:0{ip[-1]}")
+        ns.add_interface("eth0", f"02:00:00:00:00:0{ip[-1]}")
         ns.add_address("eth0", f"{ip}/24")
     wire(env, a, 0, middle, 0, rate=rate, latency=5e-3, limit=queue)
     wire(env, b, 0, middle, 1, rate=rate, latency=5e-3, limit=queue)
