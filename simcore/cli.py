@@ -15,6 +15,7 @@ from rich.console import Console
 from natfast.errors import NatfastError
 from simcore.docker import compose
 from simcore.docker.suggest import as_text, in_words, suggest
+from simcore.docker.workloads import Repeated
 from simcore.errors import ScenarioError, SimcoreError
 from simcore.files import write_json, write_text
 from simcore.measure.report import print_run
@@ -158,7 +159,8 @@ def _sum_up(world: World, file: Path, out: Path, written: Sequence[Path], report
 
 
 def _heavy(world: World) -> bool:
-    return any(w.kind in ("udp", "bulk", "load", "trace") or w.count > TRACED_PACKETS for w in world.compose.x.workloads)
+    return any(not isinstance(w, Repeated) or (w.count or 0) > TRACED_PACKETS or w.count is None and w.stop is not None
+               for w in world.compose.x.workloads)
 
 
 @app.command(epilog="Examples:  simcore emulate compose.yaml --real worker -- curl -s http://93.184.216.34/   |   "

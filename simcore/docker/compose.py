@@ -23,7 +23,6 @@ from pydantic import (
 )
 
 from natfast.errors import NatfastError
-from simcore import units
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import IpamError, Pool
@@ -34,11 +33,11 @@ from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
+from simcore.docker.workloads import OneOfThem
 from simcore.errors import ScenarioError
 from simcore.net import presets, sysctl
 from simcore.net.cpu import Costs
 from simcore.net.namespace import BRIDGE_PORTS
-from simcore.traffic.distributions import Distribution
 
 DEFAULT_NETWORK = "bridge"
 DOCKER0 = "172.17.0.0/16"
@@ -198,74 +197,6 @@ class ServerSpec(Model):
     http: HttpServer | None = None
     sysctls: Sysctls = {}
     link: LinkSpec | None = None
-
-
-class Workload(Model):
-    """Traffic from one place to another."""
-
-    kind: Literal["http", "ping", "dns", "udp", "bulk", "load", "trace"]
-    source: str = Field(alias="from")
-    to: str
-    port: Port | None = None
-    source_port: Port | None = Field(default=None, alias="source-port")
-    path: str = "/"
-    start: Seconds = 0.0
-    count: Annotated[int, Field(ge=1)] = 1
-    interval: Seconds = 1.0
-    rate: Annotated[float, Field(gt=0)] | None = None
-    size: Size | None = None
-    stop: Seconds | None = None
-    # dns
-    name: str | None = None
-    timeout: Annotated[Seconds, Field(gt=0)] = 5.0
-    attempts: Annotated[int, Field(ge=1)] = 2
-    options: list[Literal["single-request", "single-request-reopen"]] = []
-    # udp
-    pattern: Literal["poisson", "constant"] = "poisson"
-    on: Any = None
-    off: Any = None
-    # trace
-    file: Path | None = None
-    # bulk
-    flows: Annotated[int, Field(ge=1)] = 1
-    congestion: Literal["cubic", "linux-cubic", "reno", "dctcp", "bbr"] | None = None
-    # load: a closed loop of users
-    users: Annotated[int, Field(ge=1)] = 1
-    think: Any = 0
-    request_size: Any = Field(default=200, alias="request-size")
-    response_size: Any = Field(default=10_000, alias="response-size")
-    keep_alive: Annotated[int, Field(ge=0)] | bool = Field(default=True, alias="keep-alive")
-    service: Seconds = 0.0
-    served_by: list[str] = Field(default=[], alias="served-by")
-    server_port: Port | None = Field(default=None, alias="server-port")
-    tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
-    requests: Annotated[int, Field(ge=1)] | None = None
-
-    @field_validator("served_by", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _complete(self) -> Workload:
-        if self.kind == "udp" and self.rate is None:
-            raise ValueError("a udp workload needs 'rate' (packets per second)")
-        if self.kind == "bulk" and self.size is None and self.stop is None:
-            raise ValueError("a bulk workload needs 'size' (bytes to send) or 'stop' (when to stop sending)")
-        if self.kind == "trace" and self.file is None:
-            raise ValueError("a trace workload needs 'file' (pcap, pcapng, or CSV of time,bytes)")
-        if self.kind in ("udp", "bulk", "load", "trace") and self.port is None:
-            raise ValueError(f"a {self.kind} workload needs 'port'")
-        if (self.on is None) != (self.off is None):
-            raise ValueError("'on' and 'off' come together (seconds of sending and of silence)")
-        for name, unit in (("on", units.duration), ("off", units.duration), ("think", units.duration), ("request_size", units.size),
-                           ("response_size", units.size)):
-            try:
-                if getattr(self, name) is not None:
-                    Distribution(getattr(self, name), unit)
-            except ValueError as error:
-                raise ValueError(f"{name.replace('_', '-')}: {error}") from None
-        return self
 
 
 class ServiceExtension(Model):
@@ -450,7 +381,7 @@ class Extension(Model):
     links: Links = Links()
     servers: dict[str, ServerSpec] = {}
     events: list[Event] = []
-    workloads: list[Workload] = []
+    workloads: list[OneOfThem] = []
 
 
 class Compose(Model):

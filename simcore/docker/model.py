@@ -44,6 +44,8 @@ class Model(BaseModel):
 def first_error(error: ValidationError) -> str:
     """What is wrong, in a line: key, then what was expected."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "top level"
-    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}".replace("\n", " ")
+    at = first["loc"]
+    # of a list of several kinds pydantic names the kind behind the number, which the file does not have there
+    parts = [part for i, part in enumerate(at) if i < 2 or at[i - 2] != "workloads" or not isinstance(at[i - 1], int)]
+    message = {"extra_forbidden": "unknown key", "missing": "is needed here"}.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return f"{'.'.join(map(str, parts)) or 'top level'}: {message}".replace("\n", " ")

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from simcore.docker.compose import Workload
+from simcore.docker.workloads import LoadWorkload, TraceWorkload, UdpWorkload, Workload
 from simcore.engine.pace import Pace
 from simcore.errors import ScenarioError
 from simcore.net.interface import Interface
@@ -30,7 +30,7 @@ LINGER = 0.5
 """Seconds that the network goes on after a command has ended, for the last segments of its connections."""
 GRACE = 2.0
 """Seconds that a command has to end by itself when the simulation has ended."""
-COUNTED = ("load", "udp", "trace")
+COUNTED = (LoadWorkload, UdpWorkload, TraceWorkload)
 """Workloads whose results the receiver counts: it has to be a simulated one."""
 IPV6 = Path("/proc/sys/net/ipv6")
 HOSTS = Path("/etc/netns")
@@ -115,7 +115,7 @@ class Emulation:
     def _check(self, key: str, w: Workload) -> None:
         if self._is_real(w.source):
             raise ScenarioError(f"{key}.from: {w.source} is real: expected a simulated one, as real programs send by themselves")
-        if w.kind in COUNTED and (real := [name for name in w.served_by or [w.to] if self._is_real(name)]):
+        if isinstance(w, COUNTED) and (real := [name for name in w.served_by or [w.to] if self._is_real(name)]):
             raise ScenarioError(f"{key}: {real[0]} is real, and {w.kind} is counted by whom it reaches: expected http, ping, dns or bulk")
 
     def __enter__(self) -> Emulation:

@@ -134,8 +134,8 @@ def _ports(compose: Compose, world: World) -> dict[str, list[tuple[int, str]]]:
     """Who can be asked, and for which ports."""
     asked: dict[str, list[tuple[int, str]]] = {}
     for w in compose.x.workloads:
-        if w.port is not None and w.to != "host":
-            asked.setdefault(w.to, []).append((w.port, "udp" if w.kind in ("udp", "dns") else "tcp"))
+        if w.asked_port is not None and w.to != "host":
+            asked.setdefault(w.to, []).append((w.asked_port, "udp" if w.kind in ("udp", "dns", "trace") else "tcp"))
     out = {name: [*probable_ports(s), *asked.get(name, [])] for name, s in compose.services.items() if _has_network(world, name)}
     out |= {name: [(s.http.port if s.http else 80, "tcp"), *asked.get(name, [])] for name, s in world.compose.x.servers.items()}
     return {name: list(dict.fromkeys(ports)) for name, ports in out.items()}

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcore import units
-from simcore.docker.compose import Workload
+from simcore.docker.workloads import (
+    BulkWorkload,
+    DnsWorkload,
+    HttpWorkload,
+    LoadWorkload,
+    PingWorkload,
+    Repeated,
+    Served,
+    TraceWorkload,
+    UdpWorkload,
+    Workload,
+)
 from simcore.engine import Environment
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
 from simcore.net.namespace import Namespace
 from simcore.traffic import dns, http, trace
-from simcore.traffic.distributions import Distribution
 from simcore.traffic.load import LoadClients, LoadServer
 from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
@@ -129,7 +139,7 @@ class Workloads:
         ScenarioError
             If nobody has the address that it is for.
         """
-        outcome = Outcome(w.kind, w.source, w.to, w.port)
+        outcome = Outcome(w.kind, w.source, w.to, w.asked_port)
         self.outcomes.append(outcome)
         targets = self.world.instances(w.to)
         ends = []
@@ -139,10 +149,23 @@ class Workloads:
         if not all(e.ns.has_route(to) for e in ends for to in e.to):        # as from an internal network
             outcome.values["error"] = "ENETUNREACH"
             return
-        {"http": self._http, "ping": self._ping, "dns": self._dns, "bulk": self._bulk, "load": self._load, "udp": self._datagrams,
-         "trace": self._datagrams}[w.kind](number, w, ends, outcome)
+        match w:
+            case HttpWorkload():
+                self._http(w, ends, outcome)
+            case PingWorkload():
+                self._ping(number, w, ends, outcome)
+            case DnsWorkload():
+                self._dns(number, w, ends, outcome)
+            case BulkWorkload():
+                self._bulk(number, w, ends, outcome)
+            case LoadWorkload():
+                self._load(number, w, ends, outcome)
+            case UdpWorkload() | TraceWorkload():
+                self._datagrams(number, w, ends, outcome)
+            case _:
+                raise ScenarioError(f"x-simcore.workloads.{number}: nothing sends a workload of kind {w.kind!r}")
 
-    def _served_by(self, number: int, w: Workload, ends: Sequence[End]) -> list[Namespace]:
+    def _served_by(self, number: int, w: Served, ends: Sequence[End]) -> list[Namespace]:
         """Who answers a workload: those it names, else the machines that have the addresses."""
         if w.served_by:
             return [self.world.namespace(instance) for name in w.served_by for instance in self.world.instances(name)]
@@ -165,22 +188,26 @@ class Workloads:
 
     def _last(self, w: Workload) -> float:
         """When a workload sent last, or now if it still sends; a trace's own end is not known."""
-        return self.env.now if w.kind == "trace" else min(self.env.now, self._end(w))
+        return self.env.now if isinstance(w, TraceWorkload) else min(self.env.now, self._end(w))
 
     def _span(self, w: Workload) -> float:
         """Seconds of a workload that are measured."""
         return max(self._last(w) - max(w.start, self.world.measured_from), 1e-12)
 
-    def _repeat(self, w: Workload, once: Callable[[int], Process], rest: bool = False) -> Process:
-        """Do it `w.count` times, `w.interval` from start to start, or from end to start if there is to be `rest` between."""
+    def _repeat(self, w: Repeated, once: Callable[[int], Process], rest: bool = False) -> Process:
+        """Do it `w.count` times, or until `w.stop`, `w.interval` from start to start; from end to start if there is to be `rest`."""
+        most = w.count or (1 if w.stop is None else math.inf)
+        stop = math.inf if w.stop is None else w.stop
         yield self.env.timeout(w.start)
-        for i in range(w.count):
+        done = 0
+        while done < most and self.env.now < stop:
             began = self.env.now
-            yield from once(i)
-            if i + 1 < w.count:
+            yield from once(done)
+            done += 1
+            if done < most:
                 yield self.env.timeout(w.interval if rest else max(0.0, w.interval - (self.env.now - began)))
 
-    def _http(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+    def _http(self, w: HttpWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         results: list[http.HttpResult] = []
         outcome.values["requests"] = results
 
@@ -192,7 +219,7 @@ class Workloads:
         for e in ends:
             self.env.process(client(e))
 
-    def _ping(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+    def _ping(self, number: int, w: PingWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         rtts: list[float | None] = []
         outcome.values["rtt_s"] = rtts
 
@@ -200,12 +227,12 @@ class Workloads:
             ping = PingSocket(e.ns, number + 1)
 
             def echo(i: int) -> Process:
-                rtts.append((yield ping.echo(e.to[0], w.size or 56)))
+                rtts.append((yield ping.echo(e.to[0], w.size)))
             return self._repeat(w, echo)
         for e in ends:
             self.env.process(client(e))
 
-    def _dns(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
+    def _dns(self, number: int, w: DnsWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         port = w.server_port or w.port or 53
         names = {**{n.name: self.world.address_of(n.name) for n in self.world.namespaces()},
                  **{name: self.world.address_of(name) for name in self.world.compose.services if self.world.instances(name)}}
@@ -226,17 +253,16 @@ class Workloads:
         for e in ends:
             self.env.process(client(e))
 
-    def _load(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
-        assert w.port is not None
+    def _load(self, number: int, w: LoadWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         port = w.server_port or w.port
         for target in self._served_by(number, w, ends):
             if (target, port) not in self._load_servers:
                 with listening(f"x-simcore.workloads.{number}", target, port):
                     self._load_servers[target, port] = LoadServer(target, port, w.service)
         per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
-        clients = [LoadClients(e.ns, e.to, w.port, w.users, Distribution(w.think, units.duration), Distribution(w.request_size, units.size),
-                               Distribution(w.response_size, units.size), self._stream(number, i), per, w.start, self._end(w),
-                               w.requests or 0, keepalive=(w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
+        keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
+        clients = [LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, self._stream(number, i), per,
+                               w.start, self._end(w), w.requests or 0, keepalive=keepalive)
                    for i, e in enumerate(ends)]
 
         def counted() -> Counter[str]:
@@ -267,21 +293,17 @@ class Workloads:
                                   response_s=times)
         self._at_the_end.append(result)
 
-    def _datagrams(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
-        assert w.port is not None
+    def _datagrams(self, number: int, w: UdpWorkload | TraceWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         sinks = {ns: self._sink(number, ns, w.server_port or w.port) for ns in self._served_by(number, w, ends)}
         sources: list[UdpSource | TraceSource] = []
         for i, e in enumerate(ends):
-            if w.kind == "trace":
-                assert w.file is not None
+            if isinstance(w, TraceWorkload):
                 sources.append(TraceSource(e.ns, e.to[0], w.port, w.source_port or 40000 + number, *trace.load(w.file), start=w.start))
                 continue
-            assert w.rate is not None
-            on, off = (None if d is None else Distribution(d, units.duration) for d in (w.on, w.off))
             stream = self._stream(number, i)
-            sources.append(UdpSource(e.ns, e.to[0], w.port, w.source_port or 40000 + number, w.rate, w.size or 1000,
-                                     stream if w.pattern == "poisson" else None, w.start, self._end(w), on, off,
-                                     self._stream(number, i, "pauses") if on else None))
+            sources.append(UdpSource(e.ns, e.to[0], w.port, w.source_port or 40000 + number, w.rate, w.size,
+                                     stream if w.pattern == "poisson" else None, w.start, self._end(w), w.on, w.off,
+                                     self._stream(number, i, "pauses") if w.on else None))
 
         before = {"sent": 0, "delays": 0.0, **{ns.name: 0 for ns in sinks}}
 
@@ -309,8 +331,7 @@ class Workloads:
                 self._sinks[target, port] = UdpSink(target, port)
         return self._sinks[target, port]
 
-    def _bulk(self, number: int, w: Workload, ends: Sequence[End], outcome: Outcome) -> None:
-        assert w.port is not None
+    def _bulk(self, number: int, w: BulkWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         for to in dict.fromkeys(to for e in ends for to in e.to):
             target = self.world.machine(to)
             if target is not None and (target, w.port) not in self._discarding:
@@ -320,7 +341,7 @@ class Workloads:
         uploads = [Upload() for _ in ends for _ in range(w.flows)]
         for i, upload in enumerate(uploads):
             e, k = ends[i // w.flows], i % w.flows
-            self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, upload))
+            self.env.process(_upload(self.env, e.ns, e.to[k % len(e.to)], w, self._end(w), upload))
 
         def begin() -> None:
             for u in uploads:
@@ -370,8 +391,7 @@ def _discard(env: Environment, listener: TcpListener) -> Process:
         env.process(drain(sock))
 
 
-def _upload(env: Environment, ns: Namespace, to: str, w: Workload, upload: Upload) -> Process:
-    assert w.port is not None
+def _upload(env: Environment, ns: Namespace, to: str, w: BulkWorkload, end: float, upload: Upload) -> Process:
     yield env.timeout(w.start)
     sock = upload.socket = TcpSocket(ns, congestion=w.congestion)
     began = env.now
@@ -380,9 +400,8 @@ def _upload(env: Environment, ns: Namespace, to: str, w: Workload, upload: Uploa
         if w.size is not None:
             yield sock.send(w.size)
         else:
-            assert w.stop is not None
-            while env.now < w.stop:
-                yield sock.send(1 << 18) | env.timeout(max(w.stop - env.now, 0))
+            while env.now < end:
+                yield sock.send(1 << 18) | env.timeout(max(end - env.now, 0))
         yield sock.close()
         upload.time = env.now - began
     except OSError as error:

@@ -136,11 +136,25 @@ def test_parallel_bulk_flows_until_a_stop() -> None:
     assert second["bytes"] == 1 << 20
 
 
+def test_what_is_repeated_or_has_no_size_ends_when_it_is_to() -> None:
+    w = world({"kind": "ping", "from": "a", "start": "1s", "stop": "4.5s"}, {"kind": "ping", "from": "a", "count": 9, "stop": "4.5s"},
+              {"kind": "ping", "from": "b"}, {"kind": "bulk", "from": "b", "port": 9000}, {"kind": "http", "from": "a", "port": 1, "stop": "3s"})
+    w.compose.x.duration = 10.0
+    w.run()
+    until, nine, once, bulk, http = w.summary()["workloads"]
+    assert [len(p["rtt_s"]) for p in (until, nine, once)] == [4, 5, 1]
+    assert bulk["goodput_bps"] > 1e6
+    assert len(http["requests"]) == 3
+
+
 @pytest.mark.parametrize(("workload", "message"), [
-    ({"kind": "load"}, "needs 'port'"), ({"kind": "trace", "port": 1}, "needs 'file'"),
-    ({"kind": "bulk", "port": 1}, "'size'.*or 'stop'"),
-    ({"kind": "udp", "port": 1, "rate": 5, "on": 1}, "come together"),
-    ({"kind": "load", "port": 1, "think": {"zipf": 1}}, "think: .*no distribution")])
+    ({"kind": "load"}, r"workloads\.0\.port: is needed here"), ({"kind": "trace", "port": 1}, r"workloads\.0\.file: is needed here"),
+    ({"kind": "udp", "port": 1, "rate": 5, "on": 1}, r"workloads\.0: 'on' and 'off' come together"),
+    ({"kind": "ping", "users": 5}, r"workloads\.0\.users: unknown key"),
+    ({"kind": "udp", "port": 1, "rate": 5, "size": "big"}, r"workloads\.0\.size: 'big' is not a size"),
+    ({"kind": "pong"}, r"workloads\.0: kind: 'pong', expected one of http, ping, dns, load, bulk, udp, trace"),
+    ({}, r"workloads\.0: expected a kind: http"), ({"kind": "ping", "interval": 0, "stop": 1}, "expected 'count' or 'interval'"),
+    ({"kind": "load", "port": 1, "think": {"zipf": 1}}, r"workloads\.0\.think: .*no distribution")])
 def test_bad_workloads(tmp_path: Path, workload: dict[str, Any], message: str) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({"services": {"a": {}}, "x-simcore": {
         "workloads": [{"from": "a", "to": "a", **workload}]}}))
