@@ -138,7 +138,8 @@ def test_parallel_bulk_flows_until_a_stop() -> None:
 
 def test_what_is_repeated_or_has_no_size_ends_when_it_is_to() -> None:
     w = world({"kind": "ping", "from": "a", "start": "1s", "stop": "4.5s"}, {"kind": "ping", "from": "a", "count": 9, "stop": "4.5s"},
-              {"kind": "ping", "from": "b"}, {"kind": "bulk", "from": "b", "port": 9000}, {"kind": "http", "from": "a", "port": 1, "stop": "3s"})
+              {"kind": "ping", "from": "b"}, {"kind": "bulk", "from": "b", "port": 9000},
+              {"kind": "http", "from": "a", "port": 1, "stop": "3s"})
     w.compose.x.duration = 10.0
     w.run()
     until, nine, once, bulk, http = w.summary()["workloads"]
