@@ -375,7 +375,7 @@ class Extension(Model):
 
     duration: Seconds | None = None
     warmup: Seconds = 0.0
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     host: HostSpec = HostSpec()
     router: RouterSpec = RouterSpec()
     links: Links = Links()

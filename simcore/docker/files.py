@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from simcore.docker import yaml12
 from simcore.docker.interpolation import substitute
+from simcore.docker.yaml12 import Instead
 from simcore.errors import ScenarioError
 from simcore.files import read_text
 
@@ -24,16 +26,34 @@ def gather(path: Path, overrides: Sequence[Path] = (), known: Mapping[str, str] 
     data = files.whole(path, ())
     for other in overrides:
         data = merge(data, files.whole(other, ()))
-    return data
+    return plain(data)
 
 
-def merge(base: Any, over: Any) -> Any:
-    """One file over another, as Compose does: mappings key by key, lists appended, the rest replaced."""
+def merge(base: Any, over: Any, key: str = "") -> Any:
+    """One file over another, as Compose does: mappings key by key, lists appended (of `ports` what is new), the rest replaced.
+
+    What is tagged `!override` replaces also mappings and lists, and `!reset` takes away what is there.
+    """
+    if isinstance(over, Instead):
+        return over
+    if isinstance(base, Instead):
+        base = None if base.reset else base.value
     if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
+        return {**base, **{k: merge(base[k], v, k) if k in base else v for k, v in over.items()}}
     if isinstance(base, list) and isinstance(over, list):
-        return [*base, *over]
+        return [*base, *(item for item in over if key != "ports" or item not in base)]
     return over
+
+
+def plain(data: Any) -> Any:
+    """When all is merged: what overrides stands where it is, what is reset is not there."""
+    if isinstance(data, Instead):
+        return plain(data.value)
+    if isinstance(data, dict):
+        return {k: plain(v) for k, v in data.items() if not (isinstance(v, Instead) and v.reset)}
+    if isinstance(data, list):
+        return [plain(item) for item in data if not (isinstance(item, Instead) and item.reset)]
+    return data
 
 
 class _Files:
@@ -47,7 +67,7 @@ class _Files:
         if path.resolve() in self.there:
             return self.there[path.resolve()]
         try:
-            data = self.there[path.resolve()] = yaml.safe_load(read_text(path))
+            data = self.there[path.resolve()] = yaml12.load(read_text(path))
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ScenarioError(f"{path}: line {line}: not YAML: {error.problem}") from None

@@ -5,12 +5,13 @@ import ipaddress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from simcore import units
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
-Size = Annotated[int, BeforeValidator(units.size)]
+Size = Annotated[int, BeforeValidator(units.size), Field(le=1 << 62)]
 Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -41,11 +42,32 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+_EXPECTED = {"dict_type": "a mapping", "model_type": "a mapping", "model_attributes_type": "a mapping", "list_type": "a list",
+             "string_type": "text", "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+             "int_parsing_size": "a smaller number", "float_type": "a number", "float_parsing": "a number", "finite_number": "a number",
+             "bool_type": "true or false", "bool_parsing": "true or false", "path_type": "a file's name", "greater_than": "more than {gt}",
+             "greater_than_equal": "at least {ge}", "less_than": "less than {lt}", "less_than_equal": "at most {le}",
+             "literal_error": "{expected}"}
+"""By pydantic's types of errors."""
+
+
+_TYPES = ("int", "float", "bool", "str")
+
+
+def _message(first: ErrorDetails) -> str:
+    kind, given = first["type"], first["input"]
+    if kind in _EXPECTED:
+        expected = "expected " + _EXPECTED[kind].format(**first.get("ctx", {}))
+        return f"{given!r}: {expected}" if isinstance(given, str | int | float) else expected
+    return {"extra_forbidden": "unknown key", "missing": "is needed here"}.get(kind, first["msg"].removeprefix("Value error, "))
+
+
 def first_error(error: ValidationError) -> str:
     """What is wrong, in a line: key, then what was expected."""
     first = error.errors()[0]
     at = first["loc"]
     # of a list of several kinds pydantic names the kind behind the number, which the file does not have there
-    parts = [part for i, part in enumerate(at) if i < 2 or at[i - 2] != "workloads" or not isinstance(at[i - 1], int)]
-    message = {"extra_forbidden": "unknown key", "missing": "is needed here"}.get(first["type"], first["msg"].removeprefix("Value error, "))
-    return f"{'.'.join(map(str, parts)) or 'top level'}: {message}".replace("\n", " ")
+    parts = [str(part) for i, part in enumerate(at) if i < 2 or at[i - 2] != "workloads" or not isinstance(at[i - 1], int)]
+    # ... and of a value of several types which of them it speaks of
+    parts = [part for part in parts if not part.startswith(("function-", "constrained-", "dict[", "list[")) and part not in _TYPES]
+    return f"{'.'.join(parts) or 'top level'}: {_message(first)}".replace("\n", " ")

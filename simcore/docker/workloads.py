@@ -66,7 +66,7 @@ class PingWorkload(Repeated):
     """ICMP echo requests."""
 
     kind: Literal["ping"]
-    size: Size = 56
+    size: Annotated[Size, Field(le=65507)] = 56
 
 
 class DnsWorkload(Repeated, Served):
@@ -87,7 +87,7 @@ class LoadWorkload(Served):
 
     kind: Literal["load"]
     port: Port
-    users: Count = 1
+    users: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     think: Durations = Distribution(0)
     request_size: Sizes = Field(default=Distribution(200), alias="request-size")
     response_size: Sizes = Field(default=Distribution(10_000), alias="response-size")
@@ -103,7 +103,7 @@ class BulkWorkload(Workload):
     kind: Literal["bulk"]
     port: Port
     size: Size | None = None
-    flows: Count = 1
+    flows: Annotated[int, Field(ge=1, le=65535)] = 1
     congestion: Literal["cubic", "linux-cubic", "reno", "dctcp", "bbr"] | None = None
 
 
@@ -118,8 +118,8 @@ class UdpWorkload(DatagramWorkload):
     """Datagrams at a rate (packets/s), perhaps with pauses."""
 
     kind: Literal["udp"]
-    rate: Annotated[float, Field(gt=0)]
-    size: Size = 1000
+    rate: Annotated[float, Field(gt=0, le=1e9)]
+    size: Annotated[Size, Field(ge=42, le=1514)] = 1000         # on the wire
     pattern: Literal["poisson", "constant"] = "poisson"
     on: Durations | None = None
     off: Durations | None = None

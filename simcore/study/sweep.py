@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from simcore.docker import yaml12
 from simcore.errors import ScenarioError
 from simcore.files import write_csv, write_json
 from simcore.study.farm import Farm, Run, Task
@@ -174,7 +175,7 @@ def _parsed(key: str, equals: str, value: str) -> tuple[str, Any] | None:
     if not equals or not key.strip():
         return None
     try:
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), yaml12.load(value)
     except yaml.YAMLError:
         return None
 

@@ -26,7 +26,21 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _same(value: Any) -> Any:
+def _filters(value: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(f, Mapping) for f in value):
+        raise ValueError("expected a list of mappings, as {class: …, dport: 80}")
+    return value
+
+
+def _priomap(value: Any) -> list[int]:
+    if not isinstance(value, list) or not all(isinstance(band, int) for band in value):
+        raise ValueError("expected a list of 16 bands")
+    return value
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str | int):
+        raise ValueError(f"{value!r} is no name of a class")
     return value
 
 
@@ -42,9 +56,9 @@ PARAMETERS: dict[str, dict[str, Parser]] = {
     "codel": _CODEL,
     "fq_codel": {**_CODEL, "flows": _count, "quantum": _size, "memory_limit": _size},
     "pie": {"limit": _count, "target": _time, "tupdate": _time, "alpha": _number, "beta": _number, "ecn": _flag, "bytemode": _flag},
-    "prio": {"priomap": _same, "filters": _same},
-    "htb": {"filters": _same, "default": _same, "r2q": _number},
-    "drr": {"filters": _same, "default": _same},
+    "prio": {"priomap": _priomap, "filters": _filters},
+    "htb": {"filters": _filters, "default": _name, "r2q": _number},
+    "drr": {"filters": _filters, "default": _name},
     "sfq": {"limit": _count, "quantum": _size, "divisor": _count, "depth": _count, "headdrop": _flag, "perturb": _time},
 }
 """What each kind takes, and how a value is read: times as 5ms, rates as 10Mbit, sizes as 64k."""
@@ -52,7 +66,7 @@ PARAMETERS: dict[str, dict[str, Parser]] = {
 REQUIRED: dict[str, tuple[str, ...]] = {"tbf": ("rate", "burst"), "red": ("limit",), "htb": ("classes",), "drr": ("classes",)}
 
 _CLASS: dict[str, dict[str, Parser]] = {
-    "htb": {"parent": _same, "rate": _rate, "ceil": _rate, "burst": _size, "cburst": _size, "prio": _count, "quantum": _size},
+    "htb": {"parent": _name, "rate": _rate, "ceil": _rate, "burst": _size, "cburst": _size, "prio": _count, "quantum": _size},
     "drr": {"quantum": _size},
 }
 _PLAIN: dict[str, Callable[..., Qdisc]] = {"pfifo": Pfifo, "bfifo": Bfifo, "codel": Codel, "tbf": Tbf}
@@ -67,7 +81,7 @@ def _read(kind: str, table: Mapping[str, Parser], given: Mapping[str, Any]) -> d
             raise ValueError(f"{kind}: {key}: unknown, expected {', '.join(table)}")
         try:
             out[key] = table[key](value)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{kind}: {key}: {error}") from None
     return out
 
@@ -88,9 +102,11 @@ def build(spec: str | Mapping[str, Any], rng: np.random.Generator) -> Qdisc:
     ValueError
         For an unknown kind or key, or a value that does not fit; the message begins with the kind.
     """
+    if not isinstance(spec, str | Mapping):
+        raise ValueError(f"{spec!r} is no qdisc, expected a kind or a mapping with one")
     given: dict[str, Any] = {"kind": spec} if isinstance(spec, str) else dict(spec)
     kind = given.pop("kind", None)
-    if kind not in PARAMETERS:
+    if not isinstance(kind, str) or kind not in PARAMETERS:
         raise ValueError(f"kind: {kind!r} is no qdisc, expected one of {', '.join(PARAMETERS)}")
     missing = [key for key in REQUIRED.get(kind, ()) if key not in given]
     if missing:
@@ -105,10 +121,16 @@ def build(spec: str | Mapping[str, Any], rng: np.random.Generator) -> Qdisc:
             options["child"] = build(nested["child"], rng)
         if kind == "prio":
             bands = nested.get("bands", 3)
+            if not isinstance(bands, int | list):
+                raise ValueError("prio: bands: expected a number or a list of qdiscs")
             return Prio(bands if isinstance(bands, int) else [build(b, rng) for b in bands], **options)
         if kind in _CLASS:
             classes = {}
-            for name, c in (nested.get("classes") or {}).items():
+            if not isinstance(given_classes := nested.get("classes"), Mapping):
+                raise ValueError(f"{kind}: classes: expected a mapping of names to classes")
+            for name, c in given_classes.items():
+                if not isinstance(c, Mapping | None):
+                    raise ValueError(f"{kind}: class {name}: expected a mapping")
                 c = dict(c or {})
                 child = c.pop("qdisc", None)
                 classes[name] = _read(f"{kind}: class {name}", _CLASS[kind], c)
@@ -120,7 +142,7 @@ def build(spec: str | Mapping[str, Any], rng: np.random.Generator) -> Qdisc:
         if kind in _SEEDED:
             return _SEEDED[kind](int(rng.integers(0, 1 << 63)), **options)
         return _PLAIN[kind](**options)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"{kind}: {error}") from None
 
 

@@ -9,6 +9,9 @@ cdef enum:
     IP = 14
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
+DSCP = {**{f"cs{k}": 8 * k for k in range(8)}, **{f"af{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4)},
+        "be": 0, "ef": 46, "le": 1}
+"""Classes of RFC 2474, 2597, 3246 and 8622."""
 KEYS = ("class", "mark", "src", "dst", "protocol", "sport", "dport", "dscp")
 
 
@@ -19,7 +22,7 @@ cdef class Filters:
     ----------
     filters : list of dict
         `class`: its name; and any of `mark` (a number, or `value/mask`), `src` and `dst` (networks), `protocol`
-        (tcp, udp, icmp, sctp or a number), `sport` and `dport` (a port or `from-to`), `dscp` (a number).
+        (tcp, udp, icmp, sctp or a number), `sport` and `dport` (a port or `from-to`), `dscp` (a number, or a class's name as ef).
     names : list of str
         The classes.
 
@@ -42,16 +45,18 @@ cdef class Filters:
                 raise ValueError(f"filter: class {given.get('class')!r} does not exist, expected one of {', '.join(map(str, names))}")
             r = &self.rules[self.n]
             r.target = names.index(given["class"])
-            protocol = given.get("protocol")
-            r.protocol = -1 if protocol is None else PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
-            r.dscp = -1 if given.get("dscp") is None else int(given["dscp"])
+            r.protocol = -1 if given.get("protocol") is None else number("protocol", given["protocol"], 255, PROTOCOLS)
+            r.dscp = -1 if given.get("dscp") is None else number("dscp", given["dscp"], 63, DSCP)
             if given.get("mark") is not None:
                 value, _, mask = str(given["mark"]).partition("/")
-                r.mark = int(value, 0)
-                r.mark_mask = int(mask, 0) if mask else 0xFFFFFFFF
+                r.mark = number("mark", value, 0xFFFFFFFF)
+                r.mark_mask = number("mark", mask, 0xFFFFFFFF) if mask else 0xFFFFFFFF
             for key in ("src", "dst"):
                 if given.get(key) is not None:
-                    net = ipaddress.IPv4Network(given[key])
+                    try:
+                        net = ipaddress.IPv4Network(given[key])
+                    except ValueError:
+                        raise ValueError(f"filter: {key}: {given[key]!r} is no address or network") from None
                     if key == "src":
                         r.src = int(net.network_address)
                         r.src_mask = int(net.netmask)
@@ -92,12 +97,28 @@ cdef class Filters:
         return -1
 
 
+def number(key, text, most, names={}):
+    """A number up to `most`, also with a base as 0xff, or one of the names."""
+    if str(text).lower() in names:
+        return names[str(text).lower()]
+    try:
+        value = int(str(text), 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= most:
+        raise ValueError(f"filter: {key}: {text!r}: expected a number from 0 to {most}" + (f", or one of {', '.join(names)}" if names else ""))
+    return value
+
+
 def port_range(text):
     """(from, to) of `80` or `8000-8080`; (0, 0) for None."""
     if text is None:
         return 0, 0
     first, _, last = str(text).partition("-")
-    low, high = int(first), int(last or first)
+    try:
+        low, high = int(first), int(last or first)
+    except ValueError:
+        low = high = 0
     if not 1 <= low <= high <= 65535:
         raise ValueError(f"filter: {text!r} is no port or range of ports")
     return low, high
