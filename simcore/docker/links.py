@@ -24,7 +24,7 @@ class LinkSpec(Model):
     duplicate: Share = 0.0
     corrupt: Share = 0.0
     reorder: Share = 0.0
-    gap: Annotated[int, Field(ge=1)] = 1
+    gap: Annotated[int, Field(ge=1, le=1 << 30)] = 1
     reverse: LinkSpec | None = None
 
     @model_validator(mode="after")
@@ -62,9 +62,18 @@ class LinkChange(LinkSpec):
         return {**said, **({"netem": {k: v for k, v in netem.items() if v}} if netem else {})}
 
 
+USUAL: dict[str, dict[str, Any]] = {"container": {"rate": "10Gbit", "latency": "5us"}, "host": {"rate": "1Gbit", "latency": "50us"},
+                                    "server": {"rate": "1Gbit", "latency": "10ms"}}
+"""What links are like that a file says nothing of."""
+
+
 class Links(Model):
     """The links of the reference topology."""
 
-    container: LinkSpec = LinkSpec()
-    host: LinkSpec = LinkSpec()
-    server: LinkSpec = LinkSpec()
+    container: LinkSpec = LinkSpec(**USUAL["container"])
+    host: LinkSpec = LinkSpec(**USUAL["host"])
+    server: LinkSpec = LinkSpec(**USUAL["server"])
+
+
+IDEAL = Links(container=LinkSpec(), host=LinkSpec(), server=LinkSpec())
+"""Neither delay nor loss, and no limit."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from simcore.docker.links import USUAL
 from simcore.traffic.title import title
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ WELL_KNOWN = {
     "keycloak": 8080,
 }
 """Ports that images listen on, by a part of their name."""
-LINKS = {"container": {"rate": "10Gbit", "latency": "5us"}, "host": {"rate": "1Gbit", "latency": "50us"},
-         "server": {"rate": "1Gbit", "latency": "10ms"}}
 
 
 def suggest(c: Compose) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def suggest(c: Compose) -> dict[str, Any]:
     if not workloads:
         first, *others = [name for name in c.services if c.instances(name)] or ["host"]
         workloads = [{"kind": "ping", "from": first, "to": others[0] if others else "host", "count": 5}]
-    return {"duration": "10s", "links": LINKS, "servers": {internet: {"address": ADDRESS}}, "workloads": workloads}
+    return {"duration": "10s", "links": USUAL, "servers": {internet: {"address": ADDRESS}}, "workloads": workloads}
 
 
 def as_text(file: str, suggestion: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ cdef class Calendar:
     cdef readonly bint simpy_driven
     cdef object error
     cdef public bint interrupted        # stop between two events: an exception in the middle of one could get lost
+    cdef double looked_at       # the moment of the last look, ...
+    cdef uint64_t still         # ... and how many looks in a row were at it
     cdef public object watcher  # called every few thousand events
 
     cdef inline uint64_t next_seq(self) noexcept:

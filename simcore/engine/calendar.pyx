@@ -4,6 +4,8 @@ import simpy
 from simpy.core import Environment as _SimpyEnvironment
 from simpy.events import NORMAL
 
+from simcore.errors import ScenarioError
+
 from simcore.engine.events cimport Event, queue_first, queue_free, queue_init, queue_place, queue_pop, queue_push, queue_size
 
 cdef extern from "Python.h":
@@ -11,6 +13,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     LOOK = 0x3FFF               # packet events between two looks at the world outside, less one
+    STANDSTILL = 500            # looks at one moment
 
 PACKET = 2
 """Priority of packet events in SimPy's queue: after URGENT (0) and NORMAL (1)."""
@@ -89,10 +92,21 @@ cdef class Calendar:
         self.check()
 
     def look(self):
-        """Now and then: has the user pressed Ctrl-C; tell whoever watches the run."""
+        """Now and then: has the user pressed Ctrl-C, does time move; tell whoever watches the run.
+
+        Raises
+        ------
+        ScenarioError
+            If many millions of events in a row were at one moment: senders on a path without rate and latency never end.
+        """
         PyErr_CheckSignals()
         if self.interrupted:
             raise KeyboardInterrupt
+        self.still = self.still + 1 if self.now == self.looked_at else 0
+        self.looked_at = self.now
+        if self.still > STANDSTILL:
+            raise ScenarioError(f"time stands still at {self.now:g} s, after {self.still * (LOOK + 1)} events at this moment: "
+                                "is there a path whose links have neither rate nor latency?")
         if self.watcher is not None:
             self.watcher()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simcore.errors import ScenarioError
+from simcore.files import read_text
 from simcore.net.cpu import Costs
 
 PRESETS = {
@@ -29,10 +30,13 @@ def load(name: str) -> Costs:
     if name in PRESETS:
         return PRESETS[name]
     path = Path(name)
-    if not path.exists():
-        raise ScenarioError(f"cpu preset {name!r}: expected {', '.join(PRESETS)}, or a file that `simcore calibrate` wrote")
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        text = read_text(path)
+    except ScenarioError as error:
+        raise ScenarioError(f"cpu preset {name!r}: expected {', '.join(PRESETS)}, or a file that `simcore calibrate` wrote "
+                            f"({error})") from None
+    try:
+        data: dict[str, Any] = json.loads(text)
         return Costs(**{k: float(v) for k, v in data["costs"].items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         known = ", ".join(f.name for f in fields(Costs))

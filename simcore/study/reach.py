@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simcore.docker.compose import Compose, ServerSpec
-from simcore.docker.links import Links
+from simcore.docker.links import IDEAL
 from simcore.docker.suggest import ADDRESS, probable_ports
 from simcore.measure.trace import Hop, Tracer
 from simcore.net.namespace import Namespace
@@ -123,7 +123,7 @@ def alike(answers: Sequence[Reached]) -> list[tuple[Reached, list[str]]]:
 def _quiet(compose: Compose) -> Compose:
     """The same network without traffic, events, impairments and costs; with somebody outside."""
     x = compose.x.model_copy(update={
-        "workloads": [], "events": [], "warmup": 0.0, "links": Links(), "host": compose.x.host.model_copy(update={"cpu": None}),
+        "workloads": [], "events": [], "warmup": 0.0, "links": IDEAL, "host": compose.x.host.model_copy(update={"cpu": None}),
         "servers": {name: s.model_copy(update={"link": None}) for name, s in compose.x.servers.items()}
         or {"internet": ServerSpec(address=ADDRESS)}})
     services = {name: s.model_copy(update={"x": s.x.model_copy(update={"link": None})}) for name, s in compose.services.items()}

@@ -86,11 +86,11 @@ class Distribution:
 
     def _empirical(self, given: Any, unit: Callable[[Any], float]) -> Callable[..., Any]:
         if isinstance(given, str):
-            path = Path(given)
-            if not path.exists():
-                raise ValueError(f"empirical: {path}: no such file")
-            with path.open(newline="") as f:
-                given = [row for row in csv.reader(f) if row]
+            try:
+                with Path(given).open(newline="") as f:
+                    given = [row for row in csv.reader(f) if row]
+            except OSError as error:
+                raise ValueError(f"empirical: {given}: {error.strerror}") from None
         values = np.array([float(unit(v)) for v, _ in given])
         weights = np.array([float(w) for _, w in given])
         if not len(values) or (weights < 0).any() or weights.sum() <= 0:

@@ -329,6 +329,7 @@ services:
   db: {networks: [back], ports: ["5432:5432"], x-simcore: {http: {port: 80}}}
 networks: {front: {}, back: {internal: true, ipam: {config: [{subnet: 172.28.0.0/16}]}}}
 x-simcore:
+  links: {container: {}, host: {}, server: {}}
   servers: {api: {address: 93.184.216.34, http: {port: 80}}}
   workloads:
     - {kind: http, from: api, to: 192.168.1.100, port: 8080}

@@ -13,7 +13,8 @@ from simcore.study.scenario import World
 
 @pytest.mark.parametrize(("text", "value"), [
     ("8080:22", "8080:22"), ("22:22", "22:22"), ("on", "on"), ("off", "off"), ("yes", "yes"), ("true", True), ("False", False),
-    ("null", None), ("~", None), ("", None), ("017", 17), ("0o17", 15), ("0x1F", 31), ("1e3", 1000.0), (".5", 0.5), ("-.inf", float("-inf")),
+    ("null", None), ("~", None), ("", None), ("017", 17), ("0o17", 15), ("0x1F", 31), ("1e3", 1000.0), (".5", 0.5),
+    ("-.inf", float("-inf")),
     ("1_000", "1_000"), ("2024-01-01", "2024-01-01"), ("1.2.3", "1.2.3"), ("=", "="), ("'1'", "1"), ("!!str 1", "1")])
 def test_scalars_of_the_core_schema(text: str, value: object) -> None:
     assert yaml12.load(text) == value

@@ -257,7 +257,7 @@ def test_a_short_run_knows_how_full_conntrack_will_be(tmp_path: Path) -> None:
     short, long = run_for(10), run_for(300)
     assert short["conntrack_stats"]["entries"] < 2400
     assert short["conntrack_stats"]["expected"] == pytest.approx(long["conntrack_stats"]["expected"], rel=0.05)
-    assert long["conntrack_stats"]["expected"] == len(long["conntrack"]) > 20_000       # nothing left to foretell
+    assert long["conntrack_stats"]["expected"] == len(long["conntrack"]) > 19_000       # nothing left to foretell
     small = run_for(10, 10_000)
     assert [f["what"] for f in small["findings"]] == ["conntrack-filling"]
     assert "will be full if it goes on like this" in small["findings"][0]["text"]

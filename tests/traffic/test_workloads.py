@@ -104,7 +104,8 @@ def test_load_on_a_published_port() -> None:
 
 def test_a_trace_is_replayed_with_its_own_times(tmp_path: Path, data: Path) -> None:
     (tmp_path / "trace.csv").write_text("time,bytes\n0.5,100\n0.75,1400\n0.75,60\n2.5,500\n")
-    w = world({"kind": "trace", "from": "a", "port": 9, "file": str(tmp_path / "trace.csv"), "start": "1s"})
+    w = world({"kind": "trace", "from": "a", "port": 9, "file": str(tmp_path / "trace.csv"), "start": "1s"},
+              links={"container": {}})
     w.capture(tmp_path / "out.pcapng", "udp", interfaces=["a/eth0"])
     w.run()
     got = [(round(r.time, 6), r.length) for r in capture.read(tmp_path / "out.pcapng") if r.frame[23] == 17]
@@ -146,6 +147,13 @@ def test_what_is_repeated_or_has_no_size_ends_when_it_is_to() -> None:
     assert [len(p["rtt_s"]) for p in (until, nine, once)] == [4, 5, 1]
     assert bulk["goodput_bps"] > 1e6
     assert len(http["requests"]) == 3
+
+
+def test_time_that_stands_still_is_told() -> None:
+    """A path with neither rate nor latency carries without end."""
+    w = world({"kind": "bulk", "from": "a", "port": 9000, "stop": "1s"}, links={"container": {}, "host": {}, "server": {}})
+    with pytest.raises(ScenarioError, match=r"time stands still at 0 s, after \d+ events .* neither rate nor latency\?"):
+        w.run()
 
 
 @pytest.mark.parametrize(("workload", "message"), [

@@ -54,7 +54,7 @@ cdef class Filters:
             for key in ("src", "dst"):
                 if given.get(key) is not None:
                     try:
-                        net = ipaddress.IPv4Network(given[key])
+                        net = ipaddress.IPv4Network(str(given[key]))
                     except ValueError:
                         raise ValueError(f"filter: {key}: {given[key]!r} is no address or network") from None
                     if key == "src":
