@@ -318,6 +318,7 @@ class Ipam(Model):
 
     driver: str = "default"
     config: list[IpamConfig] = []
+    options: Any = None             # the driver's own
 
     def first(self) -> tuple[int, IpamConfig] | None:
         """The first IPv4 pool, and which of the list it is."""

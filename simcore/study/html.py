@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SAMPLES = 200
 """Points of a picture over time."""
+ROWS = 8
+"""Of resources in a page, the fullest."""
+LEAST = 0.001
+"""Share in use from which on a resource is worth a row."""
 
 
 def _render(path: Path, **values: Any) -> None:
@@ -56,11 +60,18 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
             pictures=[(caption, svg) for caption, svg in drawn if svg],
             tables=[("Workloads", ["workload", "result"],
                      [[name_of(w), result_text(w)] for w in summary["workloads"]]),
+                    ("How full what can run out was", ["", "used", "full at"], _headroom(summary)),
                     ("Links that were used, the busiest first", ["link", "rate", "frames", "dropped", "lost", "busy", "mean wait"],
                      [[name, written("_bps", x["rate_bps"]) if x["rate_bps"] else "unlimited", x["packets"], x["dropped"], x["lost"],
                        f"{x['utilisation']:.1%}", written("_us", x["mean_wait_us"])] for name, x in links if x["packets"]][:40])],
             foot=f"{summary['simulated_s']:.6g} s simulated, seed {summary['seed']}, {summary['packets']} frames over links"
                  + (", stopped before its end" if summary["partial"] else ""))
+
+
+def _headroom(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each of the fullest resources, and at how many times this load each would be full."""
+    return [[h["resource"], f"{h['used']:.1%}", f"{1 / h['used']:.2g} times this load" if h["used"] < 1 else "this load"]
+            for h in summary["headroom"][:ROWS] if h["used"] >= LEAST]
 
 
 def _points(results: Results, metrics: Mapping[str, str]) -> tuple[str, list[str], list[list[str]]]:

@@ -7,7 +7,7 @@ from typing import Any
 from simcore import units
 from simcore.traffic.title import title
 
-NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "port", "stopped_by"})
+NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "headroom", "port", "stopped_by"})
 """Keys of a summary that are no measurements, or too many."""
 HEADLINES: Mapping[str, Sequence[str]] = {
     "http": ("requests.total_time.mean", "requests.failed_share"),

@@ -167,6 +167,7 @@ def response_times(histograms: Mapping[str, Histogram]) -> str | None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(bottom=max(min(0.5 / t[:, 2].sum() for t in tables.values()), 1e-6), top=1.1)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("milliseconds until the answer")
     axes.set_ylabel("share that took longer")
     axes.legend(fontsize=7, frameon=False)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from natfast.rules import port_range_of
-from simcore.study.findings import conclusion, findings
+from simcore.study.findings import conclusion, findings, headroom
 
 if TYPE_CHECKING:
     from simcore.study.scenario import World
@@ -73,7 +73,8 @@ def summary(world: World) -> dict[str, Any]:
         **({"flows": world.flows.records()} if world.flows is not None else {}),
     }
     found = findings(out)
-    return {**out, "findings": [asdict(f) for f in found], "conclusion": conclusion(out, found)}
+    return {**out, "headroom": [{"resource": name, "used": share} for name, share in headroom(out)],
+            "findings": [asdict(f) for f in found], "conclusion": conclusion(out, found)}
 
 
 def _that_counted(counted: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

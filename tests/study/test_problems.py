@@ -237,6 +237,11 @@ def test_what_would_be_short_first(tmp_path: Path) -> None:
         world.run()
         return str(world.summary()["conclusion"])
     assert conclusion(5).startswith("Nothing comes near its limit; link host/eth0 is the fullest, 0.49% used.")
+    world = World(load(path))
+    world.run()
+    summary = world.summary()
+    assert summary["headroom"][0] == {"resource": "link host/eth0", "used": summary["links"]["host/eth0"]["utilisation"]}
+    assert {h["resource"] for h in summary["headroom"]} > {"conntrack table", "source ports towards 93.184.216.34:9"}
     assert conclusion(500) == "What would be short first: link host/eth0, 50% used, at about 2 times this load."
     assert conclusion(2000) == "What limits: the queue and rate of host/eth0."
 
