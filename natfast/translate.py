@@ -1,6 +1,7 @@
 """Translates a capture as the host in a box.json would."""
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,8 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str) ->
     mac_out = bytes.fromhex(str(box["interfaces"][oif].get("mac", "02:00:00:00:00:01")).replace(":", ""))
     gateway = next((bytes(int(x) for x in r["via"].split(".")) for r in box.get("routes", ()) if r.get("via") and r["dev"] == oif), b"")
     neighbours = _neighbours(box, oif)
-    inside = [tuple(a.split("/")) for a in interfaces[iif]]
-    networks = [(_number(ip) & _mask(int(bits)), _mask(int(bits))) for ip, bits in inside]
-    own = {_number(a.split("/")[0]) for addresses in interfaces.values() for a in addresses}
+    networks = [(int(net.network_address), int(net.netmask)) for net in (ipaddress.IPv4Interface(a).network for a in interfaces[iif])]
+    own = {int(ipaddress.IPv4Interface(a).ip) for addresses in interfaces.values() for a in addresses}
     counts = Translated()
     with PcapngWriter(target, "natfast") as writer:
         number = writer.add_interface(oif)
@@ -85,14 +85,6 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str) ->
                 counts.translated += 1
             counts.dropped = counts.frames - counts.translated - counts.returned - counts.other
     return counts
-
-
-def _number(ip: str) -> int:
-    return int.from_bytes(bytes(int(x) for x in ip.split(".")), "big")
-
-
-def _mask(bits: int) -> int:
-    return (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF if bits else 0
 
 
 def _forward(nat: Netfilter, frame: bytes, now: float, iif: str, oif: str) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,10 @@ class Box:
     def load(cls, path: str | Path, seed: int = 0) -> Box:
         """Read a box.json; its `rules` names a file beside it."""
         description = load_box(path)
-        return cls(description, seed)
+        try:
+            return cls(description, seed)
+        except BoxError as error:
+            raise BoxError(f"{path}: {str(error).removeprefix('box: ')}") from None
 
     def _build(self, d: dict[str, Any]) -> None:
         host = self.host
@@ -218,10 +222,16 @@ def replay_case(box: Box, path: Path, conntrack: bool = False) -> tuple[int, lis
             row = json.loads(line)
             frame, at, dev = bytes.fromhex(row["frame"]), float(row["t"]), str(row["in"])
             expected = [(str(n), bytes.fromhex(f)) for n, f in row["out"]]
+            entries = _entries(row) if conntrack else None
         except (ValueError, KeyError, TypeError) as error:
             raise BoxError(f"{path}: line {number}: not a step of a case ({error})") from None
+        if not math.isfinite(at):
+            raise BoxError(f"{path}: line {number}: t: {at:g}: expected seconds")
         steps += 1
-        got = box.inject(dev, frame, at, observed=expected)
+        try:
+            got = box.inject(dev, frame, at, observed=expected)
+        except BoxError as error:
+            raise BoxError(f"{path}: line {number}: {error}") from None
         want, have = _by_interface(expected), _by_interface(got)
         ok = want.keys() == have.keys() and all(
             len(want[n]) == len(have[n]) and all(map(lambda a, b: same_frame(a, b, box.addresses), want[n], have[n])) for n in want)
@@ -229,8 +239,16 @@ def replay_case(box: Box, path: Path, conntrack: bool = False) -> tuple[int, lis
             different.append(Difference(path.stem, steps, "frames", str([(n, f.hex()) for n, f in expected]),
                                         str([(n, f.hex()) for n, f in got])))
             continue
-        if conntrack and "conntrack" in row:
-            table = box.conntrack()
-            if not same_table(row["conntrack"], table):
-                different.append(Difference(path.stem, steps, "conntrack", str(row["conntrack"]), str(table)))
+        if entries is not None and not same_table(entries, table := box.conntrack()):
+            different.append(Difference(path.stem, steps, "conntrack", str(entries), str(table)))
     return steps, different
+
+
+def _entries(row: dict[str, Any]) -> list[str] | None:
+    """The conntrack table after a step, if it was recorded; ValueError if those are no lines of one."""
+    if "conntrack" not in row:
+        return None
+    lines = row["conntrack"]
+    if not isinstance(lines, list) or not all(isinstance(line, str) and re.match(r"\S+ \d+ \d+ \S", line) for line in lines):
+        raise ValueError("conntrack: expected lines as `conntrack -L` prints them")
+    return lines

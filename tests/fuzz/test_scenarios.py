@@ -1,12 +1,10 @@
 """Scenario files with anything in them: each runs, or is refused in one line that names the file."""
 from __future__ import annotations
 
-import copy
 import random
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import mutation
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,51 +60,17 @@ x-simcore:
     - {kind: dns, from: db, to: api, name: x, options: [single-request], attempts: 1, timeout: 100ms}
     - {kind: udp, from: api, to: host, port: 5353, rate: 100, served-by: web, server-port: 53}
 """
-VALUES = [None, "", 0, -1, 1, 70000, 2**31, 1e300, -0.5, float("nan"), float("inf"), "x", "10.0.0.1", "10.0.0.0/8", "1Gbit", "-5ms", "5",
-          "150%", True, [], {}, [1], {"a": 1}, ["x"], "80:80", "a b", "é", "none", "host", "web", "api", [[]], [None], {None: 1}, "0s",
-          "1e-9", "255.255.255.255", "224.0.0.1", "127.0.0.1", "${X}", "$", "y" * 300]
+KEYS = ("foo", "kind", "size", "port", "x-simcore", "stop", "start", "to", "from")
+VALUES = [*mutation.VALUES, float("nan"), float("inf"), {None: 1}]
 NEVER_ENDING = {"rate", "users", "replicas", "scale", "count"}
 """Where a large number is meant, and takes long."""
-
-
-def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every key and item."""
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for key, value in items:
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
-def mutated(data: Any, rng: random.Random) -> Any:
-    """With a few values put in, taken out, or moved."""
-    data = copy.deepcopy(data)
-    for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        *way, last = rng.choice(list(places(data)))
-        inner = data
-        for key in way:
-            inner = inner[key]
-        what = rng.random()
-        if what < 0.7:
-            value = copy.deepcopy(rng.choice(VALUES))
-            if not (isinstance(value, int | float) and value > 1000 and last in NEVER_ENDING):
-                inner[last] = value
-        elif what < 0.8:
-            del inner[last]
-        elif what < 0.9 and isinstance(inner, dict):
-            inner[rng.choice(["foo", "kind", "size", "port", "x-simcore", "stop", "start", "to"])] = copy.deepcopy(rng.choice(VALUES))
-        else:
-            other = data
-            for key in rng.choice(list(places(data))):
-                other = other[key]
-            inner[last] = copy.deepcopy(other)
-    return data
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_any_file_runs_or_is_refused_in_a_line(tmp_path: Path, seed: int) -> None:
     file = tmp_path / "compose.yaml"
-    file.write_text(yaml.safe_dump(mutated(yaml.safe_load(SCENARIO), random.Random(seed))))
+    file.write_text(yaml.safe_dump(mutation.mutated(yaml.safe_load(SCENARIO), random.Random(seed), KEYS, VALUES, NEVER_ENDING)))
     refused = f"{file}: "
     try:
         world = make_world(source(file))
