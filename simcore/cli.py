@@ -269,6 +269,8 @@ def compare(file: File, other: Annotated[Path | None, typer.Argument(help="What 
     _check(out)
     found = make_comparison(file, other, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
                             settings=dict(map(parse_set, settings or ())), level=level, scheduler=scheduler, workers=workers, progress=True)
+    before, after = (point.source.notes for point in found.results.points)
+    _say(other or file, [note for note in after if note not in before])
     _deliver(file, out, found.results, found.as_json, lambda path: html.write_comparison(path, found, metric or ()),
              None if as_json else lambda console: print_comparison(console, found, metric or ()))
     _end_of(found.results, metric or ())

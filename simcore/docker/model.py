@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -49,9 +50,8 @@ _EXPECTED = {"dict_type": "a mapping", "model_type": "a mapping", "model_attribu
              "greater_than_equal": "at least {ge}", "less_than": "less than {lt}", "less_than_equal": "at most {le}",
              "literal_error": "{expected}"}
 """By pydantic's types of errors."""
-
-
-_TYPES = ("int", "float", "bool", "str")
+_TYPE = re.compile(r"int|float|bool|str|(function-|constrained-|dict\[|list\[).*")
+"""By which pydantic says which of a value's types it speaks of."""
 
 
 def _message(first: ErrorDetails) -> str:
@@ -66,8 +66,7 @@ def first_error(error: ValidationError) -> str:
     """What is wrong, in a line: key, then what was expected."""
     first = error.errors()[0]
     at = first["loc"]
-    # of a list of several kinds pydantic names the kind behind the number, which the file does not have there
-    parts = [str(part) for i, part in enumerate(at) if i < 2 or at[i - 2] != "workloads" or not isinstance(at[i - 1], int)]
-    # ... and of a value of several types which of them it speaks of
-    parts = [part for part in parts if not part.startswith(("function-", "constrained-", "dict[", "list[")) and part not in _TYPES]
+    # pydantic names the kind of a workload behind its number, and of a value of several types the one it speaks of
+    parts = [str(part) for i, part in enumerate(at) if not (
+        i > 1 and at[i - 2] == "workloads" and isinstance(at[i - 1], int) or i > 2 and _TYPE.fullmatch(str(part)))]
     return f"{'.'.join(parts) or 'top level'}: {_message(first)}".replace("\n", " ")

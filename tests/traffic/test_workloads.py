@@ -161,6 +161,8 @@ def test_time_that_stands_still_is_told() -> None:
     ({"kind": "udp", "port": 1, "rate": 5, "on": 1}, r"workloads\.0: 'on' and 'off' come together"),
     ({"kind": "ping", "users": 5}, r"workloads\.0\.users: unknown key"),
     ({"kind": "udp", "port": 1, "rate": 5, "size": "big"}, r"workloads\.0\.size: 'big' is not a size"),
+    ({"kind": "ping", "interval": "x"}, r"workloads\.0\.interval: 'x' is not a time"),
+    ({"kind": "load", "port": 1, "keep-alive": "x"}, r"workloads\.0\.keep-alive: 'x': expected a whole number"),
     ({"kind": "pong"}, r"workloads\.0: kind: 'pong', expected one of http, ping, dns, load, bulk, udp, trace"),
     ({}, r"workloads\.0: expected a kind: http"), ({"kind": "ping", "interval": 0, "stop": 1}, "expected 'count' or 'interval'"),
     ({"kind": "load", "port": 1, "think": {"zipf": 1}}, r"workloads\.0\.think: .*no distribution")])
