@@ -10,8 +10,8 @@ from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD,
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
-from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, PROTOCOLS, REJECT_WITH, address, icmp_type, multiports, names_mask, nat_target,
-                           port_range, rate, tcp_flags, value_mask)
+from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, REJECT_WITH, address, address_range, dscp, dscp_class, icmp_type, multiports, names_mask, nat_target,
+                           port_range, protocol_number, rate, tcp_flags, tos, value_mask)
 
 cdef enum:                      # Kind
     K_PORTS = 1                 # source and destination port ranges of tcp, udp, sctp, udplite
@@ -36,6 +36,9 @@ cdef enum:                      # Kind
     K_BRIDGED = 20
     K_CTPROTO = 21
     K_TCPOPTION = 22
+    K_SRCRANGE = 23
+    K_DSTRANGE = 24
+    K_TOS = 25
 
 cdef enum:                      # TargetKind
     T_NONE = 0
@@ -193,6 +196,12 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
         return ok != m.invert
     if m.kind == K_LENGTH:
         return (m.a <= k.len <= m.b) != m.invert
+    if m.kind == K_SRCRANGE:
+        return (m.a <= ip_src(k.data) <= m.b) != m.invert
+    if m.kind == K_DSTRANGE:
+        return (m.a <= ip_dst(k.data) <= m.b) != m.invert
+    if m.kind == K_TOS:
+        return ((k.data[1] & m.b) == m.a) != m.invert
     if m.kind == K_TTL:
         if m.b == 0:
             return (k.data[8] == m.a) != m.invert
@@ -758,8 +767,7 @@ def match_specs(compiled, m, fail):
         if "--ctdir" in o:
             out.append({"kind": K_CTDIR, "invert": o["--ctdir"][0], "a": int(o["--ctdir"][1] == "REPLY")})
         if "--ctproto" in o:
-            text = o["--ctproto"][1]
-            out.append({"kind": K_CTPROTO, "invert": o["--ctproto"][0], "a": PROTOCOLS[text] if text in PROTOCOLS else int(text)})
+            out.append({"kind": K_CTPROTO, "invert": o["--ctproto"][0], "a": protocol_number(o["--ctproto"][1], fail)})
     elif m.module == "mark":
         v, mask = value_mask(o["--mark"][1], fail)
         out.append({"kind": K_MARK, "invert": o["--mark"][0], "a": v, "b": mask})
@@ -778,6 +786,18 @@ def match_specs(compiled, m, fail):
     elif m.module == "length":
         a, b = port_range(o["--length"][1], fail)
         out.append({"kind": K_LENGTH, "invert": o["--length"][0], "a": a, "b": b})
+    elif m.module == "iprange":
+        for name, kind in (("--src-range", K_SRCRANGE), ("--dst-range", K_DSTRANGE)):
+            if name in o:
+                a, b = address_range(o[name][1], fail)
+                out.append({"kind": kind, "invert": o[name][0], "a": a, "b": b})
+    elif m.module == "dscp":
+        for name, parse in (("--dscp", dscp), ("--dscp-class", dscp_class)):
+            if name in o:
+                out.append({"kind": K_TOS, "invert": o[name][0], "a": parse(o[name][1], fail) << 2, "b": 0xFC})
+    elif m.module == "tos":
+        a, mask = tos(o["--tos"][1], fail)
+        out.append({"kind": K_TOS, "invert": o["--tos"][0], "a": a, "b": mask})
     elif m.module == "ttl":
         for mode, name in enumerate(("--ttl-eq", "--ttl-gt", "--ttl-lt")):
             if name in o:

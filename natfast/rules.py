@@ -233,6 +233,46 @@ def _number(text: str, fail: Callable[[str], RulesError], top: int = 0xFFFFFFFF)
     return n
 
 
+def protocol_number(text: str, fail: Callable[[str], RulesError]) -> int:
+    """A protocol's name or number."""
+    return PROTOCOLS[text] if text in PROTOCOLS else _number(text, fail, 255)
+
+
+def address_range(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
+    """`ADDRESS[-ADDRESS]` as (first, last)."""
+    low, dash, high = text.partition("-")
+    try:
+        a = int(ipaddress.IPv4Address(low))
+        b = int(ipaddress.IPv4Address(high)) if dash else a
+    except ValueError:
+        raise fail(f"{text!r} is not ADDRESS[-ADDRESS]") from None
+    if a > b:
+        raise fail(f"range {text} runs backwards")
+    return a, b
+
+
+DSCP = {**{f"CS{k}": 8 * k for k in range(8)}, **{f"AF{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4)}, "BE": 0, "EF": 46}
+"""Classes of RFC 2474, 2597 and 3246."""
+
+
+def dscp_class(text: str, fail: Callable[[str], RulesError]) -> int:
+    """A class's name as its number."""
+    if text.upper() not in DSCP:
+        raise fail(f"{text!r} is not a DSCP class; expected one of {', '.join(DSCP)}")
+    return DSCP[text.upper()]
+
+
+def dscp(text: str, fail: Callable[[str], RulesError]) -> int:
+    """Six bits."""
+    return _number(text, fail, 63)
+
+
+def tos(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
+    """`value[/mask]` of the whole byte."""
+    v, found, m = text.partition("/")
+    return _number(v, fail, 255), (_number(m, fail, 255) if found else 255)
+
+
 def value_mask(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
     """`value[/mask]`."""
     v, found, m = text.partition("/")
@@ -334,7 +374,7 @@ MATCHES: dict[str, dict[str, tuple[int, Check]]] = {
     "addrtype": {"--src-type": (1, lambda t, f: names_mask(t, ADDRTYPES, "an address type", f)),
                  "--dst-type": (1, lambda t, f: names_mask(t, ADDRTYPES, "an address type", f))},
     "conntrack": {"--ctstate": (1, lambda t, f: names_mask(t, CTSTATES, "a connection state", f)),
-                  "--ctproto": (1, _any), "--ctorigsrc": (1, _addr), "--ctorigdst": (1, _addr),
+                  "--ctproto": (1, protocol_number), "--ctorigsrc": (1, _addr), "--ctorigdst": (1, _addr),
                   "--ctreplsrc": (1, _addr), "--ctrepldst": (1, _addr), "--ctorigsrcport": (1, _ports),
                   "--ctorigdstport": (1, _ports), "--ctreplsrcport": (1, _ports), "--ctrepldstport": (1, _ports),
                   "--ctstatus": (1, lambda t, f: names_mask(t, CTSTATUS, "a connection status", f)),
@@ -347,6 +387,9 @@ MATCHES: dict[str, dict[str, tuple[int, Check]]] = {
     "comment": {"--comment": (1, _any)},
     "physdev": {"--physdev-in": (1, _any), "--physdev-out": (1, _any), "--physdev-is-bridged": (0, _any)},
     "length": {"--length": (1, _ports)},
+    "iprange": {"--src-range": (1, address_range), "--dst-range": (1, address_range)},
+    "dscp": {"--dscp": (1, dscp), "--dscp-class": (1, dscp_class)},
+    "tos": {"--tos": (1, tos)},
     "ttl": {"--ttl-eq": (1, _num), "--ttl-gt": (1, _num), "--ttl-lt": (1, _num)},
 }
 ALIASES = {"--source-port": "--sport", "--destination-port": "--dport", "--source-ports": "--sports",
@@ -444,7 +487,7 @@ class _Parser:
             if words[0].startswith("["):
                 words = words[1:]
             if len(words) < 2 or words[0] not in ("-A", "--append"):
-                raise self.fail(f"{words[0]!r} is not understood; expected '-A CHAIN ...'")
+                raise self.fail(f"{' '.join(words[:1])!r} is not understood; expected '-A CHAIN ...'")
             if words[1] not in rules.tables[table]:
                 raise self.fail(f"chain {words[1]!r} is not declared in table {table}")
             rule = self.rule(words[2:], table)
@@ -505,7 +548,7 @@ class _Parser:
                 basic["iif" if word in ("-i", "--in-interface") else "oif"] = (negated, t.value(word))
             elif word in ("-p", "--protocol"):
                 text = t.value(word)
-                protocol = (negated, PROTOCOLS[text] if text in PROTOCOLS else _number(text, self.fail, 255))
+                protocol = (negated, protocol_number(text, self.fail))
             elif word in ("-f", "--fragment"):
                 fragment = not negated
             elif word in ("-m", "--match"):

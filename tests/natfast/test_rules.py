@@ -8,8 +8,9 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.all import IP, UDP, Ether
 
-from natfast import Netfilter, Rules, RulesError
+from natfast import ACCEPT, Netfilter, Rules, RulesError
 
 HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:MINE - [0:0]\n"
 
@@ -23,12 +24,30 @@ HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\
     ("-A FORWARD -j MASQUERADE", "rules: line 6: target MASQUERADE is only valid in the nat table"),
     ("-A MISSING -j ACCEPT", "rules: line 6: chain 'MISSING' is not declared"),
     ("-A FORWARD -m conntrack --ctstate FRESH -j ACCEPT", "rules: line 6: 'FRESH' is not a connection state"),
+    ("-A FORWARD -m iprange --src-range 10.0.0.9-10.0.0.1 -j ACCEPT", "rules: line 6: range 10.0.0.9-10.0.0.1 runs backwards"),
+    ("-A FORWARD -m dscp --dscp 64 -j ACCEPT", "rules: line 6: 64 is out of range 0-63"),
+    ("-A FORWARD -m dscp --dscp-class XX -j ACCEPT", "rules: line 6: 'XX' is not a DSCP class; expected one of CS0"),
+    ("-A FORWARD -m conntrack --ctproto foo -j ACCEPT", "rules: line 6: 'foo' is not a number"),
+    ("\"\"", "rules: line 6: '' is not understood; expected '-A CHAIN ...'"),
     ("-A FORWARD -j REJECT --reject-with a-letter", "rules: line 6: expected icmp-net-unreachable"),
 ])
 def test_errors_name_line_and_token(rule: str, message: str) -> None:
     with pytest.raises(RulesError) as error:
         Rules.from_iptables_save(HEAD + rule + "\nCOMMIT\n")
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("match", "fits"), [
+    ("-m iprange --src-range 172.17.0.2-172.17.0.2", True), ("-m iprange --src-range 172.17.0.3-255.255.255.255", False),
+    ("-m iprange ! --src-range 0.0.0.0-172.17.0.1", True), ("-m iprange --src-range 10.0.0.0-200.0.0.0 --dst-range 9.9.9.9", False),
+    ("-m iprange --dst-range 93.184.216.34", True), ("-m dscp --dscp 0x2e", True), ("-m dscp ! --dscp 46", False),
+    ("-m dscp --dscp-class ef", True), ("-m dscp --dscp-class AF41", False), ("-m tos --tos 0xb9", True), ("-m tos --tos 0xb8", False),
+    ("-m tos --tos 0xb8/0xfc", True), ("-m tos ! --tos 0x01/0x03", False)])
+def test_what_matches(match: str, fits: bool) -> None:
+    """A datagram of 172.17.0.2 to 93.184.216.34 of class EF that came through congestion."""
+    nat = Netfilter(Rules.from_iptables_save(HEAD + f"-A FORWARD {match} -j ACCEPT\nCOMMIT\n"))
+    frame = bytes(Ether() / IP(src="172.17.0.2", dst="93.184.216.34", tos=0xB9) / UDP(sport=1, dport=2))
+    assert (nat.forwarding(bytearray(frame), "docker0", "eth0") == ACCEPT) == fits
 
 
 def test_helpers_and_loops_are_refused() -> None:

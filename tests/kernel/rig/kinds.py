@@ -393,7 +393,8 @@ def some_match(rng, table, chain):
             f"-m mark {no}--mark {rng.choice(['0x1', '0x2/0x2', '0x0/0xff'])}", f"-m ttl {rng.choice(['--ttl-eq 64', '--ttl-gt 60', '--ttl-lt 58'])}",
             f"-m length {no}--length {rng.choice(['28:60', '40', '100:65535'])}", f"-m statistic --mode nth --every {rng.choice([2, 3])} --packet {rng.choice([0, 1])}",
             f"-m limit --limit 1/hour --limit-burst {rng.choice([1, 3, 5])}", '-m comment --comment "a rule"', f"-m addrtype {no}--dst-type {rng.choice(['LOCAL', 'UNICAST', 'BROADCAST', 'MULTICAST'])}",
-            f"-m addrtype {no}--src-type {rng.choice(['LOCAL', 'UNICAST'])}"]
+            f"-m addrtype {no}--src-type {rng.choice(['LOCAL', 'UNICAST'])}", f"-m iprange {no}--src-range {rng.choice(['172.17.0.2-172.17.0.2', '93.0.0.0-172.17.0.2', '0.0.0.0-255.255.255.255'])}",
+            f"-m iprange {no}--dst-range {rng.choice(['172.17.0.3-192.168.1.100', '93.184.216.34-93.184.216.34'])}", f"-m dscp {no}--dscp {rng.choice(['0x00', '0x2e'])}", f"-m tos {no}--tos {rng.choice(['0x00/0xff', '0x10/0x1c'])}"]
     if early: pool.append(f"{no}-i {rng.choice(['docker0', 'eth0', 'eth+', 'br-+'])}")
     if late: pool.append(f"{no}-o {rng.choice(['docker0', 'eth0', 'dock+', 'br-+'])}")
     if table != "raw":
