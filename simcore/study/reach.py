@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simcore.docker.compose import Compose, ServerSpec
+from simcore.docker.compose import Compose
+from simcore.docker.extension import ServerSpec
 from simcore.docker.links import IDEAL
 from simcore.docker.suggest import ADDRESS, probable_ports
 from simcore.measure.trace import Hop, Tracer

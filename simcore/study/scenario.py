@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from simcore.docker import compose as compose_file
-from simcore.docker.compose import Compose, Event
+from simcore.docker.compose import Compose
+from simcore.docker.extension import Event
 from simcore.docker.host import DockerHost, Internet
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
