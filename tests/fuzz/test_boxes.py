@@ -16,7 +16,7 @@ from natfast.translate import translate
 from simcore.replay import Box, replay_case
 
 KEYS = ("foo", "interfaces", "rules", "mtu", "frame", "out", "t")
-AGAIN = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+AGAIN = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

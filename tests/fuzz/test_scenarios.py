@@ -66,7 +66,7 @@ NEVER_ENDING = {"rate", "users", "replicas", "scale", "count"}
 """Where a large number is meant, and takes long."""
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_any_file_runs_or_is_refused_in_a_line(tmp_path: Path, seed: int) -> None:
     file = tmp_path / "compose.yaml"

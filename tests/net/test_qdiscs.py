@@ -151,6 +151,12 @@ def test_prio_goes_by_tos() -> None:
     ({"kind": "prio", "priomap": [1]}, "priomap"),
     ({"kind": "pfifo", "limit": 0}, "at least 1"),
     ({"kind": "fq_codel", "flows": 0}, "flows"),
+    ({"kind": "prio", "filters": [{"class": 0, "dscp": "xx"}]}, "filter: dscp: 'xx': expected a number from 0 to 63, or one of cs0"),
+    ({"kind": "prio", "filters": [{"class": 0, "mark": "-1/3"}]}, "filter: mark: '-1': expected a number from 0 to 4294967295"),
+    ({"kind": "prio", "filters": [{"class": 0, "src": "10.0.0.1/8"}]}, "filter: src: '10.0.0.1/8' is no address or network"),
+    ({"kind": "prio", "filters": 7}, "prio: filters: expected a list of mappings"),
+    ({"kind": "htb", "classes": [1]}, "htb: classes: expected a mapping of names to classes"),
+    ([1], r"\[1\] is no qdisc, expected a kind or a mapping with one"),
 ])
 def test_bad_descriptions_say_what_is_wrong(spec: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,7 @@
 import ipaddress
 
+from natfast.rules import DSCP as CLASSES
+
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 
@@ -9,9 +11,7 @@ cdef enum:
     IP = 14
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
-DSCP = {**{f"cs{k}": 8 * k for k in range(8)}, **{f"af{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4)},
-        "be": 0, "ef": 46, "le": 1}
-"""Classes of RFC 2474, 2597, 3246 and 8622."""
+DSCP = {name.lower(): value for name, value in CLASSES.items()}
 KEYS = ("class", "mark", "src", "dst", "protocol", "sport", "dport", "dscp")
 
 
@@ -97,7 +97,7 @@ cdef class Filters:
         return -1
 
 
-def number(key, text, most, names={}):
+def number(key, text, most, names=()):
     """A number up to `most`, also with a base as 0xff, or one of the names."""
     if str(text).lower() in names:
         return names[str(text).lower()]
