@@ -77,6 +77,15 @@ def _check(value: Any, shape: Any, key: str) -> None:
             _check(item, one, inner(i))
 
 
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise BoxError(f"{what}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BoxError(f"{what}: byte {error.start}: not UTF-8 text") from None
+
+
 def load_box(path: str | Path) -> dict[str, Any]:
     """The description, its `rules` file read and parsed into a `Rules`.
 
@@ -86,12 +95,9 @@ def load_box(path: str | Path) -> dict[str, Any]:
         Naming file, line or key.
     """
     path = Path(path)
+    text = _read(path, f"{path}")
     try:
-        box = json.loads(path.read_text())
-    except OSError as error:
-        raise BoxError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BoxError(f"{path}: byte {error.start}: not UTF-8 text") from None
+        box = json.loads(text)
     except json.JSONDecodeError as error:
         raise BoxError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from None
     if not isinstance(box, dict) or "interfaces" not in box:
@@ -100,14 +106,7 @@ def load_box(path: str | Path) -> dict[str, Any]:
         _check({k: v for k, v in box.items() if k != "rules" or v}, _SHAPE, "")
     except BoxError as error:
         raise BoxError(f"{path}: {error}") from None
-    text, name = "", box.get("rules")
-    if name:
-        file = path.parent / name
-        try:
-            text = file.read_text()
-        except OSError as error:
-            raise BoxError(f"{path}: rules: {file}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise BoxError(f"{path}: rules: {file}: byte {error.start}: not UTF-8 text") from None
-    box["rules"] = Rules.from_iptables_save(text, str(name or "rules"))
+    name = box.get("rules")
+    rules = _read(path.parent / name, f"{path}: rules: {path.parent / name}") if name else ""
+    box["rules"] = Rules.from_iptables_save(rules, str(name or "rules"))
     return box

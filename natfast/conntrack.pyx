@@ -8,8 +8,8 @@ from natfast.headers cimport (IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO
                               ip_frag, ip_ihl, icmp_is_error, IP_OFFSET)
 from natfast.log cimport LOG_TABLE_FULL, log_packet
 from natfast.memo cimport ORIGINAL, REPLY
-from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY,
-                             IP_CT_UNTRACKED, Packet)
+from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY,
+                             IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
 from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, settled, source_of, IPS_ASSURED,

@@ -10,8 +10,8 @@ from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD,
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
-from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, REJECT_WITH, address, address_range, dscp, dscp_class, icmp_type, multiports, names_mask, nat_target,
-                           port_range, protocol_number, rate, tcp_flags, tos, value_mask)
+from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, REJECT_WITH, address, address_range, dscp, dscp_class, icmp_type, multiports,
+                           names_mask, nat_target, port_range, protocol_number, rate, tcp_flags, tos, value_mask)
 
 cdef enum:                      # Kind
     K_PORTS = 1                 # source and destination port ranges of tcp, udp, sctp, udplite

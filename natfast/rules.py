@@ -238,12 +238,17 @@ def protocol_number(text: str, fail: Callable[[str], RulesError]) -> int:
     return PROTOCOLS[text] if text in PROTOCOLS else _number(text, fail, 255)
 
 
+def _span(text: str) -> tuple[int, int]:
+    """`ADDRESS[-ADDRESS]` as numbers, in whatever order; ValueError if it is none."""
+    low, dash, high = text.partition("-")
+    a = int(ipaddress.IPv4Address(low))
+    return a, int(ipaddress.IPv4Address(high)) if dash else a
+
+
 def address_range(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
     """`ADDRESS[-ADDRESS]` as (first, last)."""
-    low, dash, high = text.partition("-")
     try:
-        a = int(ipaddress.IPv4Address(low))
-        b = int(ipaddress.IPv4Address(high)) if dash else a
+        a, b = _span(text)
     except ValueError:
         raise fail(f"{text!r} is not ADDRESS[-ADDRESS]") from None
     if a > b:
@@ -269,14 +274,13 @@ def dscp(text: str, fail: Callable[[str], RulesError]) -> int:
 
 def tos(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
     """`value[/mask]` of the whole byte."""
-    v, found, m = text.partition("/")
-    return _number(v, fail, 255), (_number(m, fail, 255) if found else 255)
+    return value_mask(text, fail, 255)
 
 
-def value_mask(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int]:
-    """`value[/mask]`."""
+def value_mask(text: str, fail: Callable[[str], RulesError], top: int = 0xFFFFFFFF) -> tuple[int, int]:
+    """`value[/mask]` of numbers up to `top`, which is also the mask if none is given."""
     v, found, m = text.partition("/")
-    return _number(v, fail), (_number(m, fail) if found else 0xFFFFFFFF)
+    return _number(v, fail, top), (_number(m, fail, top) if found else top)
 
 
 Check = Callable[[str, Callable[[str], RulesError]], object]
@@ -404,10 +408,8 @@ def nat_target(text: str, fail: Callable[[str], RulesError]) -> tuple[int, int, 
         low_port, high_port = port_range(ports, fail, "-")
     if not addresses:
         return 0, 0, low_port, high_port
-    low, dash, high = addresses.partition("-")
     try:
-        a = int(ipaddress.IPv4Address(low))
-        b = int(ipaddress.IPv4Address(high)) if dash else a
+        a, b = _span(addresses)
     except ValueError:
         raise fail(f"{text!r} is not ADDRESS[-ADDRESS][:PORT[-PORT]]") from None
     return a, b, low_port, high_port

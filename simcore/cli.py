@@ -80,6 +80,9 @@ Runs = Annotated[int, typer.Option(min=1, help="Runs with different seeds, at ea
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler that is there, as tcp://10.0.0.5:8786.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes, if there is no scheduler: one a core.")]
+Metric = Annotated[list[str] | None, typer.Option(help="What to tabulate, by its path in summary.json (repeatable).")]
+ResultsOut = Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")]
+ResultsJson = Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")]
 
 
 @app.command(epilog="Examples:  simcore run compose.yaml   |   simcore run compose.yaml --json --seed 7   |   "
@@ -237,11 +240,11 @@ def reach(file: Annotated[Path, typer.Argument(help="A Compose file.", metavar="
              "simcore sweep compose.yaml --vary links.host.qdisc=fq_codel,pie --metric workloads.1.rtt_s.mean --json")
 def sweep(file: File, vary: Annotated[list[str] | None, typer.Option(metavar="KEY=V,V,…", help="Values to try (repeatable: all pairs).")]
           = None, runs: Runs = 5, override: Override = None, settings: Set = None,
-          metric: Annotated[list[str] | None, typer.Option(help="What to tabulate, by its path in summary.json (repeatable).")] = None,
-          out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+          metric: Metric = None,
+          out: ResultsOut = Path("out"),
           seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
           scheduler: Scheduler = None, workers: Workers = None,
-          as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+          as_json: ResultsJson = False) -> None:
     """Run a scenario with many seeds, and at many values: means with confidence intervals."""
     _check(out)
     varied = dict(map(parse_vary, vary or ()))
@@ -260,11 +263,11 @@ def compare(file: File, other: Annotated[Path | None, typer.Argument(help="What 
             settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A value that it has instead "
                                                                "(repeatable).")] = None,
             runs: Annotated[int, typer.Option(min=2, help="Runs of each, with different seeds.")] = 5,
-            metric: Annotated[list[str] | None, typer.Option(help="What to tabulate, by its path in summary.json (repeatable).")] = None,
-            out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+            metric: Metric = None,
+            out: ResultsOut = Path("out"),
             seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
             scheduler: Scheduler = None, workers: Workers = None,
-            as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+            as_json: ResultsJson = False) -> None:
     """Say what a change does: a scenario without it and with it, with the same seeds, and what differs beyond chance."""
     _check(out)
     found = make_comparison(file, other, runs=runs, seed=seed, duration=duration, engine=engine.value, overrides=override or (),
@@ -285,10 +288,10 @@ def plan(file: File, vary: Annotated[str, typer.Option(metavar="KEY", help="What
          runs: Runs = 5, most_runs: Annotated[int, typer.Option(min=1, help="Runs at a value where it is a near thing.")] = 20,
          tolerance: Annotated[float, typer.Option(min=1e-6, max=1, help="How close together the two ends are in the end.")] = 0.02,
          override: Override = None, settings: Set = None,
-         out: Annotated[Path, typer.Option(help="Directory for report.html, runs.csv, results.csv and results.json.")] = Path("out"),
+         out: ResultsOut = Path("out"),
          seed: FirstSeed = None, duration: Duration = None, engine: Driver = Engine.compiled, level: Level = 0.95,
          scheduler: Scheduler = None, workers: Workers = None,
-         as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False) -> None:
+         as_json: ResultsJson = False) -> None:
     """Search for the greatest (or least) value for which a scenario keeps within limits, and say what breaks first."""
     _check(out)
     found = make_plan(file, vary, Range.parse(over), [Limit.parse(text) for text in limit], runs=runs, most_runs=most_runs,

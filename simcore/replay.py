@@ -35,8 +35,8 @@ class Box:
         For a description that is not understood.
     """
 
-    def __init__(self, description: dict[str, Any], seed: int = 0) -> None:
-        self.description = description
+    def __init__(self, description: dict[str, Any], seed: int = 0, name: str = "box") -> None:
+        self.description, self.name = description, name
         self.env = Environment()
         rules = description.get("rules") or natfast.Rules()
         if isinstance(rules, str):
@@ -45,18 +45,14 @@ class Box:
             self.host = Namespace(self.env, "host", description.get("sysctl", {}), rules, seed)
             self._build(description)
         except (KeyError, TypeError) as error:
-            raise BoxError(f"box: {type(error).__name__} {error}") from None
+            raise BoxError(f"{name}: {type(error).__name__} {error}") from None
         except ValueError as error:
-            raise BoxError(f"box: {error}") from None
+            raise BoxError(f"{name}: {error}") from None
 
     @classmethod
     def load(cls, path: str | Path, seed: int = 0) -> Box:
         """Read a box.json; its `rules` names a file beside it."""
-        description = load_box(path)
-        try:
-            return cls(description, seed)
-        except BoxError as error:
-            raise BoxError(f"{path}: {str(error).removeprefix('box: ')}") from None
+        return cls(load_box(path), seed, str(path))
 
     def _build(self, d: dict[str, Any]) -> None:
         host = self.host
@@ -64,7 +60,7 @@ class Box:
         for name, spec in d["interfaces"].items():
             kind = spec.get("kind", "veth")
             if kind not in KINDS:
-                raise BoxError(f"box: interface {name}: kind {kind!r}, expected bridge or veth")
+                raise BoxError(f"{self.name}: interface {name}: kind {kind!r}, expected bridge or veth")
             add = host.add_bridge if kind == "bridge" else host.add_interface
             dev = add(name, spec.get("mac", "02:00:00:00:00:01"), spec.get("mtu", 1500))
             dev.hairpin = bool(spec.get("hairpin", False))
@@ -73,7 +69,7 @@ class Box:
         for name, spec in d["interfaces"].items():
             for port in spec.get("ports", ()):
                 if port not in host.by_name:
-                    raise BoxError(f"box: interface {name}: port {port!r} is not an interface")
+                    raise BoxError(f"{self.name}: interface {name}: port {port!r} is not an interface")
                 host.enslave(port, name)
             for cidr in spec.get("addresses", ()):
                 host.add_address(name, cidr)
@@ -130,7 +126,7 @@ class Box:
 
     def reset(self) -> None:
         """Empty the tables and set the clock back to 0."""
-        fresh = Box(self.description)
+        fresh = Box(self.description, name=self.name)
         self.__dict__.update(fresh.__dict__)
 
 

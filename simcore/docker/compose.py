@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from simcore.docker.extension import Extension, ServiceExtension, SysctlsAmongOthers
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
-from simcore.docker.ipam import IpamError, Pool
+from simcore.docker.ipam import DOCKER0, IpamError, Pool
 from simcore.docker.model import Address, Model, first_error
 from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
@@ -26,7 +26,6 @@ from simcore.errors import ScenarioError
 from simcore.net.namespace import BRIDGE_PORTS
 
 DEFAULT_NETWORK = "bridge"
-DOCKER0 = "172.17.0.0/16"
 MOST_REPLICAS = 15000
 OVERLAY_MTU = 1450
 """Bytes: what VXLAN leaves of 1500 (RFC 7348)."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from natfast.errors import NatfastError
+from simcore.docker.ipam import DOCKER0
 from simcore.docker.iptables import Bridge, docker_rules, with_lines
 from simcore.docker.links import LinkChange, Links, LinkSpec
 from simcore.docker.model import Address, Cidr, Model, Port, Seconds, Size
@@ -54,8 +55,6 @@ class Event(Model):
         return self
 
 
-
-
 class CpuSpec(Model):
     """The time that the host's cores take for packets."""
 
@@ -88,7 +87,7 @@ class CpuSpec(Model):
 def _rules(value: list[str]) -> list[str]:
     """Lines of iptables, tried on the rules that Docker writes."""
     try:
-        with_lines(docker_rules([Bridge("docker0", "172.17.0.0/16")], []), value)
+        with_lines(docker_rules([Bridge("docker0", DOCKER0)], []), value)
     except NatfastError as error:
         raise ValueError(str(error)) from None
     return value

@@ -4,6 +4,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+DOCKER0 = "172.17.0.0/16"
+"""Of the default bridge."""
+
 
 class IpamError(ValueError):
     """A subnet or address that cannot be used."""

@@ -69,17 +69,19 @@ class Comparison:
             return Verdict.same
         if e.low <= 0 <= e.high:
             return Verdict.unsure
-        if (share := self.relative(metric)) is not None and abs(share) <= SLIGHT:
+        if (share := self.relative(metric)) is not None and abs(share.mean) <= SLIGHT:
             return Verdict.slight
         better = more_is_better(metric)
         if better is None:
             return Verdict.more if e.mean > 0 else Verdict.less
         return Verdict.better if better == (e.mean > 0) else Verdict.worse
 
-    def relative(self, metric: str) -> float | None:
+    def relative(self, metric: str) -> Estimate | None:
         """The difference as a share of the mean before; None where that is none, or 0."""
         e, base = self.difference(metric), self.results.estimate(BEFORE, metric)
-        return e.mean / abs(base.mean) if e is not None and base is not None and base.mean else None
+        if e is None or base is None or not base.mean:
+            return None
+        return Estimate(e.mean / abs(base.mean), e.half / abs(base.mean), e.n)
 
     def findings(self) -> dict[str, list[tuple[dict[str, Any], str]]]:
         """What stood out, and in how many runs: `gone` only before, `new` only after, and `still` in both (as after)."""
@@ -104,8 +106,9 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines."""
         names = self.results.metrics()
-        differences = {name: {**bounds(e), "relative": self.relative(name), "verdict": verdict.value if verdict else None}
-                       for name in names if (e := self.difference(name)) is not None for verdict in (self.verdict(name),)}
+        differences = {name: {**bounds(e), "relative": share.mean if share else None, "verdict": verdict.value if verdict else None}
+                       for name in names if (e := self.difference(name)) is not None
+                       for share, verdict in ((self.relative(name), self.verdict(name)),)}
         return {"before": self.before, "after": self.after, "answer": self.answer(), "differences": differences,
                 "findings": {kind: [f for f, _ in found] for kind, found in self.findings().items()}, **self.results.as_json()}
 

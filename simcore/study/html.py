@@ -89,7 +89,7 @@ def write_sweep(path: Path, results: Results, metrics: Sequence[str] = ()) -> No
     """The page of a sweep: a picture for each metric."""
     from simcore.study import pictures
 
-    titles = {name: name for name in metrics} or results.titles()
+    titles = results.titles(metrics)
     drawn = [(None, pictures.curve(results, name, title)) for name, title in titles.items()] if results.keys else \
         [("Every run, and the mean with its interval", pictures.spread(results, titles))]
     _render(path, title=results.file, answer="", findings=grouped(results), pictures=[(c, svg) for c, svg in drawn if svg],
@@ -101,7 +101,7 @@ def write_comparison(path: Path, comparison: Comparison, metrics: Sequence[str] 
     from simcore.study import pictures
 
     results = comparison.results
-    titles = {name: name for name in metrics} or results.titles()
+    titles = results.titles(metrics)
     drawn = [("By how much each changes, in per cent of what it was", pictures.changes(comparison, titles)),
              ("Every pair of runs, and the means with their intervals", pictures.spread(results, titles))]
     _render(path, title=results.file, answer=comparison.answer(),

@@ -115,6 +115,7 @@ def unit_of(name: str) -> str:
 _MORE_IS_BETTER = frozenset({"goodput_bps", "requests_per_s", "requests_done", "received"})
 _LESS_IS_BETTER = frozenset({"failed_share", "lost_share", "drop_share", "loss", "failed", "stalled", "unanswered", "dropped", "lost",
                              "retransmits", "mean_wait_us"})
+_TIMES = frozenset({"rtt_s", "response_s", "total_time", "total_time_s", "mean_delay_s"})
 
 
 def more_is_better(name: str) -> bool | None:
@@ -124,8 +125,7 @@ def more_is_better(name: str) -> bool | None:
         return True
     if _LESS_IS_BETTER & {*parts} or parts[0] == "drops":
         return False
-    times = {"rtt_s", "response_s", "total_time", "total_time_s", "mean_delay_s", "delay_s", "completion_s"}
-    return False if times & {*parts} and parts[-1] != "count" else None
+    return False if _TIMES & {*parts} and parts[-1] != "count" else None
 
 
 def scale(name: str, largest: float) -> tuple[float, str]:

@@ -224,19 +224,19 @@ def changes(comparison: Comparison, titles: Mapping[str, str]) -> str | None:
     """By how many per cent of what it was each metric changes, with the confidence interval; None where nothing can be said so."""
     rows = []
     for name, title in titles.items():
-        e, share, verdict = comparison.difference(name), comparison.relative(name), comparison.verdict(name)
-        if e is not None and share is not None and verdict is not None:
-            rows.append((title, 100 * share, 100 * e.half * abs(share / e.mean) if e.mean else 0.0, _VERDICTS.get(verdict, "#9fb3c8")))
+        share, verdict = comparison.relative(name), comparison.verdict(name)
+        if share is not None and verdict is not None:
+            rows.append((title, 100 * share.mean, 100 * share.half, _VERDICTS.get(verdict, "#9fb3c8")))
     if not rows:
         return None
     figure = _figure(10, 0.3 * len(rows) + 0.6)
     axes = figure.add_subplot()
-    for i, (_, share, half, colour) in enumerate(rows):
-        axes.errorbar([share], [-i], xerr=[half], fmt="D", ms=4, capsize=3, color=colour)
+    for i, (_, mean, half, colour) in enumerate(rows):
+        axes.errorbar([mean], [-i], xerr=[half], fmt="D", ms=4, capsize=3, color=colour)
     axes.axvline(0, color="#52606d", lw=0.8)
     axes.set_yticks([-i for i in range(len(rows))], [title for title, *_ in rows], fontsize=8)
     axes.set_ylim(0.6 - len(rows), 0.6)
-    if max(abs(share) + half for _, share, half, _ in rows) > _FAR:
+    if max(abs(mean) + half for _, mean, half, _ in rows) > _FAR:
         axes.set_xscale("symlog", linthresh=100)
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("per cent")

@@ -63,7 +63,7 @@ def signed(name: str, e: Estimate | None) -> str:
 
 def print_sweep(console: Console, results: Results, metrics: Sequence[str] = ()) -> None:
     """A row for each point: its settings, the metrics, and what stood out."""
-    titles = {name: name for name in metrics} or results.titles()
+    titles = results.titles(metrics)
     made = [(i, p) for i, p in enumerate(results.points) if p.runs]
     if not results.keys:
         table = Table(title=_title(results), title_justify="left", title_style="bold", pad_edge=False)
@@ -93,16 +93,16 @@ def compared(comparison: Comparison, titles: Mapping[str, str]) -> list[tuple[li
     """A row for each metric: its title, before, after, the difference, that as a share, and what it says."""
     rows = []
     for name, title in titles.items():
-        difference, share, verdict = comparison.difference(name), comparison.relative(name), comparison.verdict(name)
+        share, verdict = comparison.relative(name), comparison.verdict(name)
+        times = "" if share is None else f"{share.mean:+.0%}" if abs(share.mean) < 10 else f"× {1 + share.mean:.3g}"
         rows.append(([title, *(with_interval(name, comparison.results.estimate(side, name)) for side in (BEFORE, AFTER)),
-                      signed(name, difference), "" if share is None else f"{share:+.0%}" if abs(share) < 10 else f"× {1 + share:.3g}",
-                      verdict.value if verdict else ""], verdict))
+                      signed(name, comparison.difference(name)), times, verdict.value if verdict else ""], verdict))
     return rows
 
 
 def print_comparison(console: Console, comparison: Comparison, metrics: Sequence[str] = ()) -> None:
     """A row for each metric, what they say, and what no longer stands out, or does now."""
-    titles = {name: name for name in metrics} or comparison.results.titles()
+    titles = comparison.results.titles(metrics)
     console.print(f"before  {escape(comparison.before)}\nafter   {escape(comparison.after)}", soft_wrap=True)
     table = Table(title=_made(comparison.results), title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", overflow="fold")

@@ -84,8 +84,12 @@ class Results:
         """Every metric that some run has."""
         return list(dict.fromkeys(name for p in self.points for r in p.made for name in r.metrics))
 
-    def titles(self) -> dict[str, str]:
-        """The metrics that one wants to know first, with titles; where points are compared, not those that are 0 everywhere."""
+    def titles(self, asked: Sequence[str] = ()) -> dict[str, str]:
+        """The metrics asked for; else those that one wants to know first, with titles: where points are compared, not those that are
+        0 everywhere.
+        """
+        if asked:
+            return {name: name for name in asked}
         titles = {name: title for p in self.points for r in p.made for name, title in r.titles.items()}
         return {name: title for name, title in titles.items()
                 if not self.keys or any(v for i in range(len(self.points)) for v in self.values(i, name))}
