@@ -109,6 +109,7 @@ cdef class Compiled:
     cdef list rule_refs
     cdef list log_options       # of each LOG rule: prefix, level, ...
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1
+    cdef int fill_match(self, CMatch* m, object spec) except -1
     cdef int register(self, int number, str name) except -1
 
 cdef inline void count_path(Program* p, const Path* path, uint64_t packets, uint64_t octets) noexcept nogil:
@@ -151,7 +152,7 @@ cdef inline void settle(Program* p, Path* path) noexcept nogil:
 cdef void find_path(Program* p, uint32_t iif, uint32_t oif, uint32_t state, Path* out) noexcept nogil
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil
 
-cdef enum:                              # types of addresses, a bit each (`ADDRTYPES` of natfast.rules)
+cdef enum:                              # types of addresses, a bit each (`ADDRTYPES` of natfast.values)
     ADDR_UNICAST = 2
     ADDR_LOCAL = 4
     ADDR_BROADCAST = 8

@@ -4,58 +4,16 @@ from libc.string cimport memmove, memset
 from natfast.checksum cimport replace2, replace4_at
 from natfast.headers cimport IPPROTO_TCP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET
 from natfast.log cimport LOG_RULE, log_packet
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, NatRange, RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_RANDOM,
-                          RANGE_PROTO_RANDOM_FULLY, RANGE_PROTO_SPECIFIED, nat_setup)
+from natfast.kinds cimport (K_BRIDGED, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_ICMP,
+                            K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
+                            K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_DROP, T_DNAT, T_JUMP, T_LOG,
+                            T_MARK, T_MASQUERADE, T_NONE, T_NOTRACK, T_REJECT, T_RETURN, T_SNAT, T_TCPMSS, T_TTL)
+from natfast.nat cimport MANIP_DST, MANIP_SRC, NatRange, nat_setup
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, Packet
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
-from natfast.rules import (ADDRTYPES, CTSTATES, CTSTATUS, REJECT_WITH, address, address_range, dscp, dscp_class, icmp_type, multiports,
-                           names_mask, nat_target, port_range, protocol_number, rate, tcp_flags, tos, value_mask)
-
-cdef enum:                      # Kind
-    K_PORTS = 1                 # source and destination port ranges of tcp, udp, sctp, udplite
-    K_TCPFLAGS = 2
-    K_ICMP = 3
-    K_MULTIPORT = 4
-    K_SRCTYPE = 5
-    K_DSTTYPE = 6
-    K_CTSTATE = 7
-    K_CTTUPLE = 8               # one address of one of the connection's tuples
-    K_CTPORT = 9
-    K_CTSTATUS = 10
-    K_CTDIR = 11
-    K_MARK = 12
-    K_LIMIT = 13
-    K_RANDOM = 14
-    K_NTH = 15
-    K_LENGTH = 16
-    K_TTL = 17
-    K_PHYSIN = 18
-    K_PHYSOUT = 19
-    K_BRIDGED = 20
-    K_CTPROTO = 21
-    K_TCPOPTION = 22
-    K_SRCRANGE = 23
-    K_DSTRANGE = 24
-    K_TOS = 25
-
-cdef enum:                      # TargetKind
-    T_NONE = 0
-    T_ACCEPT = 1
-    T_DROP = 2
-    T_RETURN = 3
-    T_JUMP = 4
-    T_REJECT = 5
-    T_LOG = 6
-    T_SNAT = 7
-    T_DNAT = 8
-    T_MASQUERADE = 9
-    T_REDIRECT = 10
-    T_MARK = 11
-    T_TCPMSS = 12
-    T_TTL = 13
-    T_NOTRACK = 14
+from natfast.values import address
 
 cdef enum:
     POLICY_RETURN = 255
@@ -378,8 +336,8 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
             set_ttl(k, r.arg, r.arg2)
             continue
         if r.target == T_TCPMSS:
-            # 0 stands for --clamp-mss-to-pmtu
-            if r.arg == 0 and k.mtu <= 40 or not set_mss(k, <uint32_t>r.arg if r.arg else k.mtu - 40):
+            # arg2: --clamp-mss-to-pmtu
+            if r.arg2 and k.mtu <= 40 or not set_mss(k, k.mtu - 40 if r.arg2 else <uint32_t>r.arg):
                 return NF_DROP
             continue
         if r.target == T_NOTRACK:
@@ -503,6 +461,7 @@ cdef class Compiled:
     """
 
     def __cinit__(self, rules):
+        rules.check()
         self.rules = rules
         self.patterns = []
         self.rule_refs = []
@@ -539,7 +498,6 @@ cdef class Compiled:
                 self.compile_rule(&self.p.rules[at], rule, table, numbers, matches, ranges)
                 self.rule_refs.append((table, chain.name, rule))
                 at += 1
-        check_loops(rules)
         self.p.matches = <CMatch*>PyMem_Calloc(len(matches) + 1, sizeof(CMatch))
         self.p.ranges = <NatRange*>PyMem_Calloc(len(ranges) + 1, sizeof(NatRange))
         self.p.n_patterns = len(self.patterns)
@@ -547,13 +505,12 @@ cdef class Compiled:
         if self.p.matches == NULL or self.p.ranges == NULL or self.p.interface_match == NULL:
             raise MemoryError
         for i, spec in enumerate(matches):
-            fill_match(&self.p.matches[i], spec)
+            self.fill_match(&self.p.matches[i], spec)
         for i, spec in enumerate(ranges):
-            self.p.ranges[i].flags = spec[0]
-            self.p.ranges[i].min_ip = spec[1]
-            self.p.ranges[i].max_ip = spec[2]
-            self.p.ranges[i].min_port = spec[3]
-            self.p.ranges[i].max_port = spec[4]
+            self.p.ranges[i].flags = spec.flags
+            self.p.ranges[i].min_ip, self.p.ranges[i].max_ip = spec.addresses
+            self.p.ranges[i].min_port, self.p.ranges[i].max_port = spec.ports
+            self.p.ranges[i].base_port = spec.base_port
 
     def __dealloc__(self):
         PyMem_Free(self.p.rules)
@@ -612,13 +569,11 @@ cdef class Compiled:
         return out
 
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1:
-        def fail(message):
-            return RulesError(f"rules: line {rule.line}: {message}")
         if rule.source is not None:
-            r.src, r.src_mask = address(rule.source[1], fail)
+            r.src, r.src_mask = address(rule.source[1])
             r.invert |= 1 if rule.source[0] else 0
         if rule.destination is not None:
-            r.dst, r.dst_mask = address(rule.destination[1], fail)
+            r.dst, r.dst_mask = address(rule.destination[1])
             r.invert |= 2 if rule.destination[0] else 0
         if rule.iif is not None:
             r.iif = self.pattern(rule.iif[1]) + 1
@@ -630,198 +585,38 @@ cdef class Compiled:
             r.proto = rule.protocol[1]
             r.invert |= 16 if rule.protocol[0] else 0
         r.first_match = len(matches)
-        if rule.fragment is not None:
-            raise fail("-f is not supported: packets are defragmented before any rule sees them")
         for m in rule.matches:
-            matches.extend(match_specs(self, m, fail))
+            matches.extend(m.lower())
         r.n_matches = len(matches) - r.first_match
         r.goto_ = rule.goto
-        cdef dict o = {name: value for name, _, value in rule.options}
-        cdef str t = rule.target or ""
-        if not t:
-            r.target = T_NONE
-        elif (table, t) in numbers:
+        if (table, rule.target) in numbers:
             r.target = T_JUMP
-            r.arg = numbers[table, t]
-        elif t == "REJECT":
-            r.target = T_REJECT
-            r.arg = REJECT_WITH[o.get("--reject-with", "icmp-port-unreachable")]
-        elif t == "MARK":
-            v, mask = value_mask(o.get("--set-xmark", o.get("--set-mark")), fail)
-            r.target = T_MARK
-            # --set-mark ors the value in after clearing the mask and the value's bits; --set-xmark xors
-            r.arg2 = mask if "--set-xmark" in o else mask | v
-            r.arg = <int32_t><uint32_t>v
-        elif t == "TTL":
-            r.target = T_TTL
-            for mode, name in enumerate(("--ttl-set", "--ttl-inc", "--ttl-dec")):
-                if name in o:
-                    r.arg = mode
-                    r.arg2 = int(o[name])
-        elif t == "TCPMSS":
-            if rule.protocol != (False, 6) or not any(o == ("--syn", False, "") or o[0] == "--tcp-flags" and not o[1] and tcp_flags(o[2], fail)[1] & 2
-                                                      for m in rule.matches for o in m.options):
-                raise fail("TCPMSS works only on SYN packets: expected -p tcp and --tcp-flags SYN,RST SYN")
-            r.target = T_TCPMSS
-            r.arg = 0 if "--clamp-mss-to-pmtu" in o else int(o["--set-mss"])
-        elif t in ("NOTRACK", "CT"):
-            r.target = T_NOTRACK
-        elif t in ("SNAT", "DNAT", "MASQUERADE", "REDIRECT"):
-            r.target = {"SNAT": T_SNAT, "DNAT": T_DNAT, "MASQUERADE": T_MASQUERADE, "REDIRECT": T_REDIRECT}[t]
+            r.arg = numbers[table, rule.target]
+            return 0
+        spec = rule.lower()
+        if spec is None:
+            raise RulesError(f"rules: line {rule.line}: target {rule.target!r} is neither known nor a chain of table {table}")
+        r.target = spec.kind
+        r.arg = <int32_t><uint32_t>spec.a
+        r.arg2 = spec.b
+        if spec.range is not None:
             r.arg = len(ranges)
-            ranges.append(range_spec(o, fail))
-        elif t == "LOG":
-            r.target = T_LOG
+            ranges.append(spec.range)
+        if r.target == T_LOG:
             r.arg = len(self.log_options)
-            self.log_options.append({name[2:]: value for name, value in o.items()})
-        else:
-            r.target = {"ACCEPT": T_ACCEPT, "DROP": T_DROP, "RETURN": T_RETURN}[t]
+            self.log_options.append(spec.log)
         return 0
 
-
-def check_loops(rules):
-    """Jumps must form a tree of at most 63 levels: RulesError names the loop."""
-    for table, chains in rules.tables.items():
-        def visit(name, path):
-            if name in path:
-                raise RulesError(f"rules: table {table}: chain {name} jumps to itself through {' -> '.join([*path, name])}")
-            if len(path) >= STACK:
-                raise RulesError(f"rules: table {table}: jumps nest deeper than {STACK}")
-            for rule in chains[name].rules:
-                if rule.target in chains:
-                    visit(rule.target, [*path, name])
-        for name in chains:
-            visit(name, [])
-
-
-def range_spec(o, fail):
-    """NAT range of a target's options: flags, addresses, ports."""
-    flags, low, high, low_port, high_port = 0, 0, 0, 0, 0
-    target = o.get("--to-source", o.get("--to-destination"))
-    if target is not None:
-        low, high, low_port, high_port = nat_target(target, fail)
-        if low:
-            flags |= RANGE_MAP_IPS
-        if low > high:
-            low, high = high, low
-        if low_port >= 0:
-            flags |= RANGE_PROTO_SPECIFIED
-        else:
-            low_port = high_port = 0
-    if "--to-ports" in o:
-        low_port, high_port = port_range(o["--to-ports"], fail, "-")
-        flags |= RANGE_PROTO_SPECIFIED
-    if "--random" in o:
-        flags |= RANGE_PROTO_RANDOM
-    if "--random-fully" in o:
-        flags |= RANGE_PROTO_RANDOM_FULLY
-    if "--persistent" in o:
-        flags |= RANGE_PERSISTENT
-    return flags, low, high, low_port, high_port
-
-
-def match_specs(compiled, m, fail):
-    """The elementary matches that one `-m` module stands for, each as keyword values of CMatch."""
-    o = {name: (negated, value) for name, negated, value in m.options}
-    out = []
-    if m.module in ("tcp", "udp", "sctp", "udplite"):
-        invert, ports = 0, [0, 65535, 0, 65535]
-        for bit, name in enumerate(("--sport", "--dport")):
-            if name in o:
-                invert |= o[name][0] << bit
-                ports[2 * bit:2 * bit + 2] = port_range(o[name][1], fail)
-        out.append({"kind": K_PORTS, "invert": invert, "port": ports})
-        if "--syn" in o:
-            out.append({"kind": K_TCPFLAGS, "invert": o["--syn"][0], "a": 0x17, "b": 2})
-        if "--tcp-flags" in o:
-            mask, comp = tcp_flags(o["--tcp-flags"][1], fail)
-            out.append({"kind": K_TCPFLAGS, "invert": o["--tcp-flags"][0], "a": mask, "b": comp})
-        if "--tcp-option" in o:
-            out.append({"kind": K_TCPOPTION, "invert": o["--tcp-option"][0], "a": int(o["--tcp-option"][1])})
-    elif m.module == "icmp" and o:
-        kind, low, high = icmp_type(o["--icmp-type"][1], fail)
-        out.append({"kind": K_ICMP, "invert": o["--icmp-type"][0], "a": kind, "b": low, "c": high})
-    elif m.module == "multiport":
-        for name, mode in (("--sports", 1), ("--dports", 2), ("--ports", 3)):
-            if name in o:
-                flat = [p for pair in multiports(o[name][1], fail) for p in pair]
-                out.append({"kind": K_MULTIPORT, "invert": o[name][0], "a": mode, "port": flat})
-    elif m.module == "addrtype":
-        for name, kind in (("--src-type", K_SRCTYPE), ("--dst-type", K_DSTTYPE)):
-            if name in o:
-                out.append({"kind": kind, "invert": o[name][0], "a": names_mask(o[name][1], ADDRTYPES, "a type", fail)})
-    elif m.module in ("conntrack", "state"):
-        for name in ("--ctstate", "--state"):
-            if name in o:
-                out.append({"kind": K_CTSTATE, "invert": o[name][0], "a": names_mask(o[name][1], CTSTATES, "a state", fail)})
-        for i, name in enumerate(("--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst")):
-            if name in o:
-                a, mask = address(o[name][1], fail)
-                out.append({"kind": K_CTTUPLE, "invert": o[name][0], "a": a, "b": mask, "c": i})
-            if name + "port" in o:
-                a, b = port_range(o[name + "port"][1], fail)
-                out.append({"kind": K_CTPORT, "invert": o[name + "port"][0], "a": a, "b": b, "c": i})
-        if "--ctstatus" in o:
-            out.append({"kind": K_CTSTATUS, "invert": o["--ctstatus"][0],
-                        "a": names_mask(o["--ctstatus"][1], CTSTATUS, "a status", fail)})
-        if "--ctdir" in o:
-            out.append({"kind": K_CTDIR, "invert": o["--ctdir"][0], "a": int(o["--ctdir"][1] == "REPLY")})
-        if "--ctproto" in o:
-            out.append({"kind": K_CTPROTO, "invert": o["--ctproto"][0], "a": protocol_number(o["--ctproto"][1], fail)})
-    elif m.module == "mark":
-        v, mask = value_mask(o["--mark"][1], fail)
-        out.append({"kind": K_MARK, "invert": o["--mark"][0], "a": v, "b": mask})
-    elif m.module == "limit":
-        burst = int(o.get("--limit-burst", (False, "5"))[1])
-        r = rate(o["--limit"][1], fail) if "--limit" in o else rate("3/hour", fail)
-        out.append({"kind": K_LIMIT, "a": burst, "rate": r, "credit": float(burst)})
-    elif m.module == "statistic":
-        if o["--mode"][1] == "random":
-            p = float(o["--probability"][1])
-            out.append({"kind": K_RANDOM, "invert": o["--probability"][0], "a": min(int(p * 4294967296), 0xFFFFFFFFU)})
-        else:
-            every = int(o["--every"][1])
-            first = int(o.get("--packet", (False, "0"))[1])
-            out.append({"kind": K_NTH, "invert": o["--every"][0], "a": every, "b": every - 1, "c": (every - 1 - first) % every})
-    elif m.module == "length":
-        a, b = port_range(o["--length"][1], fail)
-        out.append({"kind": K_LENGTH, "invert": o["--length"][0], "a": a, "b": b})
-    elif m.module == "iprange":
-        for name, kind in (("--src-range", K_SRCRANGE), ("--dst-range", K_DSTRANGE)):
-            if name in o:
-                a, b = address_range(o[name][1], fail)
-                out.append({"kind": kind, "invert": o[name][0], "a": a, "b": b})
-    elif m.module == "dscp":
-        for name, parse in (("--dscp", dscp), ("--dscp-class", dscp_class)):
-            if name in o:
-                out.append({"kind": K_TOS, "invert": o[name][0], "a": parse(o[name][1], fail) << 2, "b": 0xFC})
-    elif m.module == "tos":
-        a, mask = tos(o["--tos"][1], fail)
-        out.append({"kind": K_TOS, "invert": o["--tos"][0], "a": a, "b": mask})
-    elif m.module == "ttl":
-        for mode, name in enumerate(("--ttl-eq", "--ttl-gt", "--ttl-lt")):
-            if name in o:
-                out.append({"kind": K_TTL, "invert": o[name][0], "a": int(o[name][1]), "b": mode})
-    elif m.module == "physdev":
-        for name, kind in (("--physdev-in", K_PHYSIN), ("--physdev-out", K_PHYSOUT)):
-            if name in o:
-                out.append({"kind": kind, "invert": o[name][0], "a": compiled.pattern(o[name][1])})
-        if "--physdev-is-bridged" in o:
-            out.append({"kind": K_BRIDGED, "invert": o["--physdev-is-bridged"][0]})
-    return out
-
-
-cdef int fill_match(CMatch* m, dict spec) except -1:
-    cdef int i
-    m.kind = spec["kind"]
-    m.invert = int(spec.get("invert", 0))
-    m.a = spec.get("a", 0)
-    m.b = spec.get("b", 0)
-    m.c = spec.get("c", 0)
-    m.rate = spec.get("rate", 0.0)
-    m.credit = spec.get("credit", 0.0)
-    ports = spec.get("port", ())
-    m.n = len(ports)
-    for i in range(m.n):
-        m.port[i] = ports[i]
-    return 0
+    cdef int fill_match(self, CMatch* m, object spec) except -1:
+        cdef int i
+        m.kind = spec.kind
+        m.invert = spec.invert
+        m.a = self.pattern(spec.interface) if spec.interface else spec.a
+        m.b = spec.b
+        m.c = spec.c
+        m.rate = spec.rate
+        m.credit = spec.a if m.kind == K_LIMIT else 0
+        m.n = len(spec.port)
+        for i in range(m.n):
+            m.port[i] = spec.port[i]
+        return 0

@@ -50,7 +50,7 @@ cdef list log_lines(const Log* log, list names, list options):
 cdef str line(const Record* r, list names, dict options):
     cdef bytes ip = r.data[14:14 + r.kept]
     cdef bytes mac = r.data[:14]
-    words = [options.get("log-prefix", "").strip('"') + f"IN={names[r.iif]} OUT={names[r.oif]}"]
+    words = [options.get("log-prefix", "") + f"IN={names[r.iif]} OUT={names[r.oif]}"]
     if r.physin:
         words.append(f"PHYSIN={names[r.physin]}")
     if r.physout:

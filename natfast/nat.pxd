@@ -6,16 +6,6 @@ from natfast.state cimport Conntrack
 from natfast.table cimport Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_DYING, IPS_DST_NAT_DONE, IPS_SRC_NAT, IPS_SRC_NAT_DONE
 from natfast.tuples cimport Half
 
-# NF_NAT_RANGE_*.
-cdef enum:                      # RangeFlag
-    RANGE_MAP_IPS = 1
-    RANGE_PROTO_SPECIFIED = 2
-    RANGE_PROTO_RANDOM = 4
-    RANGE_PERSISTENT = 8
-    RANGE_PROTO_RANDOM_FULLY = 16
-    RANGE_PROTO_OFFSET = 32
-    RANGE_PROTO_RANDOM_ALL = 20
-
 ctypedef struct NatRange:
     uint32_t flags
     uint32_t min_ip

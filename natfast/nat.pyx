@@ -3,6 +3,8 @@ from natfast.checksum cimport fold, replace4, replace4_at, replace6, sum_bytes
 from natfast.headers cimport (ICMP_REDIRECT, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, be16, be32, icmp_has_id, ip_ihl, put16, put32)
 from natfast.conntrack cimport find_live, kill
+from natfast.kinds cimport (RANGE_MAP_IPS, RANGE_PERSISTENT, RANGE_PROTO_OFFSET, RANGE_PROTO_RANDOM_ALL,
+                            RANGE_PROTO_SPECIFIED)
 from natfast.memo cimport REPLY
 from natfast.packet cimport IP_CT_IS_REPLY, Packet
 from natfast.state cimport Conntrack, random32

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from natfast.rules import port_range_of
+from natfast.rules import source_ports
 from simcore.study.findings import conclusion, findings, headroom
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _in_the_long_run(world: World, there: Mapping[str, int]) -> float:
 
 def _source_ports(world: World) -> dict[str, Any] | None:
     """Of all destinations the one for which source ports are the scarcest; None if nothing is translated."""
-    ranges = [r for chain in world.host.rules().tables["nat"].values() for rule in chain.rules if (r := port_range_of(rule)) is not None]
+    ranges = [r for chain in world.host.rules().tables["nat"].values() for rule in chain.rules if (r := source_ports(rule)) is not None]
     scarcest = None
     for (protocol, source, address, port), used in world.host.namespace.netfilter.source_ports(world.env.now).items():
         # which rule they were chosen by is not noted; but if all are of a rule's ports, it was that one

@@ -11,7 +11,10 @@ from natfast.errors import RulesError
 from natfast.hooks import Netfilter
 from natfast.rules import Rules
 
-DOCKER = (Path(__file__).parent.parent / "data" / "oracle" / "docker.v4").read_text()
+DATA = Path(__file__).parent.parent / "data"
+DOCKER = (DATA / "oracle" / "docker.v4").read_text()
+LINES = (DATA / "rules" / "iptables.txt").read_text().splitlines()[1:]
+SINGLE = ["*{}\n-A {} {}\nCOMMIT\n".format(*line.split(" ", 3)[1:]) for line in LINES]
 MORE = """
 *raw
 :PREROUTING ACCEPT [0:0]
@@ -81,7 +84,7 @@ def test_rules_as_they_are() -> None:
 
 
 @settings(max_examples=1500, deadline=None)
-@given(seed=st.integers(0, 2**32), text=st.sampled_from([DOCKER, MORE]))
+@given(seed=st.integers(0, 2**32), text=st.sampled_from([DOCKER, MORE]) | st.sampled_from(SINGLE))
 def test_any_rules_are_understood_or_refused(seed: int, text: str) -> None:
     refused = "rules: "
     try:

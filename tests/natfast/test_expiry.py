@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import natfast
 from natfast import Netfilter, Rules
 from natfast.bench import RULES, _frames
-from natfast.rules import port_range_of
+from natfast.rules import source_ports
 
 INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
 STAGES = ("syn", "synack", "ack", "data", "fin", "finack", "lastack")       # timeouts from 10 s to five days, up and down
@@ -110,4 +110,4 @@ def test_which_ports_a_rule_may_choose() -> None:
              "-p udp -j SNAT --to-source 192.168.1.7:100-200": (100, 200), "-j SNAT --to-source 192.168.1.7": None, "-j ACCEPT": None}
     for line, ports in lines.items():
         rules = Rules.from_iptables_save(f"*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING {line}\nCOMMIT\n")
-        assert port_range_of(rules.tables["nat"]["POSTROUTING"].rules[0]) == ports
+        assert source_ports(rules.tables["nat"]["POSTROUTING"].rules[0]) == ports

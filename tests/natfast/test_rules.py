@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,9 +28,19 @@ HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\
     ("-A FORWARD -m iprange --src-range 10.0.0.9-10.0.0.1 -j ACCEPT", "rules: line 6: range 10.0.0.9-10.0.0.1 runs backwards"),
     ("-A FORWARD -m dscp --dscp 64 -j ACCEPT", "rules: line 6: 64 is out of range 0-63"),
     ("-A FORWARD -m dscp --dscp-class XX -j ACCEPT", "rules: line 6: 'XX' is not a DSCP class; expected one of CS0"),
-    ("-A FORWARD -m conntrack --ctproto foo -j ACCEPT", "rules: line 6: 'foo' is not a number"),
+    ("-A FORWARD -m conntrack --ctproto foo -j ACCEPT", "rules: line 6: 'foo' is not a protocol: expected a number or one of all, icmp"),
     ("\"\"", "rules: line 6: '' is not understood; expected '-A CHAIN ...'"),
-    ("-A FORWARD -j REJECT --reject-with a-letter", "rules: line 6: expected icmp-net-unreachable"),
+    ("-A FORWARD -j REJECT --reject-with a-letter", "rules: line 6: 'a-letter' is not an answer; expected one of icmp-net-unreachable"),
+    ("-A FORWARD -m statistic --mode nth -j DROP", "rules: line 6: match statistic: --mode nth needs --every"),
+    ("-A FORWARD -m statistic --mode nth --every 3 --packet 3 -j DROP", "rules: line 6: match statistic: --packet 3 is none of 0 to 2"),
+    ("-A FORWARD -m mark -j DROP", "rules: line 6: match mark: needs --mark"),
+    ("-A FORWARD -m ttl ! --ttl-gt 5 -j DROP", "rules: line 6: match ttl: --ttl-gt cannot be negated"),
+    ("-A FORWARD -p udp -m tcp --dport 5 -j DROP", "rules: line 6: match tcp: needs -p tcp"),
+    ("-A FORWARD -p tcp --dport 5 --dport 6 -j DROP", "rules: line 6: match tcp: --dport is given twice"),
+    ("-A FORWARD -j DROP -j ACCEPT", "rules: line 6: -j is given twice"),
+    ("-A FORWARD -g ACCEPT", "rules: line 6: target 'ACCEPT' is neither known nor a chain"),
+    ("-A OUTPUT -i eth0 -j DROP", "rules: line 6: -i cannot be used in OUTPUT"),
+    (":REJECT - [0:0]", "rules: line 6: a chain cannot have a target's name, REJECT"),
 ])
 def test_errors_name_line_and_token(rule: str, message: str) -> None:
     with pytest.raises(RulesError) as error:
@@ -48,6 +59,62 @@ def test_what_matches(match: str, fits: bool) -> None:
     nat = Netfilter(Rules.from_iptables_save(HEAD + f"-A FORWARD {match} -j ACCEPT\nCOMMIT\n"))
     frame = bytes(Ether() / IP(src="172.17.0.2", dst="93.184.216.34", tos=0xB9) / UDP(sport=1, dport=2))
     assert (nat.forwarding(bytearray(frame), "docker0", "eth0") == ACCEPT) == fits
+
+
+def rules_of_iptables() -> list[tuple[str, str, str, str]]:
+    """Does iptables take it, table, chain, rule."""
+    lines = (Path(__file__).parent.parent / "data" / "rules" / "iptables.txt").read_text().splitlines()
+    return [(line[0], *line[2:].split(" ", 2)) for line in lines if line[0] != "#"]    # type: ignore[misc]
+
+
+def test_what_iptables_refuses_is_refused() -> None:
+    for taken, table, chain, rule in rules_of_iptables():
+        text = f"*{table}\n-A {chain} {rule}\nCOMMIT\n"
+        if taken == "+":
+            rules = Rules.from_iptables_save(text)
+            Netfilter(rules)
+            again = rules.to_iptables_save()
+            assert Rules.from_iptables_save(again).to_iptables_save() == again
+        else:
+            with pytest.raises(RulesError):
+                Rules.from_iptables_save(text)
+
+
+def test_chains_reached_from_hooks() -> None:
+    """The kernel refuses a translation in a chain that a wrong hook leads to, however deep it stands."""
+    text = "*nat\n:{hook} ACCEPT [0:0]\n:X - [0:0]\n:Y - [0:0]\n-A {hook} -j X\n-A X -j Y\n-A Y -p tcp -j MASQUERADE\nCOMMIT\n"
+    Rules.from_iptables_save(text.format(hook="POSTROUTING"))
+    with pytest.raises(RulesError, match="line 7: MASQUERADE is only valid in POSTROUTING, not in Y from PREROUTING"):
+        Rules.from_iptables_save(text.format(hook="PREROUTING"))
+    ladder = "".join(f":C{i} - [0:0]\n" for i in range(63)) + "".join(f"-A C{i} -j C{i + 1}\n" * 2 for i in range(62))
+    Rules.from_iptables_save(f"*filter\n:FORWARD ACCEPT [0:0]\n{ladder}-A FORWARD -j C0\nCOMMIT\n")      # 2^62 ways lead down it
+    with pytest.raises(RulesError, match="jumps nest deeper than 63"):
+        Rules.from_iptables_save(f"*filter\n:FORWARD ACCEPT [0:0]\n{ladder}:C63 - [0:0]\n-A C62 -j C63\n-A FORWARD -j C0\nCOMMIT\n")
+
+
+def test_what_is_written_by_hand_is_understood() -> None:
+    """Names instead of numbers, lists of addresses, masks of any bits, abbreviations, a builtin chain that is not declared."""
+    text = ("*filter\n-A FORWARD -s 10.0.0.1,10.0.0.2 -d 10.9.0.0/255.255.0.255 -p tcp --dport ssh:http -m state --state estab "
+            "-m limit --limit 5/min -m tos --tos minimize-delay -j REJECT --reject-with host-prohib\nCOMMIT\n")
+    rules = Rules.from_iptables_save(text).tables["filter"]["FORWARD"].rules
+    assert [(r.source, r.destination) for r in rules] == [((False, f"10.0.0.{i}/32"), (False, "10.9.0.0/255.255.0.255")) for i in (1, 2)]
+    assert [m.lower()[0].port for m in rules[0].matches if m.module == "tcp"] == [(0, 65535, 22, 80)]
+
+
+NEEDS_IPTABLES = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("iptables-restore") is None or shutil.which("unshare") is None,
+    reason="needs root, iptables-restore and unshare")
+
+
+@NEEDS_IPTABLES
+def test_iptables_here_takes_and_refuses_the_same() -> None:
+    version = subprocess.run(["iptables", "--version"], text=True, capture_output=True, check=True).stdout.strip()
+    if version != "iptables v1.8.9 (nf_tables)":
+        pytest.skip(f"rules were tried with 1.8.9 (nf_tables), here is {version}")
+    lines = rules_of_iptables()
+    script = "".join(f"iptables -t {table} -A {chain} {rule} >/dev/null 2>&1 && echo + || echo -\n" for _, table, chain, rule in lines)
+    answers = subprocess.run(["unshare", "--net", "sh"], input=script, text=True, capture_output=True, check=True).stdout.split()
+    assert answers == ["-" if taken == "-" else "+" for taken, *_ in lines]
 
 
 def test_helpers_and_loops_are_refused() -> None:
@@ -85,8 +152,7 @@ def test_round_trip(rows: list[tuple[list[str], str, str]]) -> None:
     Netfilter(rules, {"docker0": ["172.17.0.1/16"]})
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("iptables-restore") is None or shutil.which("unshare") is None,
-                    reason="needs root, iptables-restore and unshare")
+@NEEDS_IPTABLES
 def test_the_real_iptables_takes_what_we_write() -> None:
     from simcore.docker.iptables import Bridge, Published, docker_rules
     rules = docker_rules([Bridge("docker0", "172.17.0.0/16"), Bridge("br-web", "172.18.0.0/16")],

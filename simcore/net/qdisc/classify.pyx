@@ -1,6 +1,6 @@
 import ipaddress
 
-from natfast.rules import DSCP as CLASSES
+from natfast.values import DSCP as CLASSES
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free

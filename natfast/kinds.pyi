@@ -1,0 +1,54 @@
+from enum import IntEnum
+
+class MatchKind(IntEnum):
+    K_PORTS = 1
+    K_TCPFLAGS = 2
+    K_ICMP = 3
+    K_MULTIPORT = 4
+    K_SRCTYPE = 5
+    K_DSTTYPE = 6
+    K_CTSTATE = 7
+    K_CTTUPLE = 8
+    K_CTPORT = 9
+    K_CTSTATUS = 10
+    K_CTDIR = 11
+    K_MARK = 12
+    K_LIMIT = 13
+    K_RANDOM = 14
+    K_NTH = 15
+    K_LENGTH = 16
+    K_TTL = 17
+    K_PHYSIN = 18
+    K_PHYSOUT = 19
+    K_BRIDGED = 20
+    K_CTPROTO = 21
+    K_TCPOPTION = 22
+    K_SRCRANGE = 23
+    K_DSTRANGE = 24
+    K_TOS = 25
+
+class TargetKind(IntEnum):
+    T_NONE = 0
+    T_ACCEPT = 1
+    T_DROP = 2
+    T_RETURN = 3
+    T_JUMP = 4
+    T_REJECT = 5
+    T_LOG = 6
+    T_SNAT = 7
+    T_DNAT = 8
+    T_MASQUERADE = 9
+    T_REDIRECT = 10
+    T_MARK = 11
+    T_TCPMSS = 12
+    T_TTL = 13
+    T_NOTRACK = 14
+
+class NatFlag(IntEnum):
+    RANGE_MAP_IPS = 1
+    RANGE_PROTO_SPECIFIED = 2
+    RANGE_PROTO_RANDOM = 4
+    RANGE_PERSISTENT = 8
+    RANGE_PROTO_RANDOM_FULLY = 16
+    RANGE_PROTO_OFFSET = 32
+    RANGE_PROTO_RANDOM_ALL = 20

@@ -1,0 +1,1 @@
+"""What rules are compiled to, as `kinds.pxd` has it."""
