@@ -97,6 +97,8 @@ class Extension(Generic[Spec]):
     """At least one of its options must be given."""
     needs: tuple[str, ...] = ()
     """These must be given."""
+    one_of: tuple[str, ...] = ()
+    """Exactly one of these must be given."""
     either: tuple[str, ...] = ()
     """At most one of these may be given."""
     protocols: tuple[int, ...] = ()
@@ -117,9 +119,12 @@ class Extension(Generic[Spec]):
                 raise ValueError(f"{name} cannot be negated")
             if (needed := self.options[name].beside) and needed not in names:
                 raise ValueError(f"{name} needs {needed}")
-        if missing := [name for name in self.needs if name not in names] or self.some and not names and list(self.options):
-            raise ValueError(f"needs {' or '.join(missing)}")
-        if len(clash := [name for name in names if name in self.either]) > 1:
+        if missing := [name for name in self.needs if name not in names]:
+            raise ValueError(f"needs {missing[0]}")
+        alternatives = self.one_of or (self.options if self.some else ())
+        if alternatives and not any(name in names for name in alternatives):
+            raise ValueError(f"needs {' or '.join(alternatives)}")
+        if len(clash := [name for name in names if name in (self.one_of or self.either)]) > 1:
             raise ValueError(f"{clash[0]} and {clash[1]} exclude each other")
         if self.protocols and not _is_one_of(protocol, self.protocols):
             raise ValueError(f"needs -p {' or '.join(values.PROTOCOL_NAMES[p] for p in self.protocols)}")
@@ -239,7 +244,7 @@ MATCHES: dict[str, Match] = {
     "udp": Match(_PORTS, _ports, protocols=(17,)),
     "sctp": Match(_PORTS, _ports, protocols=(132,)),
     "icmp": Match({"--icmp-type": Option(values.icmp_type, invert=True)}, _icmp, some=True, protocols=(1,)),
-    "multiport": Match({name: _MULTIPORTS for name in _MULTIPORT}, _multiport, some=True, either=tuple(_MULTIPORT),
+    "multiport": Match({name: _MULTIPORTS for name in _MULTIPORT}, _multiport, one_of=tuple(_MULTIPORT),
                        protocols=MULTIPLEXED),
     "addrtype": Match({"--src-type": _ADDRESS_TYPES, "--dst-type": _ADDRESS_TYPES},
                       _each({"--src-type": MatchKind.K_SRCTYPE, "--dst-type": MatchKind.K_DSTTYPE}), some=True),
@@ -251,6 +256,7 @@ MATCHES: dict[str, Match] = {
         "--ctdir": Option(values.one_of(("ORIGINAL", "REPLY"), "a direction"))}, _conntrack, some=True),
     "state": Match({"--state": Option(values.packet_states, invert=True)}, _conntrack, some=True),
     "mark": Match({"--mark": Option(values.mark, invert=True)}, _each({"--mark": MatchKind.K_MARK}), some=True),
+    "connmark": Match({"--mark": Option(values.mark, invert=True)}, _each({"--mark": MatchKind.K_CONNMARK}), some=True),
     "limit": Match({"--limit": Option(values.rate), "--limit-burst": Option(values.number(high=10000))}, _limit),
     "statistic": Match({"--mode": Option(values.one_of(("random", "nth"), "a mode")),
                         "--probability": Option(values.probability, invert=True),
@@ -265,16 +271,21 @@ MATCHES: dict[str, Match] = {
     "iprange": Match({"--src-range": _RANGE, "--dst-range": _RANGE},
                      _each({"--src-range": MatchKind.K_SRCRANGE, "--dst-range": MatchKind.K_DSTRANGE}), some=True),
     "dscp": Match({"--dscp": Option(values.dscp, invert=True), "--dscp-class": Option(values.dscp_class, invert=True)}, _dscp,
-                  some=True, either=("--dscp", "--dscp-class")),
+                  one_of=("--dscp", "--dscp-class")),
     "tos": Match({"--tos": Option(values.tos, invert=True)}, _each({"--tos": MatchKind.K_TOS}), some=True),
     "ttl": Match({"--ttl-eq": Option(values.byte, invert=True), "--ttl-gt": Option(values.byte), "--ttl-lt": Option(values.byte)}, _ttl,
-                 some=True, either=tuple(_TTL)),
+                 one_of=tuple(_TTL)),
 }
 
 
 # ---- targets
 
 Target = Extension[TargetSpec]
+
+
+def _nothing(given: Given) -> TargetSpec:
+    """The packet goes on: what the target does to it is done already, or nobody sees it."""
+    return TargetSpec(TargetKind.T_NONE)
 
 
 def _ends(kind: TargetKind) -> Target:
@@ -310,13 +321,43 @@ def _ports_need_protocol(given: Given, protocol: Protocol, beside: Beside) -> No
         raise ValueError("ports need -p tcp, udp, sctp, dccp or icmp")
 
 
-def _mark(given: Given) -> TargetSpec:
-    """Clears the bits of a mask, then xors a value in."""
-    [(name, _, value)] = given.one_of(TARGETS["MARK"].options)
+def _clear_xor(given: Given, what: str) -> tuple[int, int]:
+    """What an operation on bits clears, and what it then xors in: --set-WHAT, --and-WHAT and so on."""
+    [(name, _, value)] = given.one_of(f"--{operation}-{what}" for operation in ("set", "and", "or", "xor"))
     bits, mask = value if isinstance(value, tuple) else (value, 0)
-    clear, xor = {"--set-xmark": (mask, bits), "--set-mark": (mask | bits, bits), "--and-mark": (~bits & 0xFFFFFFFF, 0),
-                  "--or-mark": (bits, bits), "--xor-mark": (0, bits)}[name]
-    return TargetSpec(TargetKind.T_MARK, xor, clear)
+    return {"set": (mask | bits, bits), "and": (~bits & 0xFFFFFFFF, 0), "or": (bits, bits), "xor": (0, bits)}[name.split("-")[2]]
+
+
+def _set_mark(kind: TargetKind) -> Callable[[Given], TargetSpec]:
+    def lower(given: Given) -> TargetSpec:
+        xor, clear = given.value["--set-xmark"] if "--set-xmark" in given else _clear_xor(given, "mark")[::-1]
+        return TargetSpec(kind, xor, clear)
+    return lower
+
+
+def _connmark(given: Given) -> TargetSpec:
+    for name, kind in (("--save-mark", TargetKind.T_SAVE_MARK), ("--restore-mark", TargetKind.T_RESTORE_MARK)):
+        if name in given:
+            whole = given.value.get("--mask", 0xFFFFFFFF)
+            return TargetSpec(kind, given.value.get("--nfmask", whole), given.value.get("--ctmask", whole))
+    return _set_mark(TargetKind.T_CONNMARK)(given)
+
+
+def _masks_of_copies(given: Given, protocol: Protocol, beside: Beside) -> None:
+    copies = "--save-mark" in given or "--restore-mark" in given
+    for mask in ("--mask", "--nfmask", "--ctmask"):
+        if mask in given and (not copies or mask != "--mask" and "--mask" in given):
+            raise ValueError(f"{mask} cannot be used together with {'--mask' if copies else 'what sets the mark'}")
+
+
+def _set_tos(given: Given) -> TargetSpec:
+    clear, xor = _clear_xor(given, "tos")
+    return TargetSpec(TargetKind.T_TOS, xor, clear)
+
+
+def _set_dscp(given: Given) -> TargetSpec:
+    [(_, _, value)] = given.one_of(("--set-dscp", "--set-dscp-class"))
+    return TargetSpec(TargetKind.T_TOS, value << 2, 0xFC)
 
 
 def _tcpmss(given: Given) -> TargetSpec:
@@ -354,6 +395,8 @@ def _log(given: Given) -> TargetSpec:
 
 _SOURCE_NAT = {"--to-source": Option(values.nat_target), "--random": _FLAG, "--random-fully": _FLAG, "--persistent": _FLAG}
 _DESTINATION_NAT = {"--to-destination": Option(values.nat_target), "--random": _FLAG, "--persistent": _FLAG}
+_SET_MARK = {"--set-xmark": Option(values.mark), "--set-mark": Option(values.mark), "--and-mark": Option(values.word32),
+             "--or-mark": Option(values.word32), "--xor-mark": Option(values.word32)}
 _BEFORE_ROUTING, _AFTER_ROUTING = ("PREROUTING", "OUTPUT"), ("POSTROUTING", "INPUT")
 
 TARGETS: dict[str, Target] = {
@@ -372,14 +415,25 @@ TARGETS: dict[str, Target] = {
                          _translates(TargetKind.T_MASQUERADE), tables=("nat",), chains=("POSTROUTING",), whole=_ports_need_protocol),
     "REDIRECT": Target({"--to-ports": Option(values.to_ports), "--random": _FLAG}, _translates(TargetKind.T_REDIRECT), tables=("nat",),
                        chains=_BEFORE_ROUTING, whole=_ports_need_protocol),
-    "MARK": Target({"--set-xmark": Option(values.mark), "--set-mark": Option(values.mark), "--and-mark": Option(values.word32),
-                    "--or-mark": Option(values.word32), "--xor-mark": Option(values.word32)}, _mark,
-                   some=True, either=("--set-xmark", "--set-mark", "--and-mark", "--or-mark", "--xor-mark")),
-    "TCPMSS": Target({"--set-mss": Option(values.number(high=65515)), "--clamp-mss-to-pmtu": _FLAG}, _tcpmss, some=True,
-                     either=("--set-mss", "--clamp-mss-to-pmtu"), tables=("mangle", "filter"),
+    "NETMAP": Target({"--to": Option(values.address)}, lambda given: TargetSpec(TargetKind.T_NETMAP, *given.value["--to"]), some=True,
+                     tables=("nat",), chains=(*_BEFORE_ROUTING, *_AFTER_ROUTING)),
+    "MARK": Target(_SET_MARK, _set_mark(TargetKind.T_MARK), one_of=tuple(_SET_MARK)),
+    "CONNMARK": Target({**_SET_MARK, "--save-mark": _FLAG, "--restore-mark": _FLAG, "--mask": Option(values.word32),
+                        "--nfmask": Option(values.word32), "--ctmask": Option(values.word32)}, _connmark,
+                       one_of=(*_SET_MARK, "--save-mark", "--restore-mark"), whole=_masks_of_copies),
+    "TOS": Target({"--set-tos": Option(values.tos), "--and-tos": Option(values.byte), "--or-tos": Option(values.byte),
+                   "--xor-tos": Option(values.byte)}, _set_tos, one_of=("--set-tos", "--and-tos", "--or-tos", "--xor-tos"),
+                  tables=("mangle",)),
+    "DSCP": Target({"--set-dscp": Option(values.dscp), "--set-dscp-class": Option(values.dscp_class)}, _set_dscp,
+                   one_of=("--set-dscp", "--set-dscp-class"), tables=("mangle",)),
+    "CHECKSUM": Target({"--checksum-fill": _FLAG}, _nothing, some=True, tables=("mangle",)),
+    "NFLOG": Target({"--nflog-group": Option(values.number(high=65535)), "--nflog-prefix": Option(values.nonempty),
+                     "--nflog-size": Option(values.word32), "--nflog-threshold": Option(values.number(1, 65535))}, _nothing),
+    "TCPMSS": Target({"--set-mss": Option(values.number(high=65515)), "--clamp-mss-to-pmtu": _FLAG}, _tcpmss,
+                     one_of=("--set-mss", "--clamp-mss-to-pmtu"), tables=("mangle", "filter"),
                      whole=_of_syn),
     "TTL": Target({"--ttl-set": Option(values.byte), "--ttl-inc": Option(values.number(1, 255)),
-                   "--ttl-dec": Option(values.number(1, 255))}, _set_ttl, some=True, either=tuple(_SET_TTL), tables=("mangle",)),
+                   "--ttl-dec": Option(values.number(1, 255))}, _set_ttl, one_of=tuple(_SET_TTL), tables=("mangle",)),
     "NOTRACK": Target({}, lambda given: TargetSpec(TargetKind.T_NOTRACK), tables=("raw",)),
     "CT": Target({"--notrack": _FLAG}, lambda given: TargetSpec(TargetKind.T_NOTRACK), some=True, tables=("raw",)),
 }

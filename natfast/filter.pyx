@@ -4,12 +4,13 @@ from libc.string cimport memmove, memset
 from natfast.checksum cimport replace2, replace4_at
 from natfast.headers cimport IPPROTO_TCP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET
 from natfast.log cimport LOG_RULE, log_packet
-from natfast.kinds cimport (K_BRIDGED, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_ICMP,
+from natfast.kinds cimport (K_BRIDGED, K_CONNMARK, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_ICMP,
                             K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
-                            K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_DROP, T_DNAT, T_JUMP, T_LOG,
-                            T_MARK, T_MASQUERADE, T_NONE, T_NOTRACK, T_REJECT, T_RETURN, T_SNAT, T_TCPMSS, T_TTL)
+                            K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_CONNMARK, T_DROP, T_DNAT,
+                            T_JUMP, T_LOG, T_MARK, T_MASQUERADE, T_NETMAP, T_NONE, T_NOTRACK, T_REJECT, T_RESTORE_MARK, T_RETURN,
+                            T_SAVE_MARK, T_SNAT, T_TCPMSS, T_TOS, T_TTL)
 from natfast.nat cimport MANIP_DST, MANIP_SRC, NatRange, nat_setup
-from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, Packet
+from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, PREROUTING, Packet
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DST_NAT, IPS_SEEN_REPLY, IPS_SRC_NAT
 from natfast.errors import RulesError
@@ -137,6 +138,8 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
         return (m.a <= n <= m.b) != m.invert
     if m.kind == K_MARK:
         return ((k.mark & m.b) == m.a) != m.invert
+    if m.kind == K_CONNMARK:
+        return k.ct != 0 and ((c.table.entries[k.ct].mark & m.b) == m.a) != m.invert
     if m.kind == K_LIMIT:
         m.credit += (c.now * 1e-3 - m.last) * m.rate
         m.last = c.now * 1e-3
@@ -286,6 +289,7 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
     cdef CChain* base
     cdef NatRange nat
     cdef uint32_t src
+    cdef int manip
     if chain < 0:
         return NF_ACCEPT
     base = &p.chains[chain]
@@ -332,8 +336,15 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
         if r.target == T_MARK:
             k.mark = (k.mark & ~r.arg2) ^ <uint32_t>r.arg
             continue
+        if r.target == T_CONNMARK or r.target == T_SAVE_MARK or r.target == T_RESTORE_MARK:
+            if k.ct != 0:
+                connmark(r, &c.table.entries[k.ct], k)
+            continue
         if r.target == T_TTL:
             set_ttl(k, r.arg, r.arg2)
+            continue
+        if r.target == T_TOS:
+            set_byte(k, 1, (k.data[1] & ~r.arg2) ^ r.arg)
             continue
         if r.target == T_TCPMSS:
             # arg2: --clamp-mss-to-pmtu
@@ -352,6 +363,15 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
             return NF_ACCEPT
         if r.target == T_DNAT:
             nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_DST)
+            return NF_ACCEPT
+        if r.target == T_NETMAP:
+            manip = MANIP_DST if hook == PREROUTING or hook == LOCAL_OUT else MANIP_SRC
+            src = (ip_dst(k.data) if manip == MANIP_DST else ip_src(k.data)) & ~r.arg2 | <uint32_t>r.arg
+            memset(&nat, 0, sizeof(nat))
+            nat.flags = RANGE_MAP_IPS
+            nat.min_ip = src
+            nat.max_ip = src
+            nat_setup(c, k.ct, &nat, manip)
             return NF_ACCEPT
         nat = p.ranges[r.arg]
         nat.flags |= RANGE_MAP_IPS
@@ -449,9 +469,25 @@ cdef void set_ttl(Packet* k, int mode, uint32_t value) noexcept nogil:
         new = old + value if old + value < 255 else 255
     elif mode == 2:
         new = old - value if old > value else 0
-    if new != old:
-        k.data[8] = <uint8_t>new
-        replace4_at(k.data + 10, old << 8, new << 8)
+    set_byte(k, 8, new)
+
+
+cdef void set_byte(Packet* k, int at, uint32_t value) noexcept nogil:
+    """Change one byte of the IP header, its checksum with it."""
+    cdef uint32_t old = be16(k.data + (at & ~1))
+    k.data[at] = <uint8_t>value
+    replace4_at(k.data + 10, old, be16(k.data + (at & ~1)))
+
+
+cdef void connmark(const CRule* r, Entry* e, Packet* k) noexcept nogil:
+    """The connection's mark is set, or taken from the packet, or given to it: bits of one mask are cleared, others put there by xor."""
+    cdef uint32_t nfmask = r.arg, ctmask = r.arg2
+    if r.target == T_CONNMARK:
+        e.mark = e.mark & ~r.arg2 ^ <uint32_t>r.arg
+    elif r.target == T_SAVE_MARK:
+        e.mark = e.mark & ~ctmask ^ k.mark & nfmask
+    else:
+        k.mark = k.mark & ~nfmask ^ e.mark & ctmask
 
 
 cdef class Compiled:

@@ -26,6 +26,7 @@ class MatchKind(IntEnum):
     K_SRCRANGE = 23
     K_DSTRANGE = 24
     K_TOS = 25
+    K_CONNMARK = 26
 
 class TargetKind(IntEnum):
     T_NONE = 0
@@ -43,6 +44,11 @@ class TargetKind(IntEnum):
     T_TCPMSS = 12
     T_TTL = 13
     T_NOTRACK = 14
+    T_TOS = 15
+    T_NETMAP = 16
+    T_CONNMARK = 17
+    T_SAVE_MARK = 18
+    T_RESTORE_MARK = 19
 
 class NatFlag(IntEnum):
     RANGE_MAP_IPS = 1

@@ -61,6 +61,34 @@ def test_what_matches(match: str, fits: bool) -> None:
     assert (nat.forwarding(bytearray(frame), "docker0", "eth0") == ACCEPT) == fits
 
 
+def test_a_connection_keeps_a_mark() -> None:
+    """The first packet's mark is kept with its connection, given to the answer, and the answer is marked for its queue by it."""
+    nat = Netfilter(Rules.from_iptables_save(
+        "*mangle\n-A PREROUTING -s 172.17.0.2 -j MARK --set-mark 7\n-A PREROUTING -m connmark ! --mark 0 -j CONNMARK --restore-mark\n"
+        "-A POSTROUTING -m connmark --mark 0 -j CONNMARK --save-mark --mask 0xf\n"
+        "-A POSTROUTING -m mark --mark 7 -j DSCP --set-dscp-class EF\nCOMMIT\n"))
+    there = bytearray(bytes(Ether() / IP(src="172.17.0.2", dst="93.184.216.34") / UDP(sport=1, dport=2)))
+    back = bytearray(bytes(Ether() / IP(src="93.184.216.34", dst="172.17.0.2", tos=3) / UDP(sport=2, dport=1)))
+    for frame, iif, oif, tos in ((there, "docker0", "eth0", 0xB8), (back, "eth0", "docker0", 0xBB)):
+        assert nat.packet(frame, nat.number(iif), nat.number(oif)) == ACCEPT
+        assert Ether(bytes(frame))[IP].tos == tos
+        assert bytes(frame) == _with_fresh_checksums(frame)
+    assert "mark=7" in nat.conntrack()[0]
+
+
+def _with_fresh_checksums(frame: bytearray) -> bytes:
+    packet = Ether(bytes(frame))
+    del packet[IP].chksum, packet[UDP].chksum
+    return bytes(packet)
+
+
+def test_netmap_keeps_the_host_bits() -> None:
+    nat = Netfilter(Rules.from_iptables_save("*nat\n-A POSTROUTING -s 172.17.0.0/16 -j NETMAP --to 10.9.0.0/16\nCOMMIT\n"))
+    frame = bytearray(bytes(Ether() / IP(src="172.17.3.4", dst="93.184.216.34") / UDP(sport=1, dport=2)))
+    assert nat.packet(frame, nat.number("docker0"), nat.number("eth0")) == ACCEPT
+    assert Ether(bytes(frame))[IP].src == "10.9.3.4"
+
+
 def rules_of_iptables() -> list[tuple[str, str, str, str]]:
     """Does iptables take it, table, chain, rule."""
     lines = (Path(__file__).parent.parent / "data" / "rules" / "iptables.txt").read_text().splitlines()

@@ -394,7 +394,8 @@ def some_match(rng, table, chain):
             f"-m length {no}--length {rng.choice(['28:60', '40', '100:65535'])}", f"-m statistic --mode nth --every {rng.choice([2, 3])} --packet {rng.choice([0, 1])}",
             f"-m limit --limit 1/hour --limit-burst {rng.choice([1, 3, 5])}", '-m comment --comment "a rule"', f"-m addrtype {no}--dst-type {rng.choice(['LOCAL', 'UNICAST', 'BROADCAST', 'MULTICAST'])}",
             f"-m addrtype {no}--src-type {rng.choice(['LOCAL', 'UNICAST'])}", f"-m iprange {no}--src-range {rng.choice(['172.17.0.2-172.17.0.2', '93.0.0.0-172.17.0.2', '0.0.0.0-255.255.255.255'])}",
-            f"-m iprange {no}--dst-range {rng.choice(['172.17.0.3-192.168.1.100', '93.184.216.34-93.184.216.34'])}", f"-m dscp {no}--dscp {rng.choice(['0x00', '0x2e'])}", f"-m tos {no}--tos {rng.choice(['0x00/0xff', '0x10/0x1c'])}"]
+            f"-m iprange {no}--dst-range {rng.choice(['172.17.0.3-192.168.1.100', '93.184.216.34-93.184.216.34'])}", f"-m dscp {no}--dscp {rng.choice(['0x00', '0x2e'])}", f"-m tos {no}--tos {rng.choice(['0x00/0xff', '0x10/0x1c'])}",
+            f"-m connmark {no}--mark {rng.choice(['0x0', '0x1/0x1', '0x5/0xf'])}"]
     if early: pool.append(f"{no}-i {rng.choice(['docker0', 'eth0', 'eth+', 'br-+'])}")
     if late: pool.append(f"{no}-o {rng.choice(['docker0', 'eth0', 'dock+', 'br-+'])}")
     if table != "raw":
@@ -426,16 +427,17 @@ def random_rules(rng):
     text += ["COMMIT", "*mangle", *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"))]
     for _ in range(rng.choice([0, 1, 2, 3])):
         chain = rng.choice(["PREROUTING", "FORWARD", "POSTROUTING", "PREROUTING", "FORWARD", "POSTROUTING", "INPUT", "OUTPUT"])
-        text.append(some_rule(rng, "mangle", chain, rng.choice(["-j MARK --set-xmark 0x1/0xffffffff", "-j MARK --set-xmark 0x2/0x3", "-j MARK --set-xmark 0x4/0x0", "-j TTL --ttl-set 64", "-j TTL --ttl-inc 1", "-j TTL --ttl-dec 1", "-j ACCEPT"])))
+        text.append(some_rule(rng, "mangle", chain, rng.choice(["-j MARK --set-xmark 0x1/0xffffffff", "-j MARK --set-xmark 0x2/0x3", "-j MARK --set-xmark 0x4/0x0", "-j TTL --ttl-set 64", "-j TTL --ttl-inc 1", "-j TTL --ttl-dec 1", "-j ACCEPT", "-j DSCP --set-dscp 0x2e", "-j TOS --set-tos 0x10/0x3f", "-j TOS --set-tos 0x03/0x00",
+            "-j CONNMARK --set-xmark 0x5/0xf", "-j CONNMARK --save-mark --nfmask 0xff --ctmask 0x3", "-j CONNMARK --restore-mark --nfmask 0x3 --ctmask 0xff"])))
     if rng.random() < 0.5: text.append(some_rule(rng, "mangle", "FORWARD", rng.choice(["-j TCPMSS --clamp-mss-to-pmtu", "-j TCPMSS --set-mss 1200", "-j TCPMSS --set-mss 500"]), "-p tcp -m tcp --tcp-flags SYN,RST SYN"))
     text += ["COMMIT", "*nat", *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")), ":DOCKER - [0:0]", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER"]
     if rng.random() < 0.4:
-        to = rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j DNAT --to-destination 172.17.0.2:81", "-j REDIRECT", "-j REDIRECT --to-ports 8080", "-j DNAT --to-destination 172.17.0.2-172.17.0.3", "-j DNAT --to-destination 172.17.0.2-172.17.0.3 --persistent", "-j DNAT --to-destination 172.17.0.2:80-90", "-j DNAT --to-destination :8081", "-j MARK --set-xmark 0x1/0x1", "-j ACCEPT", "-j RETURN"])
+        to = rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j DNAT --to-destination 172.17.0.2:81", "-j REDIRECT", "-j REDIRECT --to-ports 8080", "-j DNAT --to-destination 172.17.0.2-172.17.0.3", "-j DNAT --to-destination 172.17.0.2-172.17.0.3 --persistent", "-j DNAT --to-destination 172.17.0.2:80-90", "-j DNAT --to-destination :8081", "-j MARK --set-xmark 0x1/0x1", "-j CONNMARK --set-xmark 0x1/0x1", "-j NETMAP --to 172.17.0.2/31", "-j ACCEPT", "-j RETURN"])
         # many ports made one on the host itself clash, and which port is drawn then no frame tells
         text.append(some_rule(rng, "nat", "PREROUTING", to, rng.choice(["-p tcp -m tcp --dport 80", "-p udp -m udp --dport 53"] + ["-p tcp", "-p udp"] * ("REDIRECT --to" not in to and ":8081" not in to))))
     if rng.random() < 0.2: text.append(some_rule(rng, "nat", "INPUT", rng.choice(["-j SNAT --to-source 10.0.0.1", "-j ACCEPT"]), rng.choice(["-p tcp", "-p udp", "-p icmp"])))
     if rng.random() < 0.2: text.append(some_rule(rng, "nat", "OUTPUT", rng.choice(["-j DNAT --to-destination 172.17.0.3", "-j ACCEPT"]), rng.choice(["-p tcp", "-p udp", "-p icmp"])))
-    if rng.random() < 0.4: text.append(some_rule(rng, "nat", "POSTROUTING", rng.choice(["-j SNAT --to-source 192.168.1.100", "-j SNAT --to-source 192.168.1.100:4000-4100", "-j MASQUERADE --to-ports 5000-5100", "-j SNAT --to-source 192.168.1.101-192.168.1.104", "-j SNAT --to-source 192.168.1.101-192.168.1.109 --persistent"]), rng.choice(["-p tcp", "-p udp"])))
+    if rng.random() < 0.4: text.append(some_rule(rng, "nat", "POSTROUTING", rng.choice(["-j SNAT --to-source 192.168.1.100", "-j SNAT --to-source 192.168.1.100:4000-4100", "-j MASQUERADE --to-ports 5000-5100", "-j SNAT --to-source 192.168.1.101-192.168.1.104", "-j SNAT --to-source 192.168.1.101-192.168.1.109 --persistent", "-j NETMAP --to 192.168.1.100/30"]), rng.choice(["-p tcp", "-p udp"])))
     text += ["-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80", "COMMIT",
              "*filter", ":INPUT ACCEPT [0:0]", f":FORWARD {rng.choice(['ACCEPT', 'ACCEPT', 'DROP'])} [0:0]", ":OUTPUT ACCEPT [0:0]", ":MINE - [0:0]", ":YOURS - [0:0]"]
     targets = ["-j ACCEPT", "-j ACCEPT", "-j DROP", "-j RETURN", "-j MINE", "-g MINE", "-j REJECT --reject-with icmp-port-unreachable", "-j REJECT --reject-with icmp-admin-prohibited", "-j REJECT --reject-with icmp-host-prohibited", "", "-j MARK --set-xmark 0x1/0x3"]
