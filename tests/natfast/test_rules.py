@@ -70,7 +70,7 @@ def test_a_connection_keeps_a_mark() -> None:
     there = bytearray(bytes(Ether() / IP(src="172.17.0.2", dst="93.184.216.34") / UDP(sport=1, dport=2)))
     back = bytearray(bytes(Ether() / IP(src="93.184.216.34", dst="172.17.0.2", tos=3) / UDP(sport=2, dport=1)))
     for frame, iif, oif, tos in ((there, "docker0", "eth0", 0xB8), (back, "eth0", "docker0", 0xBB)):
-        assert nat.packet(frame, nat.number(iif), nat.number(oif)) == ACCEPT
+        assert nat.packet(frame, nat.interface_number(iif), nat.interface_number(oif)) == ACCEPT
         assert Ether(bytes(frame))[IP].tos == tos
         assert bytes(frame) == _with_fresh_checksums(frame)
     assert "mark=7" in nat.conntrack()[0]
@@ -85,7 +85,7 @@ def _with_fresh_checksums(frame: bytearray) -> bytes:
 def test_netmap_keeps_the_host_bits() -> None:
     nat = Netfilter(Rules.from_iptables_save("*nat\n-A POSTROUTING -s 172.17.0.0/16 -j NETMAP --to 10.9.0.0/16\nCOMMIT\n"))
     frame = bytearray(bytes(Ether() / IP(src="172.17.3.4", dst="93.184.216.34") / UDP(sport=1, dport=2)))
-    assert nat.packet(frame, nat.number("docker0"), nat.number("eth0")) == ACCEPT
+    assert nat.packet(frame, nat.interface_number("docker0"), nat.interface_number("eth0")) == ACCEPT
     assert Ether(bytes(frame))[IP].src == "10.9.3.4"
 
 
