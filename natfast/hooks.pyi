@@ -11,9 +11,6 @@ ACCEPT: int
 STOLEN: int
 REJECT: int
 
-def owners(frames: NDArray[np.uint8], lengths: NDArray[np.uint32], workers: int, from_outside: bool, to_outside: bool,
-           key: int) -> NDArray[np.uint8]: ...
-
 class Skb:
     def __init__(self, frame: bytes | bytearray | memoryview) -> None: ...
     def __bytes__(self) -> bytes: ...

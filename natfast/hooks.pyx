@@ -10,6 +10,7 @@ cimport cython
 cimport numpy as np
 import numpy
 
+from natfast.arrays cimport COLUMN_TYPES, column, longest, pointer, refuse_longest, times_of
 from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
@@ -20,8 +21,8 @@ from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, N
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
-from natfast.headers cimport (ETH_HLEN, IPPROTO_DCCP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
-                              be16, icmp_is_error, ip_dst, ip_ihl, ip_is_fragment, ip_src, ip_total)
+from natfast.headers cimport ETH_HLEN, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_ihl, ip_is_fragment, ip_total
+from natfast.listing cimport entry_text, state_name
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
 from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, rewrite)
@@ -30,16 +31,15 @@ from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISH
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY,
-                            IPS_SRC_NAT, prefetch, reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear,
-                            table_free, table_init, __builtin_ctz, __builtin_popcount)
+from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, prefetch,
+                            reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear, table_free,
+                            table_init, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
+from natfast.listing import PROTOCOL_NAMES
 from natfast.rules import Rules
-from natfast.tcp import STATES as TCP_STATES
-from natfast.trackers import SCTP_STATES
 
 np.import_array()
 
@@ -50,7 +50,6 @@ REJECT = NF_REJECT
 
 cdef enum:
     NEIGHBOURS = 3              # new connections whose turn is next: those that they will be chained to have been asked for
-    OWNERS = 64                 # frames whose owners are found together
 
 
 cdef tuple VECTOR_UNITS = ("none", "avx2", "avx512")        # by number, NATFAST_NONE first
@@ -70,45 +69,8 @@ cdef bint layouts_agree() noexcept nogil:
 if not layouts_agree():
     raise ImportError("natfast: forward_many.h and the tables it works on were built from different sources")
 
-cdef dict PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 132: "sctp", 136: "udplite"}
-
-
 cdef inline uint32_t milliseconds(double now) noexcept nogil:
     return <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
-
-
-cdef str dotted(uint32_t a):
-    return f"{a >> 24}.{(a >> 16) & 255}.{(a >> 8) & 255}.{a & 255}"
-
-
-cdef str half_text(const Half* h, int proto):
-    cdef str s = f"src={dotted(h.src)} dst={dotted(h.dst)}"
-    if proto == IPPROTO_ICMP:
-        return f"{s} type={h.dport >> 8} code={h.dport & 255} id={h.sport}"
-    if proto == IPPROTO_GRE:
-        return f"{s} srckey=0x{h.sport:x} dstkey=0x{h.dport:x}"
-    # DCCP has no tracker any more (Linux 6.16), but `conntrack` still prints its ports, which are 0
-    if proto in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_UDPLITE, IPPROTO_DCCP):
-        return f"{s} sport={h.sport} dport={h.dport}"
-    return s
-
-
-cdef str entry_text(const Entry* e, uint32_t now):
-    """One line of `conntrack -L`, single-spaced."""
-    cdef int left = <int>(e.expires - now) // 1000
-    cdef list w = [f"{PROTOCOL_NAMES.get(e.proto, 'unknown')} {e.proto} {left if left > 0 else 0}"]
-    if e.proto == IPPROTO_TCP:
-        w.append(TCP_STATES[e.state])
-    elif e.proto == IPPROTO_SCTP:
-        w.append(SCTP_STATES[e.state])
-    w.append(half_text(&e.tuple[0], e.proto))
-    if not e.status & IPS_SEEN_REPLY:
-        w.append("[UNREPLIED]")
-    w.append(half_text(&e.tuple[1], e.proto))
-    if e.status & IPS_ASSURED:
-        w.append("[ASSURED]")
-    w.append(f"mark={e.mark} use=1")
-    return " ".join(w)
 
 
 cdef void expect_new(Conntrack* c, Ahead* a) noexcept nogil:
@@ -232,154 +194,6 @@ cdef inline int going(Netfilter nf, int hook, Packet* p) noexcept nogil:
         p.owned = False
         return NF_ACCEPT
     return NF_ACCEPT if conntrack_confirm(&nf.c, p) else NF_DROP
-
-
-cdef str state_name(const Entry* e):
-    """As `conntrack -L` has it; of protocols without states, how much was heard."""
-    return (TCP_STATES[e.state] if e.proto == IPPROTO_TCP else SCTP_STATES[e.state] if e.proto == IPPROTO_SCTP
-            else "ASSURED" if e.status & IPS_ASSURED else "REPLIED" if e.status & IPS_SEEN_REPLY else "UNREPLIED")
-
-
-def owners(const uint8_t[:, ::1] frames, const uint32_t[::1] lengths, int workers, bint from_outside, bint to_outside, uint64_t key):
-    """Which of `workers` each frame belongs to: uint8 (n,).
-
-    Frames of one connection, both ways, and ICMP errors about it agree: the hash is over the endpoint outside, which
-    no translation changes (over both endpoints, in either order, where neither side is outside).
-    """
-    out = numpy.empty(frames.shape[0], numpy.uint8)
-    cdef uint8_t[::1] o = out
-    cdef Py_ssize_t i
-    if lengths.shape[0] != frames.shape[0]:
-        raise ValueError(f"lengths has {lengths.shape[0]} entries for {frames.shape[0]} frames")
-    if frames.shape[0] == 0:
-        return out
-    if longest(&lengths[0], lengths.shape[0]) > frames.shape[1]:
-        refuse_longest(numpy.asarray(lengths), frames.shape[1])
-    with nogil:
-        all_owners(&frames[0, 0], frames.shape[1], &lengths[0], frames.shape[0], workers, from_outside, to_outside, key, &o[0])
-    return out
-
-
-cdef void all_owners(const uint8_t* frames, size_t stride, const uint32_t* lengths, size_t n, uint32_t workers, bint from_outside,
-                     bint to_outside, uint64_t key, uint8_t* out) noexcept nogil:
-    """`owner_words` of all frames, hashed many at a time."""
-    cdef uint64_t m0[OWNERS]
-    cdef uint64_t m1[OWNERS]
-    cdef uint64_t hash[OWNERS]
-    cdef size_t at = 0, i, count
-    while at < n:
-        count = n - at if n - at < OWNERS else OWNERS
-        for i in range(count):
-            owner_words(frames + (at + i) * stride, lengths[at + i], from_outside, to_outside, &m0[i], &m1[i])
-        siphash13_many(m0, m1, hash, count, key, key)
-        for i in range(count):
-            out[at + i] = <uint8_t>((hash[i] >> 32) * workers >> 32)
-        at += count
-
-
-cdef inline void owner_words(const uint8_t* frame, uint32_t length, bint from_outside, bint to_outside, uint64_t* m0,
-                             uint64_t* m1) noexcept nogil:
-    """What the owner of a frame is hashed from: its outside endpoint, both where neither is outside, and its protocol."""
-    cdef uint64_t words, ports
-    tuple_words(frame, length, &words, &ports)
-    if ports == 0:
-        unusual_owner_words(frame, length, from_outside, to_outside, m0, m1)
-        return
-    m0[0] = endpoints((words & 0xFFFFFFFFU) << 16 | (ports & 0xFFFF), (words >> 32) << 16 | (ports >> 16 & 0xFFFF), from_outside, to_outside)
-    m1[0] = ports >> 32 & 0xFF
-
-
-cdef inline uint64_t endpoints(uint64_t source, uint64_t destination, bint from_outside, bint to_outside) noexcept nogil:
-    if from_outside and not to_outside:
-        return source
-    if to_outside and not from_outside:
-        return destination
-    return source ^ destination
-
-
-cdef void unusual_owner_words(const uint8_t* frame, uint32_t length, bint from_outside, bint to_outside, uint64_t* m0, uint64_t* m1) noexcept nogil:
-    cdef const uint8_t* ip = frame + ETH_HLEN
-    cdef uint32_t room = length - ETH_HLEN if length > ETH_HLEN else 0, off
-    cdef Tuple t, sent
-    m0[0] = 0
-    m1[0] = 0
-    if room < 20 or be16(frame + 12) != 0x0800:
-        return
-    if ip[9] == IPPROTO_ICMP and not ip_is_fragment(ip) and room >= ip_ihl(ip) + 28 and icmp_is_error(ip[ip_ihl(ip)]):
-        off = ip_ihl(ip) + 8                            # it belongs to whom the packet it quotes belongs to, which went the other way
-        if not parse_tuple(ip + off, room - off, &t, &off) or not invert(&t, &sent):
-            return
-        t = sent
-    elif ip_is_fragment(ip) or not parse_tuple(ip, room, &t, &off):
-        # pieces of one datagram stay together, and where its ports are unknown so does all between two hosts
-        t.h.src = ip_src(ip)
-        t.h.dst = ip_dst(ip)
-        t.h.sport = t.h.dport = 0
-        t.proto = ip[9]
-    if t.proto != IPPROTO_TCP and t.proto != IPPROTO_UDP and t.proto != IPPROTO_SCTP and t.proto != IPPROTO_UDPLITE:
-        t.h.sport = t.h.dport = 0
-    m0[0] = endpoints(<uint64_t>t.h.src << 16 | t.h.sport, <uint64_t>t.h.dst << 16 | t.h.dport, from_outside, to_outside)
-    m1[0] = t.proto
-
-
-cdef object times_of(object now, Py_ssize_t n, str what):
-    """A time for each of `n`, or None if one number is for all."""
-    if type(now) is float or type(now) is int or numpy.ndim(now) == 0:
-        return None
-    times = numpy.ascontiguousarray(now, numpy.float64)
-    if times.shape[0] != n:
-        raise ValueError(f"now has {times.shape[0]} entries for {n} {what}")
-    return times
-
-
-COLUMN_TYPES = {"src": numpy.uint32, "dst": numpy.uint32, "sport": numpy.uint16, "dport": numpy.uint16, "proto": numpy.uint8,
-                "length": numpy.uint16, "flags": numpy.uint8, "seq": numpy.uint32, "ack": numpy.uint32, "window": numpy.uint16}
-
-
-def column(str name, values, Py_ssize_t n):
-    """The values as a contiguous array of the column's type; a number that it cannot hold is an error."""
-    kind = COLUMN_TYPES[name]
-    given = numpy.asarray(values)
-    if given.dtype.kind in "UO" and (name == "src" or name == "dst"):
-        given = numpy.array([address_number(name, text) for text in given.flat], numpy.uint32).reshape(given.shape)
-    if given.ndim == 0:
-        given = numpy.full(n, given)
-    if given.ndim != 1 or given.shape[0] != n:
-        raise ValueError(f"columns: {name} has shape {given.shape}, expected ({n},)")
-    if given.dtype != kind:
-        if given.dtype.kind not in "iu":
-            raise ValueError(f"columns: {name} is {given.dtype}, expected {numpy.dtype(kind)}")
-        if n and (given.min() < 0 or given.max() > numpy.iinfo(kind).max):
-            raise ValueError(f"columns: {name} has numbers outside 0 to {numpy.iinfo(kind).max}")
-    return numpy.ascontiguousarray(given, kind)
-
-
-def address_number(str name, text):
-    """A dotted address as a number."""
-    try:
-        return int(ipaddress.IPv4Address(str(text)))
-    except ValueError:
-        raise ValueError(f"columns: {name}: {str(text)!r} is not an IPv4 address") from None
-
-
-cdef void* pointer(dict arrays, str name) except? NULL:
-    """Where an array's numbers lie; NULL if there is none of that name."""
-    array = arrays.get(name)
-    return NULL if array is None else np.PyArray_DATA(array)
-
-
-cdef inline uint32_t longest(const uint32_t* lengths, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef uint32_t most = 0
-    for i in range(n):
-        most = lengths[i] if lengths[i] > most else most
-    return most
-
-
-def refuse_longest(lengths, stride):
-    """Name the first frame that claims to be longer than its row."""
-    i = int(numpy.argmax(lengths > stride))
-    raise ValueError(f"lengths[{i}] is {lengths[i]}, more than the frames' stride of {stride} bytes")
 
 
 cdef class Skb:

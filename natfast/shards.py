@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from natfast.hooks import STOLEN, Netfilter, owners
+from natfast.hooks import STOLEN, Netfilter
+from natfast.owners import owners
 from natfast.rules import Rules
 
 

@@ -1,0 +1,6 @@
+"""Connections as `conntrack -L` lists them."""
+from libc.stdint cimport uint32_t
+from natfast.table cimport Entry
+
+cdef str entry_text(const Entry* e, uint32_t now)
+cdef str state_name(const Entry* e)

@@ -1,0 +1,1 @@
+PROTOCOL_NAMES: dict[int, str]
