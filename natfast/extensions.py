@@ -39,7 +39,10 @@ class Given:
 
 @dataclass(frozen=True)
 class MatchSpec:
-    """One elementary match; `a`, `b`, `c` are what its kind makes of them, `interface` a pattern."""
+    """One elementary match; `a`, `b`, `c` are what its kind makes of them, `interface` a pattern.
+
+    `name`, `masks` and `most` are of hashlimit's buckets: matches of one name share them.
+    """
 
     kind: MatchKind
     invert: int = 0
@@ -49,6 +52,9 @@ class MatchSpec:
     rate: float = 0.0
     port: tuple[int, ...] = ()
     interface: str = ""
+    name: str = ""
+    masks: tuple[int, int] = (0, 0)
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,9 @@ class Extension(Generic[Spec]):
         alternatives = self.one_of or (self.options if self.some else ())
         if alternatives and not any(name in names for name in alternatives):
             raise ValueError(f"needs {' or '.join(alternatives)}")
-        if len(clash := [name for name in names if name in (self.one_of or self.either)]) > 1:
-            raise ValueError(f"{clash[0]} and {clash[1]} exclude each other")
+        for group in (self.one_of, self.either):
+            if len(clash := [name for name in names if name in group]) > 1:
+                raise ValueError(f"{clash[0]} and {clash[1]} exclude each other")
         if self.protocols and not _is_one_of(protocol, self.protocols):
             raise ValueError(f"needs -p {' or '.join(values.PROTOCOL_NAMES[p] for p in self.protocols)}")
         self.whole(Given(self.options, written), protocol, beside)
@@ -196,6 +203,25 @@ def _limit(given: Given) -> list[MatchSpec]:
     return [MatchSpec(MatchKind.K_LIMIT, a=given.value.get("--limit-burst", 5), rate=given.value.get("--limit", 3 / 3600))]
 
 
+_HASHLIMIT_MODES = {"dstip": 1, "dstport": 2, "srcip": 4, "srcport": 8}
+
+
+def _hashlimit(given: Given) -> list[MatchSpec]:
+    [(name, negated, (rate, unit))] = given.one_of(("--hashlimit-upto", "--hashlimit-above"))
+    most = given.value.get("--hashlimit-htable-max", 8 * given.value.get("--hashlimit-htable-size", 0))
+    return [MatchSpec(MatchKind.K_HASHLIMIT, negated ^ (name == "--hashlimit-above"), given.value.get("--hashlimit-burst", 5),
+                      given.value.get("--hashlimit-mode", 0), given.value.get("--hashlimit-htable-expire", 1000 * unit), rate,
+                      name=given.value["--hashlimit-name"], most=most,
+                      masks=(values.prefix_mask(given.value.get("--hashlimit-srcmask", 32)),
+                             values.prefix_mask(given.value.get("--hashlimit-dstmask", 32))))]
+
+
+def _connlimit(given: Given) -> list[MatchSpec]:
+    [(name, negated, limit)] = given.one_of(("--connlimit-upto", "--connlimit-above"))
+    return [MatchSpec(MatchKind.K_CONNLIMIT, negated ^ (name == "--connlimit-upto"), limit,
+                      values.prefix_mask(given.value.get("--connlimit-mask", 32)), "--connlimit-daddr" in given)]
+
+
 def _statistic(given: Given) -> list[MatchSpec]:
     if "--probability" in given:
         threshold = min(int(given.value["--probability"] * 4294967296), 0xFFFFFFFF)
@@ -258,6 +284,18 @@ MATCHES: dict[str, Match] = {
     "mark": Match({"--mark": Option(values.mark, invert=True)}, _each({"--mark": MatchKind.K_MARK}), some=True),
     "connmark": Match({"--mark": Option(values.mark, invert=True)}, _each({"--mark": MatchKind.K_CONNMARK}), some=True),
     "limit": Match({"--limit": Option(values.rate), "--limit-burst": Option(values.number(high=10000))}, _limit),
+    "hashlimit": Match({
+        "--hashlimit-upto": Option(values.rate_per, invert=True), "--hashlimit-above": Option(values.rate_per, invert=True),
+        "--hashlimit-burst": Option(values.number(1, 1000000)),
+        "--hashlimit-mode": Option(values.names_mask(_HASHLIMIT_MODES, "a mode", abbreviated=False)),
+        "--hashlimit-name": Option(values.file_name),
+        "--hashlimit-srcmask": Option(values.prefix), "--hashlimit-dstmask": Option(values.prefix),
+        **{f"--hashlimit-htable-{what}": Option(values.number(1)) for what in ("size", "max", "expire", "gcinterval")}},
+        _hashlimit, needs=("--hashlimit-name",), one_of=("--hashlimit-upto", "--hashlimit-above")),
+    "connlimit": Match({
+        "--connlimit-upto": Option(values.word32, invert=True), "--connlimit-above": Option(values.word32, invert=True),
+        "--connlimit-mask": Option(values.prefix), "--connlimit-saddr": _FLAG, "--connlimit-daddr": _FLAG},
+        _connlimit, one_of=("--connlimit-upto", "--connlimit-above"), either=("--connlimit-saddr", "--connlimit-daddr")),
     "statistic": Match({"--mode": Option(values.one_of(("random", "nth"), "a mode")),
                         "--probability": Option(values.probability, invert=True),
                         "--every": Option(values.number(1), invert=True, beside="--packet"),
@@ -321,16 +359,14 @@ def _ports_need_protocol(given: Given, protocol: Protocol, beside: Beside) -> No
         raise ValueError("ports need -p tcp, udp, sctp, dccp or icmp")
 
 
-def _clear_xor(given: Given, what: str) -> tuple[int, int]:
-    """What an operation on bits clears, and what it then xors in: --set-WHAT, --and-WHAT and so on."""
-    [(name, _, value)] = given.one_of(f"--{operation}-{what}" for operation in ("set", "and", "or", "xor"))
-    bits, mask = value if isinstance(value, tuple) else (value, 0)
-    return {"set": (mask | bits, bits), "and": (~bits & 0xFFFFFFFF, 0), "or": (bits, bits), "xor": (0, bits)}[name.split("-")[2]]
-
-
-def _set_mark(kind: TargetKind) -> Callable[[Given], TargetSpec]:
+def _set_bits(kind: TargetKind) -> Callable[[Given], TargetSpec]:
+    """A target that clears some bits, then xors others in; --set-mark alone also clears those that it sets."""
     def lower(given: Given) -> TargetSpec:
-        xor, clear = given.value["--set-xmark"] if "--set-xmark" in given else _clear_xor(given, "mark")[::-1]
+        [(name, _, value)] = given.one_of((*_SET_MARK, *_SET_TOS))
+        bits, mask = value if isinstance(value, tuple) else (value, 0)
+        clear, xor = {"--set-xmark": (mask, bits), "--set-mark": (mask | bits, bits), "--set-tos": (mask, bits),
+                      "--and": (~bits & 0xFFFFFFFF, 0), "--or": (bits, bits), "--xor": (0, bits)}[
+                          name if "set" in name else name.rpartition("-")[0]]
         return TargetSpec(kind, xor, clear)
     return lower
 
@@ -340,7 +376,7 @@ def _connmark(given: Given) -> TargetSpec:
         if name in given:
             whole = given.value.get("--mask", 0xFFFFFFFF)
             return TargetSpec(kind, given.value.get("--nfmask", whole), given.value.get("--ctmask", whole))
-    return _set_mark(TargetKind.T_CONNMARK)(given)
+    return _set_bits(TargetKind.T_CONNMARK)(given)
 
 
 def _masks_of_copies(given: Given, protocol: Protocol, beside: Beside) -> None:
@@ -348,11 +384,6 @@ def _masks_of_copies(given: Given, protocol: Protocol, beside: Beside) -> None:
     for mask in ("--mask", "--nfmask", "--ctmask"):
         if mask in given and (not copies or mask != "--mask" and "--mask" in given):
             raise ValueError(f"{mask} cannot be used together with {'--mask' if copies else 'what sets the mark'}")
-
-
-def _set_tos(given: Given) -> TargetSpec:
-    clear, xor = _clear_xor(given, "tos")
-    return TargetSpec(TargetKind.T_TOS, xor, clear)
 
 
 def _set_dscp(given: Given) -> TargetSpec:
@@ -397,6 +428,8 @@ _SOURCE_NAT = {"--to-source": Option(values.nat_target), "--random": _FLAG, "--r
 _DESTINATION_NAT = {"--to-destination": Option(values.nat_target), "--random": _FLAG, "--persistent": _FLAG}
 _SET_MARK = {"--set-xmark": Option(values.mark), "--set-mark": Option(values.mark), "--and-mark": Option(values.word32),
              "--or-mark": Option(values.word32), "--xor-mark": Option(values.word32)}
+_SET_TOS = {"--set-tos": Option(values.tos), "--and-tos": Option(values.byte), "--or-tos": Option(values.byte),
+            "--xor-tos": Option(values.byte)}
 _BEFORE_ROUTING, _AFTER_ROUTING = ("PREROUTING", "OUTPUT"), ("POSTROUTING", "INPUT")
 
 TARGETS: dict[str, Target] = {
@@ -417,13 +450,11 @@ TARGETS: dict[str, Target] = {
                        chains=_BEFORE_ROUTING, whole=_ports_need_protocol),
     "NETMAP": Target({"--to": Option(values.address)}, lambda given: TargetSpec(TargetKind.T_NETMAP, *given.value["--to"]), some=True,
                      tables=("nat",), chains=(*_BEFORE_ROUTING, *_AFTER_ROUTING)),
-    "MARK": Target(_SET_MARK, _set_mark(TargetKind.T_MARK), one_of=tuple(_SET_MARK)),
+    "MARK": Target(_SET_MARK, _set_bits(TargetKind.T_MARK), one_of=tuple(_SET_MARK)),
     "CONNMARK": Target({**_SET_MARK, "--save-mark": _FLAG, "--restore-mark": _FLAG, "--mask": Option(values.word32),
                         "--nfmask": Option(values.word32), "--ctmask": Option(values.word32)}, _connmark,
                        one_of=(*_SET_MARK, "--save-mark", "--restore-mark"), whole=_masks_of_copies),
-    "TOS": Target({"--set-tos": Option(values.tos), "--and-tos": Option(values.byte), "--or-tos": Option(values.byte),
-                   "--xor-tos": Option(values.byte)}, _set_tos, one_of=("--set-tos", "--and-tos", "--or-tos", "--xor-tos"),
-                  tables=("mangle",)),
+    "TOS": Target(_SET_TOS, _set_bits(TargetKind.T_TOS), one_of=tuple(_SET_TOS), tables=("mangle",)),
     "DSCP": Target({"--set-dscp": Option(values.dscp), "--set-dscp-class": Option(values.dscp_class)}, _set_dscp,
                    one_of=("--set-dscp", "--set-dscp-class"), tables=("mangle",)),
     "CHECKSUM": Target({"--checksum-fill": _FLAG}, _nothing, some=True, tables=("mangle",)),

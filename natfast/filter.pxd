@@ -1,5 +1,6 @@
 """Rules as the packet path walks them: flat arrays of rules and matches."""
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from natfast.limits cimport Connlimit, Hashlimit
 from natfast.nat cimport NatRange
 from natfast.packet cimport FORWARD, POSTROUTING, PREROUTING, Packet
 from natfast.state cimport Conntrack
@@ -31,7 +32,6 @@ ctypedef struct CMatch:
     uint32_t a
     uint32_t b
     uint32_t c
-    uint32_t d
     double rate
     double credit
     double last
@@ -67,6 +67,10 @@ ctypedef struct Program:
     CMatch* matches
     CChain* chains
     NatRange* ranges
+    Hashlimit* hashlimits       # of all names
+    Connlimit* connlimits       # of all matches
+    uint32_t n_hashlimits
+    uint32_t n_connlimits
     int32_t base[4][5]          # chain of (table, hook), -1 if none
     uint32_t early              # rules and policies of raw and mangle that a forwarded packet meets
     uint32_t listed             # chains of theirs that it meets, the empty ones too
@@ -110,6 +114,7 @@ cdef class Compiled:
     cdef list log_options       # of each LOG rule: prefix, level, ...
     cdef int compile_rule(self, CRule* r, object rule, str table, dict numbers, list matches, list ranges) except -1
     cdef int fill_match(self, CMatch* m, object spec) except -1
+    cdef int fill_hashlimit(self, Hashlimit* h, object spec) except -1
     cdef int register(self, int number, str name) except -1
 
 cdef inline void count_path(Program* p, const Path* path, uint64_t packets, uint64_t octets) noexcept nogil:

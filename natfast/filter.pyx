@@ -3,8 +3,9 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.string cimport memmove, memset
 from natfast.checksum cimport replace2, replace4_at
 from natfast.headers cimport IPPROTO_TCP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src, put16, IP_OFFSET
+from natfast.limits cimport Connlimit, Hashlimit, connlimit_count, connlimit_free, hashlimit_free, hashlimit_take
 from natfast.log cimport LOG_RULE, log_packet
-from natfast.kinds cimport (K_BRIDGED, K_CONNMARK, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_ICMP,
+from natfast.kinds cimport (K_BRIDGED, K_CONNLIMIT, K_CONNMARK, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_HASHLIMIT, K_ICMP,
                             K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
                             K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_CONNMARK, T_DROP, T_DNAT,
                             T_JUMP, T_LOG, T_MARK, T_MASQUERADE, T_NETMAP, T_NONE, T_NOTRACK, T_REJECT, T_RESTORE_MARK, T_RETURN,
@@ -149,6 +150,12 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
             m.credit -= 1
             return 1
         return 0
+    if m.kind == K_HASHLIMIT:
+        state = hashlimit_take(&p.hashlimits[m.a], c, k)
+        return -1 if <int>state < 0 else (state != 0) != m.invert
+    if m.kind == K_CONNLIMIT:
+        n = connlimit_count(&p.connlimits[m.n], c, k, (ip_dst(k.data) if m.c else ip_src(k.data)) & m.b)
+        return -1 if n == 0 else (n > m.a) != m.invert
     if m.kind == K_RANDOM:
         return (random32(c) < m.a) != m.invert
     if m.kind == K_NTH:
@@ -536,12 +543,26 @@ cdef class Compiled:
                 at += 1
         self.p.matches = <CMatch*>PyMem_Calloc(len(matches) + 1, sizeof(CMatch))
         self.p.ranges = <NatRange*>PyMem_Calloc(len(ranges) + 1, sizeof(NatRange))
+        cdef list names = sorted({spec.name for spec in matches if spec.kind == K_HASHLIMIT})
+        self.p.n_hashlimits = len(names)
+        self.p.n_connlimits = sum(spec.kind == K_CONNLIMIT for spec in matches)
+        self.p.hashlimits = <Hashlimit*>PyMem_Calloc(self.p.n_hashlimits + 1, sizeof(Hashlimit))
+        self.p.connlimits = <Connlimit*>PyMem_Calloc(self.p.n_connlimits + 1, sizeof(Connlimit))
+        if self.p.hashlimits == NULL or self.p.connlimits == NULL:
+            raise MemoryError
         self.p.n_patterns = len(self.patterns)
         self.p.interface_match = <uint8_t*>PyMem_Calloc((len(self.patterns) + 1) * MAX_INTERFACES, 1)
         if self.p.matches == NULL or self.p.ranges == NULL or self.p.interface_match == NULL:
             raise MemoryError
+        at = 0
         for i, spec in enumerate(matches):
             self.fill_match(&self.p.matches[i], spec)
+            if spec.kind == K_HASHLIMIT:
+                self.p.matches[i].a = names.index(spec.name)
+                self.fill_hashlimit(&self.p.hashlimits[names.index(spec.name)], spec)
+            elif spec.kind == K_CONNLIMIT:
+                self.p.matches[i].n = at
+                at += 1
         for i, spec in enumerate(ranges):
             self.p.ranges[i].flags = spec.flags
             self.p.ranges[i].min_ip, self.p.ranges[i].max_ip = spec.addresses
@@ -549,6 +570,13 @@ cdef class Compiled:
             self.p.ranges[i].base_port = spec.base_port
 
     def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.p.n_hashlimits):
+            hashlimit_free(&self.p.hashlimits[i])
+        for i in range(self.p.n_connlimits):
+            connlimit_free(&self.p.connlimits[i])
+        PyMem_Free(self.p.hashlimits)
+        PyMem_Free(self.p.connlimits)
         PyMem_Free(self.p.rules)
         PyMem_Free(self.p.chains)
         PyMem_Free(self.p.matches)
@@ -641,6 +669,13 @@ cdef class Compiled:
         if r.target == T_LOG:
             r.arg = len(self.log_options)
             self.log_options.append(spec.log)
+        return 0
+
+    cdef int fill_hashlimit(self, Hashlimit* h, object spec) except -1:
+        """The first match of a name says what its buckets are like."""
+        if h.burst == 0:
+            h.burst, h.rate, h.mode, h.expire, h.most = spec.a, spec.rate, spec.b, spec.c, spec.most
+            h.src_mask, h.dst_mask = spec.masks
         return 0
 
     cdef int fill_match(self, CMatch* m, object spec) except -1:

@@ -27,6 +27,8 @@ cpdef enum MatchKind:
     K_DSTRANGE = 24
     K_TOS = 25
     K_CONNMARK = 26
+    K_HASHLIMIT = 27
+    K_CONNLIMIT = 28
 
 cpdef enum TargetKind:
     T_NONE = 0

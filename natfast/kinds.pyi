@@ -27,6 +27,8 @@ class MatchKind(IntEnum):
     K_DSTRANGE = 24
     K_TOS = 25
     K_CONNMARK = 26
+    K_HASHLIMIT = 27
+    K_CONNLIMIT = 28
 
 class TargetKind(IntEnum):
     T_NONE = 0

@@ -238,7 +238,8 @@ BASIC = {"-s": "source", "--source": "source", "--src": "source", "-d": "destina
 NO_IIF, NO_OIF = ("OUTPUT", "POSTROUTING"), ("PREROUTING", "INPUT")
 ALIASES = {"--source-port": "--sport", "--destination-port": "--dport", "--source-ports": "--sports",
            "--destination-ports": "--dports", "--to-port": "--to-ports", "--ttl": "--ttl-eq", "--match": "-m", "--jump": "-j",
-           "--goto": "-g", "--fragment": "-f", "--set-counters": "-c"}
+           "--goto": "-g", "--fragment": "-f", "--set-counters": "-c",
+           "--hashlimit": "--hashlimit-upto"}
 
 
 class _RuleParser:

@@ -72,7 +72,12 @@ def number(low: int = 0, high: int = 0xFFFFFFFF) -> Callable[[str], int]:
     return read
 
 
-word32, byte, dscp = number(), number(high=255), number(high=63)
+word32, byte, dscp, prefix = number(), number(high=255), number(high=63), number(high=32)
+
+
+def prefix_mask(length: int) -> int:
+    """The mask of a network of this prefix length."""
+    return 0xFFFFFFFF << 32 - length & 0xFFFFFFFF
 
 
 def address(text: str) -> tuple[int, int]:
@@ -82,7 +87,7 @@ def address(text: str) -> tuple[int, int]:
         a = int(ipaddress.IPv4Address(host))
         if not slash:
             return a, 0xFFFFFFFF
-        mask = int(ipaddress.IPv4Address(length)) if "." in length else 0xFFFFFFFF << 32 - number(0, 32)(length) & 0xFFFFFFFF
+        mask = int(ipaddress.IPv4Address(length)) if "." in length else prefix_mask(prefix(length))
     except ValueError:
         raise ValueError(f"{text!r} is not an IPv4 address or network") from None
     return a & mask, mask
@@ -91,7 +96,7 @@ def address(text: str) -> tuple[int, int]:
 def network(a: int, mask: int) -> str:
     """An address and its mask, as iptables-save writes them."""
     length = mask.bit_count()
-    return f"{ipaddress.IPv4Address(a)}/{length if mask == 0xFFFFFFFF << 32 - length & 0xFFFFFFFF else ipaddress.IPv4Address(mask)}"
+    return f"{ipaddress.IPv4Address(a)}/{length if mask == prefix_mask(length) else ipaddress.IPv4Address(mask)}"
 
 
 def port(text: str) -> int:
@@ -165,12 +170,12 @@ def answer(text: str) -> int:
     return REJECT_WITH[named(text, REJECT_WITH, "an answer", abbreviated=True)]
 
 
-def names_mask(known: dict[str, int], what: str) -> Callable[[str], int]:
+def names_mask(known: dict[str, int], what: str, abbreviated: bool = True) -> Callable[[str], int]:
     """A reader of lists of names, each of which stands for a bit."""
     def read(text: str) -> int:
         mask = 0
         for word in text.split(","):
-            mask |= known[named(word, known, what, abbreviated=True)]
+            mask |= known[named(word, known, what, abbreviated)]
         return mask
     return read
 
@@ -271,16 +276,21 @@ def icmp_type(text: str) -> tuple[int, int, int]:
     return kind, 0, 255
 
 
-def rate(text: str) -> float:
-    """`n/unit` as events per second, at most 10 000 of them."""
+def rate_per(text: str, most: int = 1000000) -> tuple[float, int]:
+    """`n/unit` as events per second, at most a million of them, and the unit's seconds."""
     n, found, unit = text.partition("/")
     per = UNITS[named(unit, UNITS, "a unit of time", abbreviated=True)] if found else 1
     count = word32(n)
     if count == 0:
         raise ValueError("a limit of 0 is not a rate")
-    if count > 10000 * per:
-        raise ValueError(f"{text} is more than 10000 a second")
-    return count / per
+    if count > most * per:
+        raise ValueError(f"{text} is more than {most} a second")
+    return count / per, per
+
+
+def rate(text: str) -> float:
+    """`n/unit` as events per second, at most 10 000 of them."""
+    return rate_per(text, 10000)[0]
 
 
 def probability(text: str) -> float:
@@ -291,6 +301,13 @@ def probability(text: str) -> float:
     if not 0 <= p <= 1:
         raise ValueError(f"probability {text} is out of range 0-1")
     return p
+
+
+def file_name(text: str) -> str:
+    """The name of a table that the kernel shows as a file."""
+    if not text or "/" in text or len(text) > 255:
+        raise ValueError(f"{text!r} is not a table's name")
+    return text
 
 
 def interface(text: str) -> str:

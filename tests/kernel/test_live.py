@@ -4,6 +4,7 @@ Every run is a new one; the seed is printed, `LIVE_SEED` repeats it, `LIVE_CONVE
 """
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -130,13 +131,15 @@ def test_random_rules(hosts: tuple[Any, Box]) -> None:
     import kinds
     real, ours = hosts
     print(f"LIVE_SEED={SEED}")
+    tries = itertools.count()
     for k in range(max(1, CONVERSATIONS // 40)):
         # as we write it: iptables-restore has to take that
         text = Rules.from_iptables_save(kinds.random_rules(random.Random(f"{SEED}/rules/{k}"))).to_iptables_save()
         steps = cases.rand_case(random.Random(f"{SEED}/rules/{k}/steps"))
 
         def differs(steps: list[tuple[str, bytes]], text: str = text) -> str:
-            # limit and nth count: both sides start anew
+            # limit and nth count, hashlimit by its name: both sides start anew
+            text = text.replace("--hashlimit-name h", f"--hashlimit-name h{next(tries)}_")
             subprocess.run(["ip", "netns", "exec", "natbox", "iptables-restore"], input=text, text=True, check=True)
             box = Box({**ours.description, "rules": text})
             difference = conversation(real, box, steps)

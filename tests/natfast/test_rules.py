@@ -189,3 +189,19 @@ def test_the_real_iptables_takes_what_we_write() -> None:
         done = subprocess.run(["unshare", "--net", "iptables-restore", "--test"], input=proxy.to_iptables_save(), text=True,
                               capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_hashlimit_has_a_bucket_for_each() -> None:
+    """Three at once and then one a second for each /24 of sources; a bucket that nobody asked for ten seconds is as new."""
+    nat = Netfilter(Rules.from_iptables_save(
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m hashlimit --hashlimit-upto 1/sec --hashlimit-burst 3 --hashlimit-mode srcip,dstport "
+        "--hashlimit-srcmask 24 --hashlimit-name a --hashlimit-htable-expire 10000 --hashlimit-htable-max 100 -j ACCEPT\nCOMMIT\n"))
+
+    def passed(src: str, now: float, dport: int = 53, n: int = 5) -> int:
+        frame = bytes(Ether() / IP(src=src, dst="93.184.216.34") / UDP(sport=1, dport=dport))
+        return sum(nat.forwarding(bytearray(frame), "docker0", "eth0", now) == ACCEPT for _ in range(n))
+
+    assert [passed("172.17.0.2", 0.0), passed("172.17.0.3", 0.0), passed("172.17.1.2", 0.0), passed("172.17.0.2", 0.0, 80)] == [3, 0, 3, 3]
+    assert [passed("172.17.0.3", t) for t in (1.5, 2.0, 2.4, 12.5)] == [1, 1, 0, 3]
+    assert sum(passed("10.0.0.1", 13.0, port, n=1) for port in range(200)) == 99      # as many buckets as are allowed, one of them above
+    assert sum(passed("10.0.0.1", 24.0, port, n=1) for port in range(200, 300)) == 100
