@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,8 +196,13 @@ _REASONS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_LIMITS = ("-m limit ", "-m hashlimit ", "-m connlimit ")
 _HOOKS = ("PREROUTING", "INPUT", "FORWARD", "bridged FORWARD", "OUTPUT", "POSTROUTING")
 """What is counted as dropped there a rule has dropped, or rejected."""
+
+
+def _counted(rules: Iterable[tuple[str, int]]) -> str:
+    return listed([f"{text} ({count})" for text, count in rules])
 
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[Finding]:
@@ -205,11 +210,20 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[Finding]:
     for place, reasons in summary["drops"].items():
         if n := sum(reasons.get(hook, 0) for hook in _HOOKS):
             rules = sorted(summary["stopped_by"].get(place, {}).items(), key=lambda rule: -rule[1])
-            which = f": {listed([f'{text} ({count})' for text, count in rules])}" if rules else ""
-            yield Finding("dropped", place, n / total, f"{n} packets were dropped or rejected by rules of {place}{which}",
-                          "simcore reach says what reaches what: networks are isolated from each other, and what is not published is "
-                          "closed; if an old conntrack entry leads them to the wrong container, delete it (conntrack -D)"
-                          if place == "host" else "")
+            over = {text: count for text, count in rules if any(limit in text for limit in _LIMITS)}
+            if over:
+                yield Finding("over-limit", place, sum(over.values()) / total,
+                              f"{sum(over.values())} packets were over the limits of {place}'s rules: {_counted(over.items())}",
+                              "a higher limit, or one that tells clients apart: many behind one NAT are one address; who opens a "
+                              "connection for each request (no keep-alive) meets it first, and waits a second for each SYN that is dropped")
+            if n > (limited := sum(over.values())):
+                others = [rule for rule in rules if rule[0] not in over]
+                which = f": {_counted(others)}" if others else ""
+                yield Finding("dropped", place, (n - limited) / total,
+                              f"{n - limited} packets were dropped or rejected by rules of {place}{which}",
+                              "simcore reach says what reaches what: networks are isolated from each other, and what is not published is "
+                              "closed; if an old conntrack entry leads them to the wrong container, delete it (conntrack -D)"
+                              if place == "host" else "")
     for reason, places in by_reason(summary["drops"]).items():
         n = sum(places.values())
         if reason in _REASONS:

@@ -60,6 +60,17 @@ def test_small_window(root: Path) -> None:
     assert not {"receive-window", "send-buffer"} & {f["what"] for f in well["findings"]}
 
 
+def test_rate_limit(root: Path) -> None:
+    """The office's forty want 40 connections a second of 20; each SYN over that comes again after a second or more. Nobody else waits."""
+    sick, well = run(root, "rate-limit", False), run(root, "rate-limit", True)
+    rates = [w["requests_done"] / 20 for w in (sick["workloads"][0], well["workloads"][0])]
+    assert rates[0] == pytest.approx(20 + 40 / 20, rel=0.1)
+    assert rates[1] == pytest.approx(40, rel=0.15)
+    assert sick["workloads"][0]["response_s"]["p99"] > 1 > 0.1 > well["workloads"][0]["response_s"]["p99"]
+    assert sick["workloads"][1] == well["workloads"][1]
+    assert not well["stopped_by"]
+
+
 def test_time_wait_ports_are_taken_again(root: Path) -> None:
     summary = run(root, "time-wait-reuse", False)
     w = summary["workloads"][0]
@@ -215,6 +226,7 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     ("dns-clash", "dropped", "host", "another one took their tuple"),
     ("idle-timeout", "dropped", "host", "connections that nobody has"),
     ("stale-udp", "dropped", "host", "dropped or rejected by rules of host: -P FORWARD DROP (292)"),
+    ("rate-limit", "over-limit", "host", "over the limits of host's rules: -A DOCKER-USER -i eth0"),
     ("small-window", "receive-window", "workloads.0", "the receiver's window held it back"),
 ])
 def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:
