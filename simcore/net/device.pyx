@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_buffer
 
 
 cdef class FrameRef:
@@ -150,6 +150,6 @@ cdef class PythonDevice(Device):
 
     def transmit(self, const unsigned char[::1] frame not None, int port):
         """Send a frame out of `port` now."""
-        cdef Frame* f = frame_from_bytes(&frame[0], <unsigned int>frame.shape[0])
+        cdef Frame* f = frame_from_buffer(frame)
         f.born = self.calendar.now
         self.send(port, f)

@@ -236,7 +236,7 @@ cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
     """A frame has come in: to the bridge that its interface is a port of, or up."""
     cdef Interface dev = <Interface>ns.port_interface[port]
     if not dev.up or f.len < ETH_HLEN:
-        ns.drop(f, NULL, "interface down")
+        ns.drop(f, NULL, "interface down" if not dev.up else "shorter than an Ethernet header")
         return
     seen(dev, ns.calendar.now, f, False)
     f.frag_max = 0
