@@ -23,7 +23,7 @@ from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
 from simcore.errors import ScenarioError
-from simcore.net.namespace import BRIDGE_PORTS
+from simcore.net.tables import BRIDGE_PORTS
 
 DEFAULT_NETWORK = "bridge"
 MOST_REPLICAS = 15000

@@ -1,7 +1,7 @@
 """Flow records: what was sent, what arrived, how late."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from simcore.engine.map cimport U64Map
-from simcore.net.namespace cimport FlowProbe
+from simcore.net.processor cimport FlowProbe
 
 ctypedef struct Tuple5:
     uint32_t src

@@ -8,7 +8,7 @@ from natfast.headers cimport IPPROTO_DCCP, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_T
 from natfast.siphash cimport siphash13
 from simcore.engine.frame cimport Frame
 from simcore.engine.map cimport key_from
-from simcore.net.namespace cimport FlowProbe
+from simcore.net.processor cimport FlowProbe
 
 cdef enum:
     IP = 14

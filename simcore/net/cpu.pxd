@@ -3,7 +3,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from natfast.packet cimport Packet
 from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport Frame
-from simcore.net.namespace cimport Namespace, Processor
+from simcore.net.namespace cimport Namespace
+from simcore.net.processor cimport Processor
 from simcore.net.ways cimport Way
 
 cdef enum:                          # Held.kind

@@ -9,8 +9,6 @@ from simcore.net.endpoints import Endpoints
 from simcore.net.interface import Interface
 from simcore.net.neighbours import ArpCache
 
-BRIDGE_PORTS: int
-
 class Namespace(Device):
     env: Environment
     interfaces: list[Interface]

@@ -4,52 +4,42 @@ One class models container, Docker host, router and server alike; they differ in
 rules. The order of the steps is Linux's: bridge (br_netfilter), ip_rcv, PREROUTING, routing, INPUT or
 FORWARD, POSTROUTING, fragmentation, neighbour, wire. Nothing here waits: timers are calendar events.
 """
-import errno
 import ipaddress
-import zlib
 
 from cpython.ref cimport Py_INCREF
-
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from natfast.checksum cimport canonical, fold, ip_checksum, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.fastpath cimport probable_bucket, probable_entry
-from natfast.filter cimport (ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, ADDR_UNICAST, Address, MAX_ADDRESSES, NF_ACCEPT, NF_REJECT,
-                             address_type)
-from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_PARAMETERPROB,
-                              ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE,
-                              IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IP_DF,
-                              IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
-                              ip_is_fragment, ip_src, ip_total, put16, put32)
+from natfast.filter cimport ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, ADDR_UNICAST, Address, NF_ACCEPT, NF_REJECT, address_type
+from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY,
+                              ICMP_PARAMETERPROB, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP,
+                              IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
+                              IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
+                              ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter, forward_shortly
 from natfast.packet cimport BY_RULE, IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.table cimport Bucket
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
-from natfast.defrag import Defragmenter, fragment
+from natfast.defrag import fragment
 from simcore.engine.ahead cimport LINE, Trail, trail_add
-from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST,
-                                   fq_clear, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
+from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST,
+                                   PACKET_OTHERHOST, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
                                    frame_new)
-from simcore.engine.map cimport U64Map
 from simcore.net.arp cimport ARP_OK, ARP_REPLY, ARP_REQUEST, ARP_TRUNCATED, Arp, arp_emit, arp_parse
-from simcore.net.device cimport Wire
-from simcore.net.endpoints cimport Endpoint, Endpoints
-from simcore.net.fdb cimport Fdb
-from simcore.net.icmp cimport ICMP_QUOTED, IcmpLimit, RedirectLimit, icmp_emit_error, icmp_emit_reply, icmp_is_answered
-from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
+from simcore.net.endpoints cimport Endpoint
+from simcore.net.icmp cimport ICMP_QUOTED, icmp_emit_error, icmp_emit_reply, icmp_is_answered
+from simcore.net.interface cimport BRIDGE, LOOPBACK, Interface, seen
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
-from simcore.net.routes cimport Route, RouteTable
-from simcore.net.mac cimport mac_bytes, mac_key
+from simcore.net.mac cimport mac_key
 from simcore.net.transport_checksum cimport set_checksum
-from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_clear, ways_find,
-                               ways_free, ways_init, ways_note)
-from simcore.net.sysctl import DEFAULTS, MACHINE, check, numbers
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_find, ways_note)
+from simcore.net.sysctl import numbers
 
 cdef enum:                          # timer tokens: kind in the low byte
     T_NEIGHBOUR = 1
@@ -65,31 +55,6 @@ cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
 cdef uint32_t ALL_HOSTS = 0xE0000001U
 cdef double RETRANS = 1.0           # s between solicitations
 cdef double DELAY_PROBE = 5.0
-
-BRIDGE_PORTS = 1023
-"""Ports that a Linux bridge takes: their numbers have ten bits, and 0 is none."""
-
-
-cdef class FlowProbe:
-    cdef void sent(self, Frame* f, double now) noexcept:
-        pass
-
-    cdef void arrived(self, const Frame* f, double now) noexcept:
-        pass
-
-
-cdef class Processor(Handler):
-    cdef void offer(self, Frame* f, int port) noexcept:
-        frame_free(f)
-
-    cdef void hold(self, Interface dev, Frame* f) noexcept:
-        frame_free(f)
-
-    cdef void hold_output(self, Frame* f, const Way* w) noexcept:
-        frame_free(f)
-
-    cdef void hold_local(self, Endpoint e, Frame* f, uint32_t l4) noexcept:
-        frame_free(f)
 
 
 cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
@@ -281,7 +246,7 @@ cdef void show_partial_sum(Frame* f) noexcept:
     put16(ip + l4 + 16, fold(pseudo_sum(ip, IPPROTO_TCP, ip_total(ip) - l4)))
 
 
-cdef class Namespace(Device):
+cdef class Namespace(Tables):
     """A network namespace with its own interfaces, neighbours, routes, rules and sockets.
 
     Parameters
@@ -304,206 +269,9 @@ cdef class Namespace(Device):
         For a sysctl that is not known, or is the machine's.
     """
 
-    def __init__(self, env, str name, sysctl=None, rules=None, seed=0, ArpCache arp_cache=None):
-        Device.__init__(self, env, name)
-        self.env = env
-        self.interfaces = []
-        self.by_name = {}
-        settings = {key: value for key, value in (sysctl or {}).items() if not key.startswith("net.netfilter.")}
-        check(settings)
-        if arp_cache is not None and (whole := MACHINE.keys() & settings):
-            raise ValueError(f"sysctl {min(whole)} is the whole machine's, not a namespace's")
-        self.sysctl = {**DEFAULTS, **settings}
-        self.arp_cache = ArpCache(self.sysctl) if arp_cache is None else arp_cache
-        self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
-        self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
-        self.icmp_limit = IcmpLimit(float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000)
-        self.redirect_limit = RedirectLimit()
-        self.netfilter = None if rules is None else Netfilter(rules, {}, sysctl, seed)
-        self.routes = RouteTable()
-        self.neighbours = U64Map()
-        self.neighbour_objects = []
-        self.fdb = Fdb()
-        self.defrag = Defragmenter(float(self.sysctl["net.ipv4.ipfrag_time"]), int(self.sysctl["net.ipv4.ipfrag_high_thresh"]),
-                                   int(self.sysctl["net.ipv4.ipfrag_max_dist"]))
-        self.sockets = Endpoints(self.calendar)
-        self.drops = {}
-        self.ip_id = 0
-        self.tracer = None
-        self.new_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
-
-    def __cinit__(self, *args, **kwargs):
-        ways_init(&self.ways)
-
-    def __dealloc__(self):
-        fq_clear(&self.looped)
-        ways_free(&self.ways)
-        free(self.port_interface)
-
-    def attach(self, int port, Wire wire not None):
-        Device.attach(self, port, wire)
-        (<Interface>self.port_interface[port]).wire = wire
-
-    # --- configuration -----------------------------------------------------------------------------
-
-    def conf(self, str interface, str key):
-        """A `net.ipv4.conf` setting of an interface: the larger of `all` and its own (or `default`), as Linux takes it."""
-        own = self.sysctl.get(f"net.ipv4.conf.{interface}.{key}", self.sysctl.get(f"net.ipv4.conf.default.{key}", 0))
-        return max(int(self.sysctl[f"net.ipv4.conf.all.{key}"]), int(own))
-
-    def add_interface(self, str name, str mac=None, int mtu=1500):
-        """Add an interface for a wire, one end of a veth pair or a card; its number among such is its `port`.
-
-        Parameters
-        ----------
-        mac : str, optional
-            As 02:42:ac:11:00:02; if not given one that follows from the names of namespace and interface.
-
-        Raises
-        ------
-        ValueError
-            If there is one of that name, or the MAC is none.
-        """
-        return self.new_interface(name, ETHERNET, mac, mtu)
-
-    def add_bridge(self, str name, str mac=None, int mtu=1500):
-        """Add a bridge, for `enslave`; as `add_interface`."""
-        return self.new_interface(name, BRIDGE, mac, mtu)
-
-    cdef Interface new_interface(self, str name, int kind, str mac, int mtu):
-        if name in self.by_name:
-            raise ValueError(f"{self.name}: interface {name} exists already")
-        cdef uint32_t own
-        if mac is None:
-            own = zlib.crc32(f"{self.name}/{name}".encode())
-            mac = "02:73:" + own.to_bytes(4, "big").hex(":")
-        cdef int port = -1
-        if kind == ETHERNET:
-            port = self.add_port()
-        cdef int number = self.netfilter.number(name) if self.netfilter is not None else len(self.interfaces) + 1
-        cdef Interface dev = Interface(self.name, name, len(self.interfaces), kind, number, port, mac, mtu)
-        dev.calendar = self.calendar
-        dev.route_localnet = bool(self.conf(name, "route_localnet"))
-        dev.rp_filter = self.conf(name, "rp_filter")
-        dev.send_redirects = bool(self.conf(name, "send_redirects"))
-        self.interfaces.append(dev)
-        self.by_name[name] = dev
-        if port >= 0:
-            self.port_interface = <void**>realloc(self.port_interface, (port + 1) * sizeof(void*))
-            if self.port_interface == NULL:
-                raise MemoryError
-            self.port_interface[port] = <void*>dev
-        return dev
-
-    def enslave(self, str port, str bridge):
-        """Make an interface a port of a bridge."""
-        cdef Interface p = self.by_name[port]
-        cdef Interface b = self.by_name[bridge]
-        if b.kind != BRIDGE:
-            raise ValueError(f"{self.name}/{bridge} is not a bridge")
-        if len(b.members) >= BRIDGE_PORTS:
-            raise ValueError(f"{self.name}/{bridge}: a bridge takes at most {BRIDGE_PORTS} ports")
-        p.master = b
-        b.members.append(p)
-
-    def add_address(self, str name, str cidr):
-        """Give an interface an address; its subnet becomes a route on link."""
-        cdef Interface dev = self.by_name[name]
-        cdef Route r
-        a = ipaddress.IPv4Interface(cidr)
-        dev.addresses.append(cidr)
-        if dev.address == 0:
-            dev.address = int(a.ip)
-            dev.mask = int(a.network.netmask)
-        if self.host.n >= MAX_ADDRESSES:
-            raise ValueError(f"{self.name}: more than {MAX_ADDRESSES} addresses")
-        self.host.address[self.host.n].address = int(a.ip)
-        self.host.address[self.host.n].mask = int(a.network.netmask)
-        self.host.address[self.host.n].interface = dev.index
-        self.host.n += 1
-        if self.netfilter is not None:
-            self.netfilter.set_addresses(name, dev.addresses)
-        if a.network.prefixlen < 32:
-            r.network = int(a.network.network_address)
-            r.mask = int(a.network.netmask)
-            r.via = 0
-            r.metric = 0
-            r.interface = dev.index
-            r.source = int(a.ip)
-            self.routes.add(r)
-        ways_clear(&self.ways)
-
-    def add_route(self, str to, str dev, via=None, int metric=0):
-        """Add a route: `to` is `default` or a network; `via` the next hop, None if on link."""
-        cdef Route r
-        net = ipaddress.IPv4Network("0.0.0.0/0" if to == "default" else to)
-        r.network = int(net.network_address)
-        r.mask = int(net.netmask)
-        r.via = int(ipaddress.IPv4Address(via)) if via else 0
-        r.metric = metric
-        r.interface = (<Interface>self.by_name[dev]).index
-        r.source = (<Interface>self.by_name[dev]).address
-        self.routes.add(r)
-        ways_clear(&self.ways)
-
-    def add_neighbour(self, str address, str mac, str dev):
-        """A permanent neighbour entry."""
-        cdef Neighbour n = self.neighbour((<Interface>self.by_name[dev]).index, int(ipaddress.IPv4Address(address)), True)
-        cdef bytes raw = mac_bytes(mac)
-        memcpy(n.mac, <const char*>raw, 6)
-        n.state = N_PERMANENT
-
-    def add_fdb(self, str mac, str port):
-        """A static forwarding entry of the bridge that `port` belongs to."""
-        cdef bytes raw = mac_bytes(mac)
-        cdef Interface dev = self.by_name[port]
-        if dev.master is None:
-            raise ValueError(f"{self.name}/{port} is not a bridge port")
-        self.fdb.add(mac_key(<const uint8_t*><const char*>raw), dev.index)
-
-    def interface(self, str name):
-        """An interface by name."""
-        return self.by_name[name]
-
     def has_route(self, address):
         """Is there a way from here to an IPv4 address?"""
         return self.source_for(int(ipaddress.IPv4Address(address))) != 0
-
-    def route_table(self):
-        """The routing table, the most specific first: (network, next hop or empty, interface)."""
-        cdef int i
-        out = []
-        for i in range(self.routes.n):
-            r = self.routes.routes[i]
-            to = ipaddress.IPv4Network((r.network, bin(r.mask).count("1")))
-            out.append((str(to), str(ipaddress.IPv4Address(r.via)) if r.via else "", self.interfaces[r.interface].name))
-        return out
-
-    def neighbour_table(self):
-        """The neighbour table as `ip neigh` shows it: (address, interface, MAC, state)."""
-        names = {N_INCOMPLETE: "INCOMPLETE", N_REACHABLE: "REACHABLE", N_DELAY: "DELAY", N_PROBE: "PROBE", N_PERMANENT: "PERMANENT"}
-        cdef Neighbour n
-        out = []
-        for n in self.neighbour_objects:
-            if n.state == 0:
-                continue
-            state = names[n.state]
-            if n.stale(self.calendar.now):
-                state = "STALE"
-            out.append((str(ipaddress.IPv4Address(n.address)), self.interfaces[n.interface].name,
-                        ":".join(f"{b:02x}" for b in n.mac[:6]), state))
-        return out
-
-    def fdb_table(self):
-        """The bridge's forwarding table: (MAC, port, static)."""
-        return sorted((mac, self.interfaces[port].name, static) for mac, port, static in self.fdb.rows())
-
-    def reset(self):
-        """Forget conntrack, fragments, and how many errors were sent."""
-        if self.netfilter is not None:
-            self.netfilter.flush()
-        self.defrag.clear()
-        self.icmp_limit.clear()
 
     # --- bookkeeping -------------------------------------------------------------------------------
 
@@ -1369,20 +1137,6 @@ cdef class Namespace(Device):
         leave_by(self, dev, f)
 
     # --- neighbours and ARP (RFC 826) --------------------------------------------------------------
-
-    cdef Neighbour neighbour(self, int oif, uint32_t address, bint create):
-        cdef uint64_t key = (<uint64_t>oif << 32) | address, index
-        cdef Neighbour n
-        if self.neighbours.get(key, &index):
-            return <Neighbour>self.neighbour_objects[index]
-        if not create:
-            return None
-        n = Neighbour()
-        n.address = address
-        n.interface = oif
-        self.neighbours.put(key, <uint64_t>len(self.neighbour_objects))
-        self.neighbour_objects.append(n)
-        return n
 
     cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept:
         cdef Frame* f = arp_emit(op, dev.mac, sender, target_mac, target)

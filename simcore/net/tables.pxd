@@ -1,0 +1,49 @@
+"""What a network namespace is made of."""
+from libc.stdint cimport uint16_t, uint32_t
+from natfast.filter cimport Host
+from natfast.hooks cimport Netfilter
+from simcore.engine.frame cimport FrameQueue
+from simcore.engine.map cimport U64Map
+from simcore.net.device cimport Device
+from simcore.net.endpoints cimport Endpoints
+from simcore.net.fdb cimport Fdb
+from simcore.net.icmp cimport IcmpLimit, RedirectLimit
+from simcore.net.interface cimport Interface
+from simcore.net.neighbours cimport ArpCache, Neighbour
+from simcore.net.options cimport Options
+from simcore.net.processor cimport FlowProbe, Processor
+from simcore.net.routes cimport RouteTable
+from simcore.net.ways cimport Ways
+
+cdef class Tables(Device):
+    # what every packet sent needs, side by side: with thousands of namespaces each is cold when its turn comes
+    cdef Ways ways
+    cdef readonly Netfilter netfilter
+    cdef Processor cpu          # None: handling takes no time
+    cdef public FlowProbe flows
+    cdef uint16_t ip_id
+    # and what those need that come in, too
+    cdef bint forwarding
+    cdef bint bridge_netfilter
+    cdef void** port_interface  # of each port; `interfaces` keeps them
+    cdef public object tracer
+    cdef readonly Endpoints sockets
+    cdef Fdb fdb
+    cdef Options options        # of the packet at hand
+    # the rest
+    cdef readonly object env
+    cdef readonly list interfaces
+    cdef readonly dict by_name
+    cdef readonly dict sysctl
+    cdef RouteTable routes
+    cdef U64Map neighbours
+    cdef list neighbour_objects
+    cdef readonly ArpCache arp_cache
+    cdef object defrag
+    cdef IcmpLimit icmp_limit
+    cdef RedirectLimit redirect_limit
+    cdef readonly dict drops
+    cdef FrameQueue looped      # frames on their way through lo
+    cdef Host host
+    cdef Neighbour neighbour(self, int oif, uint32_t address, bint create)
+    cdef Interface new_interface(self, str name, int kind, str mac, int mtu)

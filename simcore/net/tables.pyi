@@ -1,0 +1,1 @@
+BRIDGE_PORTS: int
