@@ -41,7 +41,7 @@ class Given:
 class MatchSpec:
     """One elementary match; `a`, `b`, `c` are what its kind makes of them, `interface` a pattern.
 
-    `name`, `masks` and `most` are of hashlimit's buckets: matches of one name share them.
+    `name`, `masks`, `most` and `interval` are of hashlimit's buckets: matches of one name share them.
     """
 
     kind: MatchKind
@@ -55,6 +55,7 @@ class MatchSpec:
     name: str = ""
     masks: tuple[int, int] = (0, 0)
     most: int = 0
+    interval: int = 0
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _hashlimit(given: Given) -> list[MatchSpec]:
     most = given.value.get("--hashlimit-htable-max", 8 * given.value.get("--hashlimit-htable-size", 0))
     return [MatchSpec(MatchKind.K_HASHLIMIT, negated ^ (name == "--hashlimit-above"), given.value.get("--hashlimit-burst", 5),
                       given.value.get("--hashlimit-mode", 0), given.value.get("--hashlimit-htable-expire", 1000 * unit), rate,
-                      name=given.value["--hashlimit-name"], most=most,
+                      name=given.value["--hashlimit-name"], most=most, interval=given.value.get("--hashlimit-htable-gcinterval", 1000),
                       masks=(values.prefix_mask(given.value.get("--hashlimit-srcmask", 32)),
                              values.prefix_mask(given.value.get("--hashlimit-dstmask", 32))))]
 

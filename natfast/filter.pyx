@@ -674,7 +674,7 @@ cdef class Compiled:
     cdef int fill_hashlimit(self, Hashlimit* h, object spec) except -1:
         """The first match of a name says what its buckets are like."""
         if h.burst == 0:
-            h.burst, h.rate, h.mode, h.expire, h.most = spec.a, spec.rate, spec.b, spec.c, spec.most
+            h.burst, h.rate, h.mode, h.expire, h.most, h.interval = spec.a, spec.rate, spec.b, spec.c, spec.most, spec.interval
             h.src_mask, h.dst_mask = spec.masks
         return 0
 

@@ -26,6 +26,8 @@ ctypedef struct Hashlimit:
     uint32_t src_mask
     uint32_t dst_mask
     uint32_t expire             # ms without a packet, after which a bucket is as new
+    uint32_t interval           # ms between two looks for such, where there is no room for one more
+    uint32_t swept              # ms: the last
     double rate                 # tokens a second
     double burst
 

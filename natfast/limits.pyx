@@ -58,7 +58,7 @@ cdef inline TokenBucket* bucket_of_key(const Hashlimit* h, const Half* key, cons
 
 
 cdef bint make_room(Hashlimit* h, const Conntrack* c) noexcept nogil:
-    """Let go of expired buckets, and have at least half as many holes as buckets; False if there is no memory."""
+    """Let go of expired buckets, and have a hole for each of the rest at least; False if there is no memory."""
     cdef Hashlimit old = h[0]
     cdef uint32_t i, live = 0
     for i in range(old.size):
@@ -71,6 +71,7 @@ cdef bint make_room(Hashlimit* h, const Conntrack* c) noexcept nogil:
         h[0] = old
         return False
     h.used = live
+    h.swept = c.now
     for i in range(old.size):
         if old.slot[i].used and c.now - old.slot[i].seen < h.expire:
             bucket_of_key(h, &old.slot[i].key, c)[0] = old.slot[i]
@@ -88,9 +89,10 @@ cdef int hashlimit_take(Hashlimit* h, Conntrack* c, const Packet* k) noexcept no
         return -1
     b = bucket_of_key(h, &key, c)
     if not b.used or c.now - b.seen >= h.expire:
-        if not b.used and h.most and h.used >= h.most and (not make_room(h, c) or h.used >= h.most):
-            return -1
-        b = bucket_of_key(h, &key, c)
+        if not b.used and h.most and h.used >= h.most:
+            if c.now - h.swept < h.interval or not make_room(h, c) or h.used >= h.most:
+                return -1
+            b = bucket_of_key(h, &key, c)
         h.used += not b.used
         b.key = key
         b.used = True

@@ -185,7 +185,7 @@ class Rules:
             for chain in chains:
                 if self._height(f"{name}: table {table}", chains, chain, [], heights) > JUMPS + 1:
                     raise RulesError(f"{name}: table {table}: jumps nest deeper than {JUMPS}")
-            for base in chains.keys() & HOOKS:
+            for base in (hook for hook in HOOKS if hook in chains):
                 reached = [base]
                 for chain in reached:
                     for rule in chains[chain].rules:
@@ -238,8 +238,7 @@ BASIC = {"-s": "source", "--source": "source", "--src": "source", "-d": "destina
 NO_IIF, NO_OIF = ("OUTPUT", "POSTROUTING"), ("PREROUTING", "INPUT")
 ALIASES = {"--source-port": "--sport", "--destination-port": "--dport", "--source-ports": "--sports",
            "--destination-ports": "--dports", "--to-port": "--to-ports", "--ttl": "--ttl-eq", "--match": "-m", "--jump": "-j",
-           "--goto": "-g", "--fragment": "-f", "--set-counters": "-c",
-           "--hashlimit": "--hashlimit-upto"}
+           "--goto": "-g", "--fragment": "-f", "--set-counters": "-c", "--hashlimit": "--hashlimit-upto"}
 
 
 class _RuleParser:
