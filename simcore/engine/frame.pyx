@@ -97,11 +97,6 @@ cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept:
     return f
 
 
-cdef Frame* frame_from_buffer(const unsigned char[::1] data) noexcept:
-    """The same, of what Python hands over; it may be empty."""
-    return frame_from_bytes(&data[0] if data.shape[0] else <const uint8_t*>b"", <uint32_t>data.shape[0])
-
-
 cdef bint frame_extend(Frame* f, uint32_t have) noexcept:
     """Bring more of the frame into memory, as `frame_need` asks."""
     cdef uint8_t* data

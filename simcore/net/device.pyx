@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_buffer
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
 
 
 cdef class FrameRef:
@@ -150,6 +150,6 @@ cdef class PythonDevice(Device):
 
     def transmit(self, const unsigned char[::1] frame not None, int port):
         """Send a frame out of `port` now."""
-        cdef Frame* f = frame_from_buffer(frame)
+        cdef Frame* f = frame_from_bytes(&frame[0] if frame.shape[0] else NULL, <unsigned int>frame.shape[0])
         f.born = self.calendar.now
         self.send(port, f)

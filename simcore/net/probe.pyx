@@ -1,5 +1,5 @@
 """The far ends of wires for code that deals in `bytes`: tests, replay, tools."""
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_buffer
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
 from simcore.net.device cimport Device
 
 
@@ -20,6 +20,6 @@ cdef class Collector(Device):
 
 def inject(Device device, int port, const unsigned char[::1] frame not None):
     """Hand a frame to a device as if it had just arrived at `port`."""
-    cdef Frame* f = frame_from_buffer(frame)
+    cdef Frame* f = frame_from_bytes(&frame[0] if frame.shape[0] else NULL, <unsigned int>frame.shape[0])
     f.born = device.calendar.now
     device.deliver(f, port)
