@@ -544,12 +544,13 @@ cdef class Compiled:
         self.p.matches = <CMatch*>PyMem_Calloc(len(matches) + 1, sizeof(CMatch))
         self.p.ranges = <NatRange*>PyMem_Calloc(len(ranges) + 1, sizeof(NatRange))
         cdef list names = sorted({spec.name for spec in matches if spec.kind == K_HASHLIMIT})
-        self.p.n_hashlimits = len(names)
-        self.p.n_connlimits = sum(spec.kind == K_CONNLIMIT for spec in matches)
-        self.p.hashlimits = <Hashlimit*>PyMem_Calloc(self.p.n_hashlimits + 1, sizeof(Hashlimit))
-        self.p.connlimits = <Connlimit*>PyMem_Calloc(self.p.n_connlimits + 1, sizeof(Connlimit))
+        cdef int counting = sum(spec.kind == K_CONNLIMIT for spec in matches)
+        self.p.hashlimits = <Hashlimit*>PyMem_Calloc(len(names) + 1, sizeof(Hashlimit))
+        self.p.connlimits = <Connlimit*>PyMem_Calloc(counting + 1, sizeof(Connlimit))
         if self.p.hashlimits == NULL or self.p.connlimits == NULL:
             raise MemoryError
+        self.p.n_hashlimits = len(names)
+        self.p.n_connlimits = counting
         self.p.n_patterns = len(self.patterns)
         self.p.interface_match = <uint8_t*>PyMem_Calloc((len(self.patterns) + 1) * MAX_INTERFACES, 1)
         if self.p.matches == NULL or self.p.ranges == NULL or self.p.interface_match == NULL:
