@@ -551,9 +551,7 @@ cdef class Compiled:
             raise MemoryError
         self.p.n_hashlimits = len(names)
         self.p.n_connlimits = counting
-        self.p.n_patterns = len(self.patterns)
-        self.p.interface_match = <uint8_t*>PyMem_Calloc((len(self.patterns) + 1) * MAX_INTERFACES, 1)
-        if self.p.matches == NULL or self.p.ranges == NULL or self.p.interface_match == NULL:
+        if self.p.matches == NULL or self.p.ranges == NULL:
             raise MemoryError
         at = 0
         for i, spec in enumerate(matches):
@@ -569,6 +567,11 @@ cdef class Compiled:
             self.p.ranges[i].min_ip, self.p.ranges[i].max_ip = spec.addresses
             self.p.ranges[i].min_port, self.p.ranges[i].max_port = spec.ports
             self.p.ranges[i].base_port = spec.base_port
+        # last: rules and matches have named their patterns
+        self.p.interface_match = <uint8_t*>PyMem_Calloc((len(self.patterns) + 1) * MAX_INTERFACES, 1)
+        if self.p.interface_match == NULL:
+            raise MemoryError
+        self.p.n_patterns = len(self.patterns)
 
     def __dealloc__(self):
         cdef uint32_t i
