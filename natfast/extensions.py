@@ -89,10 +89,6 @@ class Option:
     beside: str = ""
 
 
-def _no_more(given: Given, protocol: Protocol, beside: Beside) -> None:
-    return
-
-
 @dataclass(frozen=True)
 class Extension(Generic[Spec]):
     """One match or target."""
@@ -113,7 +109,7 @@ class Extension(Generic[Spec]):
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     """The only tables, and builtin chains, that it may stand in, or be reached from; () if any."""
-    whole: Callable[[Given, Protocol, Beside], None] = _no_more
+    whole: Callable[[Given, Protocol, Beside], None] | None = None
     """What else must fit: ValueError if it does not."""
 
     def check(self, written: Written, protocol: Protocol, beside: Beside) -> None:
@@ -136,7 +132,8 @@ class Extension(Generic[Spec]):
                 raise ValueError(f"{clash[0]} and {clash[1]} exclude each other")
         if self.protocols and not _is_one_of(protocol, self.protocols):
             raise ValueError(f"needs -p {' or '.join(values.PROTOCOL_NAMES[p] for p in self.protocols)}")
-        self.whole(Given(self.options, written), protocol, beside)
+        if self.whole is not None:
+            self.whole(Given(self.options, written), protocol, beside)
 
 
 def _is_one_of(protocol: Protocol, known: tuple[int, ...]) -> bool:

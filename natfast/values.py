@@ -121,22 +121,23 @@ def lengths(text: str) -> tuple[int, int]:
     return span(text, number(high=65535))
 
 
-def ports(text: str) -> tuple[int, int]:
-    """A range of ports that is not empty."""
-    a, b = span(text)
+def _ascending(a: int, b: int, text: str) -> tuple[int, int]:
+    """A range that is not empty."""
     if a > b:
         raise ValueError(f"range {text} runs backwards")
     return a, b
+
+
+def ports(text: str) -> tuple[int, int]:
+    """A range of ports that is not empty."""
+    return _ascending(*span(text), text)
 
 
 def to_ports(text: str) -> tuple[int, int]:
     """The ports of a target, `n[-m]`."""
     low, dash, high = text.partition("-")
     a = port(low)
-    b = port(high) if dash else a
-    if a > b:
-        raise ValueError(f"range {text} runs backwards")
-    return a, b
+    return _ascending(a, port(high) if dash else a, text)
 
 
 def multiports(text: str) -> list[tuple[int, int]]:
@@ -208,9 +209,7 @@ def address_range(text: str) -> tuple[int, int]:
         a, b = _addresses(text)
     except ValueError:
         raise ValueError(f"{text!r} is not ADDRESS[-ADDRESS]") from None
-    if a > b:
-        raise ValueError(f"range {text} runs backwards")
-    return a, b
+    return _ascending(a, b, text)
 
 
 def nat_target(text: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int | None]:
