@@ -6,13 +6,14 @@ ignored; a key that nobody knows is an error.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from simcore.docker.apps import AppSpec
 from simcore.docker.extension import Extension, ServiceExtension, SysctlsAmongOthers
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
@@ -22,6 +23,7 @@ from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
 from simcore.docker.suggest import in_words, suggest
+from simcore.docker.workloads import Served
 from simcore.errors import ScenarioError
 from simcore.net.tables import BRIDGE_PORTS
 
@@ -477,19 +479,43 @@ def check(path: Path, c: Compose) -> None:
     alone = {n for name, s in c.services.items() if s.network_mode == "none" for n in (name, *c.instances(name))}
     known = [name for name in dict.fromkeys([*c.services, *(i for _, i in replicas), *c.x.servers, "host"])
              if name not in c.services or c.instances(name)]
+
+    def check_end(key: str, end: str, address_too: bool = True) -> None:
+        if end in alone:
+            raise fail(key, f"{end} has no network (network_mode: none)")
+        if end in known:
+            return
+        try:
+            if not address_too:
+                raise ValueError
+            ipaddress.IPv4Address(end)
+        except ValueError:
+            kinds = "neither a service, a server nor an address" if address_too else "neither a service nor a server"
+            raise fail(key, f"{end!r} is {kinds}; expected one of {', '.join(known)}") from None
+
     for i, w in enumerate(c.x.workloads):
-        for key, end in (("from", w.source), ("to", w.to)):
-            if end in alone:
-                raise fail(f"x-simcore.workloads.{i}.{key}", f"{end} has no network (network_mode: none)")
-        if w.source not in known:
-            raise fail(f"x-simcore.workloads.{i}.from",
-                       f"{w.source!r} is neither a service nor a server; expected one of {', '.join(known)}")
-        if w.to not in known:
-            try:
-                ipaddress.IPv4Address(w.to)
-            except ValueError:
-                raise fail(f"x-simcore.workloads.{i}.to", f"{w.to!r} is neither a service, a server nor an address; "
-                           f"expected one of {', '.join(known)}") from None
+        check_end(f"x-simcore.workloads.{i}.from", w.source, address_too=False)
+        check_end(f"x-simcore.workloads.{i}.to", w.to)
+        if isinstance(w, Served):
+            for name in w.served_by:
+                check_end(f"x-simcore.workloads.{i}.served-by", name, address_too=False)
+    for key, name, app in apps(c):
+        if name in alone:
+            raise fail(key, f"{name} has no network (network_mode: none)")
+        for i, call in enumerate(app.calls):
+            check_end(f"{key}.calls.{i}.to", call.to)
+            for who in call.served_by:
+                check_end(f"{key}.calls.{i}.served-by", who, address_too=False)
+
+
+def apps(c: Compose) -> Iterator[tuple[str, str, AppSpec]]:
+    """(key, service or server, application) of all that the file says."""
+    for name, service in c.services.items():
+        if service.x.app is not None and c.instances(name):
+            yield f"services.{name}.x-simcore.app", name, service.x.app
+    for name, server in c.x.servers.items():
+        if server.app is not None:
+            yield f"x-simcore.servers.{name}.app", name, server.app
 
 
 def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from natfast.errors import NatfastError
+from simcore.docker.apps import AppSpec
 from simcore.docker.ipam import DOCKER0
 from simcore.docker.iptables import Bridge, docker_rules, with_lines
 from simcore.docker.links import LinkChange, Links, LinkSpec
@@ -146,6 +147,7 @@ class ServerSpec(Model):
     address: Address
     prefix: Annotated[int, Field(ge=8, le=30)] = 24
     http: HttpServer | None = None
+    app: AppSpec | None = None
     sysctls: Sysctls = {}
     link: LinkSpec | None = None
 
@@ -154,6 +156,7 @@ class ServiceExtension(Model):
     """`x-simcore` of a service."""
 
     http: HttpServer | None = None
+    app: AppSpec | None = None
     link: LinkSpec | None = None
 
 

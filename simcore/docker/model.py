@@ -5,16 +5,22 @@ import ipaddress
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from simcore import units
+from simcore.traffic.distributions import Distribution
 
 Rate = Annotated[float, BeforeValidator(units.rate)]
 Seconds = Annotated[float, BeforeValidator(units.duration)]
 Size = Annotated[int, BeforeValidator(units.size), Field(le=1 << 62)]
 Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Durations = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.duration))]
+Sizes = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.size))]
+Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""One or more."""
 
 
 def _address(value: Any) -> Any:

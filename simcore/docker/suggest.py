@@ -101,7 +101,7 @@ def _owner(c: Compose, name: str) -> str:
 
 def probable_ports(s: Service) -> list[tuple[int, str]]:
     """Where a service probably listens, the likeliest first: what it says, what its image's name tells, what it publishes and exposes."""
-    said = [] if s.x.http is None else [(s.x.http.port, "tcp")]
+    said = [(what.port, "tcp") for what in (s.x.http, s.x.app) if what is not None]
     known = [(port, "tcp") for part, port in WELL_KNOWN.items() if part in str(s.image)][:1]
     published = [(p.port, p.protocol) for item in s.ports for p in item]
     exposed = [(int(port), protocol or "tcp") for port, _, protocol in (str(e).partition("/") for e in s.expose)

@@ -4,17 +4,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from simcore import units
-from simcore.docker.model import Model, Port, Seconds, Size
+from simcore.docker.apps import KeepAlive
+from simcore.docker.model import Count, Durations, Model, Names, Port, Seconds, Size, Sizes
 from simcore.traffic.distributions import Distribution
-
-Durations = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.duration))]
-Sizes = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.size))]
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-"""One or more."""
-Count = Annotated[int, Field(ge=1)]
 
 
 class Workload(Model):
@@ -91,7 +85,7 @@ class LoadWorkload(Served):
     think: Durations = Distribution(0)
     request_size: Sizes = Field(default=Distribution(200), alias="request-size")
     response_size: Sizes = Field(default=Distribution(10_000), alias="response-size")
-    keep_alive: Annotated[int, Field(ge=0)] | bool = Field(default=True, alias="keep-alive")
+    keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     service: Seconds = 0.0
     requests: Count | None = None
     tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")

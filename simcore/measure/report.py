@@ -93,6 +93,13 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
         table.add_row(w["kind"], w["from"], w["to"] + (f":{w['port']}" if "port" in w else ""), result_text(w))
     if summary["workloads"]:
         console.print(table)
+    if summary["apps"]:
+        table = Table(title="applications", title_justify="left", title_style="bold", pad_edge=False)
+        for name in APP_COLUMNS:
+            table.add_column(name, overflow="fold")
+        for name, app in summary["apps"].items():
+            table.add_row(*app_row(name, app))
+        console.print(table)
     if summary["throughput_bps"] is not None:
         console.print(f"throughput  {summary['throughput_bps'] / 1e6:.6g} Mbit/s of payload while transferring")
     if summary["latency_s"] is not None:
@@ -172,6 +179,24 @@ def _bulk(w: Mapping[str, Any]) -> str:
             + f", {again} retransmits" + ("" if len(done) == len(parts) else f", {len(parts) - len(done)} not finished"))
 
 
+APP_COLUMNS = ("application", "connections", "requests", "workers", "waited for one", "answered after", "calls")
+
+
+def app_row(name: str, app: Mapping[str, Any]) -> list[str]:
+    """What an application came to, by `APP_COLUMNS`."""
+    workers = f"{app['busy']:.3g} busy" if app["workers"] is None else f"{app['utilisation']:.0%} of {app['workers']} busy"
+    connections = f"{app['open']:.3g}" if app["connections"] is None else f"{app['open_share']:.0%} of {app['connections']} open"
+    return [name, connections, f"{app['requests_per_s']:.6g}/s" + (f", {app['failed']} failed" if app["failed"] else ""), workers,
+            _times(app["wait_s"]) if app["workers"] else "", _times(app["response_s"]),
+            "; ".join(f"{to}: {_times(call['response_s'])}"
+                      + (f", {call['utilisation']:.0%} of {call['pool']} connections in use" if call["pool"] else "")
+                      + (f", {call['failed']} failed" if call["failed"] else "") for to, call in app["calls"].items())]
+
+
+def _times(t: Mapping[str, float]) -> str:
+    return f"{t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else "never"
+
+
 def result_text(w: Mapping[str, Any]) -> str:
     """What a workload came to, in a line."""
     if "error" in w:
@@ -184,8 +209,7 @@ def result_text(w: Mapping[str, Any]) -> str:
     if w["kind"] == "dns":
         return _many([(r["error"] or None, r["total_time"], _lookup(r)) for r in w.get("lookups", [])], "lookups") or "not finished"
     if w["kind"] == "load":
-        t = w["response_s"]
-        times = f", {t['mean'] * 1e3:.3f} ms mean, {t['p99'] * 1e3:.3f} ms p99" if t["count"] else ""
+        times = f", {_times(w['response_s'])}" if w["response_s"]["count"] else ""
         return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed, {w['unanswered']} unanswered{times}"
     if w["kind"] == "bulk":
         return _bulk(w)

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from simcore.docker.compose import apps
 from simcore.docker.workloads import LoadWorkload, TraceWorkload, UdpWorkload, Workload
 from simcore.engine.pace import Pace
 from simcore.errors import ScenarioError
@@ -102,9 +103,14 @@ class Emulation:
         self.machines = list(dict.fromkeys(self.machines))
         for i, workload in enumerate(world.compose.x.workloads):
             self._check(f"x-simcore.workloads.{i}", workload)
-        serving = [*((f"services.{name}.x-simcore", name) for name, s in world.compose.services.items() if s.x.http),
-                   *((f"x-simcore.servers.{name}", name) for name, s in world.compose.x.servers.items() if s.http)]
-        self.notes += [f"{key}.http has no effect: {name} is real, and its programs answer" for key, name in serving if self._is_real(name)]
+        serving = [*((f"services.{name}.x-simcore.http", name) for name, s in world.compose.services.items() if s.x.http),
+                   *((f"x-simcore.servers.{name}.http", name) for name, s in world.compose.x.servers.items() if s.http)]
+        for key, name, app in apps(world.compose):
+            serving.append((key, name))
+            for i, call in enumerate(app.calls):
+                if real := [to for to in call.served_by or [call.to] if self._is_real(to)]:
+                    raise ScenarioError(f"{key}.calls.{i}: {real[0]} is real, and its programs would not understand")
+        self.notes += [f"{key} has no effect: {name} is real, and its programs answer" for key, name in serving if self._is_real(name)]
         self._stack = ExitStack()
 
     def _is_real(self, name: str) -> bool:

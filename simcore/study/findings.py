@@ -46,7 +46,7 @@ class Finding:
 def findings(summary: Mapping[str, Any]) -> list[Finding]:
     """What stood out, the heaviest first; nothing if all went well."""
     found = [*_links(summary), *_conntrack(summary), *_source_ports(summary), *_neighbours(summary),
-             *_drops(summary), *_cpu(summary), *_workloads(summary), *_windows(summary)]
+             *_drops(summary), *_cpu(summary), *_apps(summary), *_workloads(summary), *_windows(summary)]
     return sorted(found, key=lambda f: -f.weight)
 
 
@@ -60,6 +60,11 @@ def headroom(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
         used.append((f"source ports towards {ports['destination']}", ports["expected"] / ports["max"]))
     if summary["cpu"]:
         used += [(f"core {i}", share) for i, share in enumerate(summary["cpu"]["utilisation"])]
+    for name, app in summary["apps"].items():
+        used += [(f"{what} of {name}", app[share]) for what, share in (("workers", "utilisation"), ("connections", "open_share"))
+                 if app[share] is not None]
+        used += [(f"pool of {name} to {to}", call["utilisation"]) for to, call in app["calls"].items()
+                 if call["utilisation"] is not None]
     return sorted(used, key=lambda u: -u[1])
 
 
@@ -78,6 +83,7 @@ _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
           "ports-full": "the source ports", "ports-filling": "the source ports",
           "neighbours-full": "the neighbour table", "cpu-full": "the time",
+          "workers-full": "the workers", "pool-full": "the pool of connections", "connections-full": "the connections at a time",
           "receive-window": "the receiver's window", "send-buffer": "the send buffer"}
 
 
@@ -241,6 +247,58 @@ def _cpu(summary: Mapping[str, Any]) -> Iterator[Finding]:
                           f"the host's core {i} was busy {busy:.0%} of the run"
                           + (f" and dropped {core['dropped']} packets ({share:.1%}) from its backlog" if core["dropped"] else ""),
                           "more cores (x-simcore.host.cpu.cores), fewer rules, or steering by flow")
+
+
+_HARDLY = 0.1
+"""Share of a call's time that waiting for a connection takes, up to which a pool that is in use all the time is large enough."""
+
+
+def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of workers that wait for others the heavier finding is of what they wait for."""
+    for name, app in summary["apps"].items():
+        key, busy = app["key"], app["utilisation"] or 0.0
+        if busy >= BUSY:
+            others, longest = _held_by_calls(app, summary["measured_s"])
+            yield Finding("workers-full", name, 0.5 * busy * max(1 - others, 0.05),
+                          f"{name}: {_all(app['workers'], 'worker')} busy {busy:.0%} of the run; requests waited "
+                          f"{written('_s', app['wait_s']['mean'])} for one on average, and {app['mean_queue']:.3g} at a time"
+                          + (f"; {others:.0%} of that time they waited for others, most for {longest}" if others > HELD else ""),
+                          f"more workers ({key}.workers), more replicas, or less work for each request"
+                          + (f"; or workers that take the next request while one waits ({key}.async)" if others > HELD else ""))
+        for to, call in app["calls"].items():
+            waits, tried = call["wait_s"].get("mean", 0.0), call["answered"] + call["failed"]
+            share = waits / call["response_s"]["mean"] if call["answered"] else 0.0
+            if call["pool"] and call["utilisation"] >= BUSY and share > _HARDLY:
+                yield Finding("pool-full", name, 0.5 * call["utilisation"] * share,
+                              f"{name}: {_all(call['pool'], f'connection to {to}', f'connections to {to}')} in use "
+                              f"{call['utilisation']:.0%} of the run; calls waited {written('_s', waits)} for one on average, {share:.0%} "
+                              "of the time that they took",
+                              f"a larger pool ({key}.calls), or answers that come sooner")
+            for error, n in call["errors"].items():
+                yield Finding("failed", name, n / tried, f"{name}: {n} of {tried} calls to {to} failed with {error}"
+                              + (f" ({_ERRNO[error]})" if error in _ERRNO else "") + ", and so did the requests that they were made for")
+        full, overflows = app["open_share"] or 0.0, app["overflows"]
+        if full >= BUSY or overflows:
+            yield Finding("connections-full", name, max(0.5 * full, overflows / (overflows + app["requests"])),
+                          (f"{name}: {_all(app['connections'], 'connection')} open {full:.0%} of the run, and others waited to be accepted"
+                           if app["connections"] else f"{name}: connections waited to be accepted")
+                          + (f"; {overflows} SYNs were dropped, as its backlog was full: who connects tries again after 1 s, 3 s, 7 s, …"
+                             if overflows else ""),
+                          f"more connections at a time ({key}.connections), or shorter ones"
+                          + (f"; a longer backlog ({key}.backlog) makes them wait instead" if overflows else ""))
+
+
+def _all(n: int, one: str, many: str = "") -> str:
+    """All `n` of something were …, in words."""
+    return f"its one {one} was" if n == 1 else f"its {n} {many or one + 's'} were"
+
+
+def _held_by_calls(app: Mapping[str, Any], seconds: float) -> tuple[float, str]:
+    """The share of its workers' time that they wait for others, and for whom most."""
+    if not app["calls"] or app["async"]:
+        return 0.0, ""
+    spent = {to: call["answered"] * call["response_s"].get("mean", 0.0) for to, call in app["calls"].items()}
+    return min(sum(spent.values()) / (app["busy"] * seconds), 1.0), max(spent, key=lambda to: spent[to])
 
 
 _ERRNO = {"ECONNREFUSED": "nobody listens there", "ETIMEDOUT": "no answer came", "ECONNRESET": "the connection was reset",

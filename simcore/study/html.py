@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simcore.errors import ScenarioError
 from simcore.files import write_text
-from simcore.measure.report import result_text
+from simcore.measure.report import APP_COLUMNS, app_row, result_text
 from simcore.study.compare import Comparison
 from simcore.study.metrics import written
 from simcore.study.plan import Plan
@@ -60,6 +60,8 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
             pictures=[(caption, svg) for caption, svg in drawn if svg],
             tables=[("Workloads", ["workload", "result"],
                      [[name_of(w), result_text(w)] for w in summary["workloads"]]),
+                    *([("Applications", list(APP_COLUMNS), [app_row(name, app) for name, app in summary["apps"].items()])]
+                      if summary["apps"] else []),
                     ("How full what can run out was", ["", "used", "full at"], _headroom(summary)),
                     ("Links that were used, the busiest first", ["link", "rate", "frames", "dropped", "lost", "busy", "mean wait"],
                      [[name, written("_bps", x["rate_bps"]) if x["rate_bps"] else "unlimited", x["packets"], x["dropped"], x["lost"],

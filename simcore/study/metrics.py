@@ -7,7 +7,8 @@ from typing import Any
 from simcore import units
 from simcore.traffic.title import title
 
-NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "headroom", "port", "stopped_by"})
+NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "headroom", "port", "stopped_by",
+                          "workers", "pool"})
 """Keys of a summary that are no measurements, or too many."""
 HEADLINES: Mapping[str, Sequence[str]] = {
     "http": ("requests.total_time.mean", "requests.failed_share"),
@@ -79,6 +80,9 @@ def headlines(summary: Mapping[str, Any]) -> dict[str, str]:
         for key in HEADLINES[w["kind"]]:
             if (name := f"workloads.{i}.{key}") in known:
                 out[name] = f"{title(w)}: {said(key)}"
+    for name in summary["apps"]:
+        out |= {path: f"{name}: {what}" for key, what in (("utilisation", "workers busy"), ("open_share", "connections open"))
+                if (path := f"apps.{name}.{key}") in known}
     busy = sorted(summary["links"], key=lambda name: -summary["links"][name]["utilisation"])
     for name in [b for b in busy if summary["links"][b]["utilisation"] > 0.5][:3]:
         out[f"links.{name}.utilisation"] = f"{name}: busy"
@@ -115,7 +119,7 @@ def unit_of(name: str) -> str:
 _MORE_IS_BETTER = frozenset({"goodput_bps", "requests_per_s", "requests_done", "received"})
 _LESS_IS_BETTER = frozenset({"failed_share", "lost_share", "drop_share", "loss", "failed", "stalled", "unanswered", "dropped", "lost",
                              "retransmits", "mean_wait_us"})
-_TIMES = frozenset({"rtt_s", "response_s", "total_time", "total_time_s", "mean_delay_s"})
+_TIMES = frozenset({"rtt_s", "response_s", "wait_s", "total_time", "total_time_s", "mean_delay_s"})
 
 
 def more_is_better(name: str) -> bool | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simcore.docker.compose import Compose
+from simcore.docker.compose import Compose, apps
 from simcore.docker.extension import ServerSpec
 from simcore.docker.links import IDEAL
 from simcore.docker.suggest import ADDRESS, probable_ports
@@ -125,20 +125,27 @@ def _quiet(compose: Compose) -> Compose:
     """The same network without traffic, events, impairments and costs; with somebody outside."""
     x = compose.x.model_copy(update={
         "workloads": [], "events": [], "warmup": 0.0, "links": IDEAL, "host": compose.x.host.model_copy(update={"cpu": None}),
-        "servers": {name: s.model_copy(update={"link": None}) for name, s in compose.x.servers.items()}
+        "servers": {name: s.model_copy(update={"link": None, "app": None}) for name, s in compose.x.servers.items()}
         or {"internet": ServerSpec(address=ADDRESS)}})
-    services = {name: s.model_copy(update={"x": s.x.model_copy(update={"link": None})}) for name, s in compose.services.items()}
+    services = {name: s.model_copy(update={"x": s.x.model_copy(update={"link": None, "app": None})})
+                for name, s in compose.services.items()}
     return compose.model_copy(update={"x": x, "services": services})
 
 
 def _ports(compose: Compose, world: World) -> dict[str, list[tuple[int, str]]]:
     """Who can be asked, and for which ports."""
     asked: dict[str, list[tuple[int, str]]] = {}
+    for _, name, app in apps(compose):
+        asked.setdefault(name, []).append((app.port, "tcp"))
+        for call in app.calls:
+            asked.setdefault(call.to, []).append((call.port, "tcp"))
     for w in compose.x.workloads:
         if w.asked_port is not None and w.to != "host":
             asked.setdefault(w.to, []).append((w.asked_port, "udp" if w.kind in ("udp", "dns", "trace") else "tcp"))
     out = {name: [*probable_ports(s), *asked.get(name, [])] for name, s in compose.services.items() if _has_network(world, name)}
-    out |= {name: [(s.http.port if s.http else 80, "tcp"), *asked.get(name, [])] for name, s in world.compose.x.servers.items()}
+    for name, server in world.compose.x.servers.items():
+        said = [] if server.http is None else [(server.http.port, "tcp")]
+        out[name] = [*said, *asked.get(name, [])] or [(80, "tcp")]
     return {name: list(dict.fromkeys(ports)) for name, ports in out.items()}
 
 
@@ -229,8 +236,8 @@ class _Survey:
         self.env.run(until=self.env.process(self._question(answer, ns)))
         if answer.outcome != "reached":
             answer.why = self._stopped_by(stopped, drops)
-        if answer.outcome == "ENETUNREACH" and answer.by == client:
-            answer.why = f"{client}: no route"
+        if answer.outcome == "ENETUNREACH" and answer.by == ns.name:
+            answer.why = f"{ns.name}: no route"
         return answer
 
     def _question(self, answer: Reached, ns: Namespace) -> Process:

@@ -17,9 +17,10 @@ from simcore.net.cable import change
 from simcore.net.cpu import Cpu
 from simcore.net.link import Link
 from simcore.net.namespace import Namespace
+from simcore.study.apps import Apps, listening
 from simcore.study.summary import counters, summary
 from simcore.study.topology import Topology
-from simcore.study.workloads import Process, Workloads, listening
+from simcore.study.workloads import Process, Workloads
 from simcore.traffic import http
 
 
@@ -75,6 +76,7 @@ class World(Topology):
             ns = self.internet.add_server(name, server.address, server.prefix, (server.link or x.links.server).parameters(), server.sysctls)
             if server.http:
                 http.serve(ns, server.http.port, _body(server.http.body, name), server.http.size, server.http.think)
+        self.apps = Apps(self)
         self.workloads = Workloads(self)
         self.measured_from, self.before = 0.0, dict[str, Any]()
         if x.warmup:
@@ -191,6 +193,29 @@ class World(Topology):
             return self.host.address.split("/")[0]
         return name
 
+    def reached_by(self, instance: str, number: int, to: str) -> list[str]:
+        """The addresses of all that are behind a name, as one of several replicas takes them: another begins with another."""
+        found = [self.address_of(target, instance) for target in self.instances(to)]
+        first = number % len(found)
+        return found[first:] + found[:first]
+
+    def answering(self, key: str, named: Sequence[str], addresses: Sequence[str]) -> list[Namespace]:
+        """Who answers at addresses: those that are named, else the machines that have them.
+
+        Raises
+        ------
+        ScenarioError
+            By the `key` of what is sent there, if nobody is named and nobody has one.
+        """
+        if named:
+            return [self.namespace(instance) for name in named for instance in self.instances(name)]
+        found = {address: self.machine(address) for address in addresses}
+        for address, ns in found.items():
+            if ns is None:
+                raise ScenarioError(f"{key}.to: {address} is no machine of this scenario, so nobody answers; "
+                                    "name who does with 'served-by'")
+        return list(dict.fromkeys(ns for ns in found.values() if ns is not None))
+
     def machine(self, address: str) -> Namespace | None:
         """Whose address that is, as others reach it; None for one that is nobody's here."""
         for container in self.host.containers.values():
@@ -205,6 +230,7 @@ class World(Topology):
         for link in self.links.values():
             if link.delays is not None:
                 link.delays = Histogram()
+        self.apps.begin()
         self.workloads.begin()
 
     # --- running -----------------------------------------------------------------------------------

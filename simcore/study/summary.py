@@ -61,7 +61,8 @@ def summary(world: World) -> dict[str, Any]:
     out: dict[str, Any] = {
         "engine": world.env.engine, "seed": world.seed, "simulated_s": world.env.now, "measured_s": seconds, "partial": world.partial,
         "packets": sum(v["packets"] for v in links.values()), "dropped": sum(v["dropped"] for v in links.values()),
-        "workloads": world.workloads.results(), "throughput_bps": world.workloads.throughput(), "latency_s": world.workloads.latency(),
+        "workloads": world.workloads.results(), "apps": world.apps.results(seconds),
+        "throughput_bps": world.workloads.throughput(), "latency_s": world.workloads.latency(),
         "conntrack": host.netfilter.conntrack(world.env.now) if host.netfilter else [],
         "conntrack_stats": {**host.netfilter.stats, **counted["conntrack"],
                             "max": host.netfilter.sysctl("net.netfilter.nf_conntrack_max"), "expected": _expected(world)}

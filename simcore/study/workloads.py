@@ -1,16 +1,15 @@
 """A scenario's workloads: started in the namespaces that they come from, and what they came to."""
 from __future__ import annotations
 
-import errno
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simcore.docker.apps import per_connection
 from simcore.docker.workloads import (
     BulkWorkload,
     DnsWorkload,
@@ -27,8 +26,9 @@ from simcore.engine import Environment
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
 from simcore.net.namespace import Namespace
+from simcore.study.apps import listening
 from simcore.traffic import dns, http, trace
-from simcore.traffic.load import LoadClients, LoadServer
+from simcore.traffic.load import LoadClients
 from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
@@ -38,17 +38,6 @@ if TYPE_CHECKING:
 Process = Generator[Any, Any, None]
 PATIENCE = 1.0
 """Seconds that a request has no answer, and ten times longer than others took, for it to be called stalled."""
-
-
-@contextmanager
-def listening(key: str, ns: Namespace, port: int) -> Iterator[None]:
-    """Who fails to listen at a port because somebody else does is told so, by the file's key."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise ScenarioError(f"{key}: something else listens at port {port} of {ns.name} already, expected another port") from None
 
 
 @dataclass
@@ -113,7 +102,6 @@ class Workloads:
         self.response_times: dict[int, Histogram] = {}
         self._sinks: dict[tuple[Namespace, int], UdpSink] = {}
         self._discarding: set[tuple[Namespace, int]] = set()
-        self._load_servers: dict[tuple[Namespace, int], LoadServer] = {}
         self._dns_servers: set[tuple[Namespace, int]] = set()
         self._at_the_end: list[Callable[[], None]] = []
         self._at_the_beginning: list[Callable[[], None]] = []
@@ -141,11 +129,8 @@ class Workloads:
         """
         outcome = Outcome(w.kind, w.source, w.to, w.asked_port)
         self.outcomes.append(outcome)
-        targets = self.world.instances(w.to)
-        ends = []
-        for i, name in enumerate(self.world.instances(w.source)):
-            to = [self.world.address_of(target, name) for target in targets]
-            ends.append(End(self.world.namespace(name), to[i % len(to):] + to[:i % len(to)]))
+        ends = [End(self.world.namespace(name), self.world.reached_by(name, i, w.to))
+                for i, name in enumerate(self.world.instances(w.source))]
         if not all(e.ns.has_route(to) for e in ends for to in e.to):        # as from an internal network
             outcome.values["error"] = "ENETUNREACH"
             return
@@ -166,15 +151,7 @@ class Workloads:
                 raise ScenarioError(f"x-simcore.workloads.{number}: nothing sends a workload of kind {w.kind!r}")
 
     def _served_by(self, number: int, w: Served, ends: Sequence[End]) -> list[Namespace]:
-        """Who answers a workload: those it names, else the machines that have the addresses."""
-        if w.served_by:
-            return [self.world.namespace(instance) for name in w.served_by for instance in self.world.instances(name)]
-        found = {to: self.world.machine(to) for e in ends for to in e.to}
-        for to, ns in found.items():
-            if ns is None:
-                raise ScenarioError(f"x-simcore.workloads.{number}.to: {to} is no machine of this scenario, so nobody answers; "
-                                    "name who does with 'served-by'")
-        return list(dict.fromkeys(ns for ns in found.values() if ns is not None))
+        return self.world.answering(f"x-simcore.workloads.{number}", w.served_by, [to for e in ends for to in e.to])
 
     def _stream(self, number: int, which: int, what: str = "") -> np.random.Generator:
         return self.world.streams["/".join(["workload", str(number), *([str(which)] if which else []), *([what] if what else [])])]
@@ -256,12 +233,10 @@ class Workloads:
     def _load(self, number: int, w: LoadWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         port = w.server_port or w.port
         for target in self._served_by(number, w, ends):
-            if (target, port) not in self._load_servers:
-                with listening(f"x-simcore.workloads.{number}", target, port):
-                    self._load_servers[target, port] = LoadServer(target, port, w.service)
-        per = (0 if w.keep_alive else 1) if isinstance(w.keep_alive, bool) else w.keep_alive
+            self.world.apps.serve(f"x-simcore.workloads.{number}", target, port, w.service)
         keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
-        clients = [LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, self._stream(number, i), per,
+        clients = [LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, self._stream(number, i),
+                               per_connection(w.keep_alive),
                                w.start, self._end(w), w.requests or 0, keepalive=keepalive)
                    for i, e in enumerate(ends)]
 

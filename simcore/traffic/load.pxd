@@ -1,11 +1,12 @@
-"""Requests and responses over TCP without Python per request."""
+"""Those who ask, over TCP, without Python per request."""
 from libc.stdint cimport uint32_t, uint64_t
 from simcore.engine.histogram cimport Histogram
 from simcore.net.namespace cimport Namespace
-from simcore.transport.tcp cimport App, TcpListener, TcpSocket
+from simcore.transport.tcp cimport App, TcpSocket
 
 cdef enum:
     HEADER = 8                      # bytes: length of the request, length of the response
+    ENDLESS = 0x7FFFFFFF            # requests that a connection may carry
 
 cdef class Batch:
     cdef object distribution
@@ -15,22 +16,15 @@ cdef class Batch:
     cdef int used
     cdef double next(self) noexcept
 
-cdef class LoadServer(App):
-    cdef readonly Namespace namespace
-    cdef readonly TcpListener listener
-    cdef readonly double service
-    cdef readonly uint64_t requests
-    cdef dict waiting               # socket -> bytes of the request at hand
-    cdef dict delayed               # token -> (socket, bytes to answer)
-    cdef uint64_t tokens
-
-cdef class User:
+cdef class Exchange:
     cdef TcpSocket socket
     cdef double began
-    cdef uint64_t missing           # bytes of the response that have not come
+    cdef uint64_t missing           # bytes of the answer that have not come
     cdef uint64_t wanted
     cdef int left                   # requests that this connection may still carry
     cdef bint asking
+    cdef void ask(self, double request, double response) noexcept
+    cdef bint hear(self, uint64_t n) noexcept
 
 cdef class LoadClients(App):
     cdef readonly Namespace namespace

@@ -7,13 +7,6 @@ import simpy
 from simcore.engine.histogram import Histogram
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
-from simcore.transport.tcp import TcpListener
-
-class LoadServer:
-    namespace: Namespace
-    listener: TcpListener
-    requests: int
-    def __init__(self, namespace: Namespace, port: int, service: float = 0.0, **options: Any) -> None: ...
 
 class LoadClients:
     started: int

@@ -4,7 +4,7 @@ import struct
 import simpy
 
 from simcore.engine.draws cimport start_of
-from simcore.transport.tcp cimport App, TcpListener, TcpSocket
+from simcore.transport.tcp cimport App, TcpSocket
 
 cdef enum:
     BATCH = 1024
@@ -27,67 +27,27 @@ cdef class Batch:
         return self.at[self.used - 1]
 
 
-cdef class LoadServer(App):
-    """Answers requests: each says how long it is and how long the answer is to be (eight bytes, then zeros).
-
-    Parameters
-    ----------
-    namespace : Namespace
-    port : int
-    service : float
-        Seconds between a request's last byte and the answer's first.
-    options
-        Of the listener and its sockets.
+cdef class Exchange:
+    """One connection's requests: at most one is under way. Each says how long it is and how long the answer is to be (eight bytes,
+    then zeros).
     """
 
-    def __init__(self, Namespace namespace, int port, double service=0.0, **options):
-        self.namespace = namespace
-        namespace.env.handlers.append(self)
-        self.service = service
-        self.waiting = {}
-        self.delayed = {}
-        self.listener = TcpListener(namespace, port, app=self, **options)
+    cdef void ask(self, double request, double response) noexcept:
+        """Send a request of so many bytes, for so many."""
+        cdef uint32_t n = max(<uint32_t>request, <uint32_t>HEADER)
+        self.wanted = self.missing = max(<uint32_t>response, <uint32_t>1)
+        self.left -= 1
+        self.socket.write(struct.pack("!II", n, self.wanted), True)
+        self.socket.write(n - HEADER)
 
-    cdef void connected(self, TcpSocket s) noexcept:
-        self.waiting[s] = b""
-
-    cdef void data(self, TcpSocket s) noexcept:
-        cdef bytes held
-        cdef uint32_t length, answer
-        try:
-            while True:
-                held = self.waiting.get(s, b"") + s.read(0xFFFFFFFFU)
-                self.waiting[s] = held
-                if len(held) < HEADER:
-                    return
-                length, answer = struct.unpack_from("!II", held)
-                if <uint32_t>len(held) < length:
-                    return
-                self.waiting[s] = held[length:]
-                self.requests += 1
-                if self.service > 0:
-                    self.tokens += 1
-                    self.delayed[self.tokens] = (s, answer)
-                    self.namespace.calendar.at(self.namespace.calendar.now + self.service, self, self.tokens)
-                else:
-                    s.write(answer)
-        except Exception as error:
-            self.namespace.calendar.fail(error)
-
-    cdef void fire(self, uint64_t token) noexcept:
-        cdef TcpSocket s
-        s, answer = self.delayed.pop(token)
-        s.write(answer)
-
-    cdef void ended(self, TcpSocket s) noexcept:
-        s.finish_sending()
-
-    cdef void gone(self, TcpSocket s, int number) noexcept:
-        self.waiting.pop(s, None)
-
-
-cdef class User:
-    """One of many who ask, wait for the answer, think, and ask again."""
+    cdef bint hear(self, uint64_t n) noexcept:
+        """So many bytes have come: is that the whole answer?"""
+        if n < self.missing:
+            self.missing -= n
+            return False
+        self.missing = 0
+        self.asking = False
+        return True
 
 
 cdef class LoadClients(App):
@@ -133,7 +93,7 @@ cdef class LoadClients(App):
         self.times = Histogram()
         self.errors = {}
         self.done = simpy.Event(namespace.env)
-        self.users = [User() for _ in range(users)]
+        self.users = [Exchange() for _ in range(users)]
         for i in range(users):                      # as if they had been thinking already: not all start at once
             namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
@@ -143,7 +103,7 @@ cdef class LoadClients(App):
 
     def waiting(self):
         """How long each request that has no answer yet has been under way, s."""
-        return [self.namespace.calendar.now - (<User>u).began for u in self.users if (<User>u).asking]
+        return [self.namespace.calendar.now - (<Exchange>u).began for u in self.users if (<Exchange>u).asking]
 
     @property
     def finished_event(self):
@@ -155,7 +115,7 @@ cdef class LoadClients(App):
 
     cdef void ask(self, int i) noexcept:
         """A user's next request: over the connection there is, or a new one."""
-        cdef User u = <User>self.users[i]
+        cdef Exchange u = <Exchange>self.users[i]
         cdef TcpSocket s
         if self.namespace.calendar.now >= self.stop or self.most and self.started >= self.most:
             return
@@ -169,7 +129,7 @@ cdef class LoadClients(App):
             s = TcpSocket(self.namespace, app=self, **self.options)
             s.tag = i
             u.socket = s
-            u.left = self.per_connection if self.per_connection else 0x7FFFFFFF
+            u.left = self.per_connection if self.per_connection else ENDLESS
             self.connections += 1
             s.connect(self.addresses[i % len(self.addresses)], self.port)
         except OSError as error:
@@ -182,22 +142,14 @@ cdef class LoadClients(App):
         self.send(s.tag)
 
     cdef void send(self, int i) noexcept:
-        cdef User u = <User>self.users[i]
-        cdef uint32_t n = max(<uint32_t>self.request.next(), <uint32_t>HEADER)
-        u.wanted = u.missing = max(<uint32_t>self.response.next(), <uint32_t>1)
-        u.left -= 1
-        u.socket.write(struct.pack("!II", n, u.wanted), True)
-        u.socket.write(n - HEADER)
+        cdef double request = self.request.next(), response = self.response.next()       # in this order
+        (<Exchange>self.users[i]).ask(request, response)
 
     cdef void data(self, TcpSocket s) noexcept:
-        cdef User u = <User>self.users[s.tag]
+        cdef Exchange u = <Exchange>self.users[s.tag]
         cdef uint64_t n = s.read_count(0xFFFFFFFFU)
-        if u.socket is not s or not u.asking:
+        if u.socket is not s or not u.asking or not u.hear(n):
             return
-        if n < u.missing:
-            u.missing -= n
-            return
-        u.asking = False
         self.finished += 1
         self.response_bytes += u.wanted
         self.times.record(self.namespace.calendar.now - u.began)
@@ -212,7 +164,7 @@ cdef class LoadClients(App):
 
     cdef void ended(self, TcpSocket s) noexcept:
         """The server closed: an answer that was due will not come."""
-        cdef User u = <User>self.users[s.tag]
+        cdef Exchange u = <Exchange>self.users[s.tag]
         s.finish_sending()
         if u.socket is s:
             u.socket = None
@@ -220,7 +172,7 @@ cdef class LoadClients(App):
                 self.failed_with(s.tag, errno.ECONNRESET)
 
     cdef void gone(self, TcpSocket s, int number) noexcept:
-        cdef User u = <User>self.users[s.tag]
+        cdef Exchange u = <Exchange>self.users[s.tag]
         if u.socket is s:
             u.socket = None
             if u.asking:
@@ -228,7 +180,7 @@ cdef class LoadClients(App):
 
     def failed_with(self, int i, int number):
         """A request failed: counted, and the user tries another after thinking."""
-        cdef User u = <User>self.users[i]
+        cdef Exchange u = <Exchange>self.users[i]
         u.asking = False
         self.failed += 1
         name = errno.errorcode.get(number, str(number))

@@ -53,8 +53,12 @@ cdef class TcpListener(Endpoint):
     cdef object getters
     cdef readonly set half_open
     cdef readonly int backlog
+    cdef App app                            # None: a process calls `accept`
+    cdef readonly int most, taken
     cdef public uint64_t overflows
     cdef dict options
     cdef bint full(self) noexcept
     cdef void ready(self, TcpSocket sock) noexcept
     cdef void syn(self, Frame* f, uint32_t l4) noexcept
+    cdef void hand_over(self, TcpSocket sock) noexcept
+    cdef void released(self) noexcept

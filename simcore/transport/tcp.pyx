@@ -927,11 +927,14 @@ cdef class TcpListener(Endpoint):
     backlog : int
         Established connections that may wait for `accept`, and one more, as Linux counts; a SYN is dropped when as
         many wait, or are half open. tcp_abort_on_overflow is off: a client whose ACK finds no room tries again.
+    app : App, optional
+        A compiled application that accepts every connection at once, `most` of them at a time (0: any number); it says when it has
+        done with one (`released`).
     options
         Of the sockets it makes, see `TcpSocket`.
     """
 
-    def __init__(self, Namespace namespace, int port, int backlog=4096, str address="", **options):
+    def __init__(self, Namespace namespace, int port, int backlog=4096, str address="", App app=None, int most=0, **options):
         if not 1 <= port <= 65535:
             raise ValueError(f"port {port} is out of range 1-65535")
         if backlog < 1:
@@ -941,6 +944,8 @@ cdef class TcpListener(Endpoint):
         self.local_ip = int(ipaddress.IPv4Address(address)) if address else 0
         self.local_port = port
         self.backlog = backlog
+        self.app = app
+        self.most = most
         self.queue = deque()
         self.getters = deque()
         self.half_open = set()
@@ -970,12 +975,28 @@ cdef class TcpListener(Endpoint):
 
     cdef void ready(self, TcpSocket sock) noexcept:
         self.half_open.discard(sock)
-        if sock.driven:
-            return
-        if self.getters:
+        if self.app is not None and not (self.most and self.taken >= self.most):
+            self.hand_over(sock)
+        elif self.getters:
             self.getters.popleft().succeed(sock)
         else:
             self.queue.append(sock)
+
+    cdef void hand_over(self, TcpSocket sock) noexcept:
+        """The application accepts a connection, and what has come by it so far."""
+        self.taken += 1
+        sock.app = self.app
+        self.app.connected(sock)
+        sock.wake_reader()
+
+    cdef void released(self) noexcept:
+        """The application has done with a connection: it accepts the next that is still there."""
+        cdef TcpSocket sock
+        self.taken -= 1
+        while self.queue and self.taken < self.most:
+            sock = self.queue.popleft()
+            if sock.state_ != CLOSED:
+                self.hand_over(sock)
 
     cdef void packet(self, Frame* f, uint32_t l4) noexcept:
         """LISTEN: a SYN makes a half-open connection, anything else a reset."""
@@ -1000,6 +1021,7 @@ cdef class TcpListener(Endpoint):
             s.remote_ip = ip_src(f.data + IP)
             s.remote_port = be16(t)
             s.parent = self
+            s.driven = self.app is not None
             options_parse(t, &p)
             s.agree(&p)
             s.start(SYN_RCVD)

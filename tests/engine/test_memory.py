@@ -47,9 +47,10 @@ from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters
 from tests.transport.net import Pair
 from simcore.traffic.distributions import Distribution
-from simcore.traffic.load import LoadClients, LoadServer
+from simcore.traffic.load import LoadClients
+from simcore.traffic.server import Server
 pair = Pair(LinkParameters(0, 1e-3))
-LoadServer(pair.b, 80)
+Server(pair.b, 80)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 clients = LoadClients(pair.a, ["10.0.0.2"], 80, 10000, Distribution(10), Distribution(100), Distribution(1000),
                       pair.streams["l"], sndbuf=65536)

@@ -71,6 +71,23 @@ def test_rate_limit(root: Path) -> None:
     assert not well["stopped_by"]
 
 
+def test_connection_pool(root: Path) -> None:
+    """Four connections of 10 ms a call carry 400 calls a second, whatever workers there are on either side."""
+    sick, well = run(root, "connection-pool", False), run(root, "connection-pool", True)
+    assert sick["apps"]["db:5432"]["requests_per_s"] == pytest.approx(4 / 0.01, rel=0.05)
+    assert sick["apps"]["db:5432"]["utilisation"] < 0.2
+    assert well["workloads"][0]["response_s"]["p99"] < 0.5 * sick["workloads"][0]["response_s"]["mean"]
+    assert not well["findings"]
+
+
+def test_backlog_full(root: Path) -> None:
+    """A SYN that finds the backlog full is dropped without a word: the client's timer of a second decides."""
+    sick, well = run(root, "backlog-full", False), run(root, "backlog-full", True)
+    assert sick["apps"]["web:9000"]["overflows"] > 500
+    assert sick["workloads"][0]["response_s"]["p90"] > 1 > well["workloads"][0]["response_s"]["max"]
+    assert sick["workloads"][0]["failed"] == well["workloads"][0]["failed"] == well["apps"]["web:9000"]["overflows"] == 0
+
+
 def test_time_wait_ports_are_taken_again(root: Path) -> None:
     summary = run(root, "time-wait-reuse", False)
     w = summary["workloads"][0]
@@ -228,6 +245,8 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     ("stale-udp", "dropped", "host", "dropped or rejected by rules of host: -P FORWARD DROP (292)"),
     ("rate-limit", "over-limit", "host", "over the limits of host's rules: -A DOCKER-USER -i eth0"),
     ("small-window", "receive-window", "workloads.0", "the receiver's window held it back"),
+    ("connection-pool", "pool-full", "web:8000", "its 4 connections to db:5432 were in use"),
+    ("backlog-full", "connections-full", "web:9000", "SYNs were dropped, as its backlog was full"),
 ])
 def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:
     def told(summary: dict[str, Any]) -> list[dict[str, Any]]:

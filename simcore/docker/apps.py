@@ -1,0 +1,43 @@
+"""Applications as the scenario file describes them: how a service works on what it is asked, and whom it asks for that."""
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from simcore.docker.model import Count, Durations, Model, Names, Port, Sizes
+from simcore.traffic.distributions import Distribution
+
+KeepAlive = Annotated[int, Field(ge=0)] | bool
+"""Whether a connection is kept for more requests; or for how many."""
+
+
+def per_connection(keep_alive: int | bool) -> int:
+    """Requests that a connection carries; 0 for no end."""
+    return (0 if keep_alive else 1) if isinstance(keep_alive, bool) else keep_alive
+
+
+class CallSpec(Model):
+    """What an application asks of another for each request."""
+
+    to: str
+    port: Port
+    count: Count = 1
+    request_size: Sizes = Field(default=Distribution(200), alias="request-size")
+    response_size: Sizes = Field(default=Distribution(4_000), alias="response-size")
+    keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
+    pool: Count | None = None
+    served_by: Names = Field(default=[], alias="served-by")
+    server_port: Port | None = Field(default=None, alias="server-port")
+
+
+class AppSpec(Model):
+    """One that listens at a port."""
+
+    port: Port = 80
+    service: Durations = Distribution(0)
+    workers: Count | None = None
+    asynchronous: bool = Field(default=False, alias="async")
+    connections: Count | None = None
+    backlog: Count = 4096
+    calls: list[CallSpec] = []

@@ -1,0 +1,183 @@
+"""Applications: who answers whom, what happens to requests whose calls fail, and what a file may not say of them."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simcore.docker.compose import Compose, load
+from simcore.errors import ScenarioError
+from simcore.net.cable import LinkParameters
+from simcore.study.scenario import World
+from simcore.traffic.distributions import Distribution
+from simcore.traffic.server import Server
+from simcore.transport import TcpListener, TcpSocket
+from tests.transport.net import Pair
+
+
+def world(services: dict[str, Any], *workloads: dict[str, Any], engine: str = "compiled", **x: Any) -> World:
+    w = World(Compose.model_validate({"services": services, "x-simcore": {
+        "duration": "5s", "seed": 3, "servers": {"far": {"address": "93.184.216.34"}},
+        "workloads": [{"kind": "load", "from": "user", "port": 80, "users": 3, "think": {"exponential": "20ms"}, **w} for w in workloads],
+        **x}}), engine=engine)
+    w.run()
+    return w
+
+
+def app(**spec: Any) -> dict[str, Any]:
+    return {"x-simcore": {"app": spec}}
+
+
+def test_a_chain_of_three_and_replicas() -> None:
+    """Every request makes its calls, once each and in turn over the replicas; nobody else is asked."""
+    s = world({"user": {}, "web": app(calls=[{"to": "api", "port": 81, "count": 2}, {"to": "far", "port": 443}]),
+               "api": {"deploy": {"replicas": 3}, **app(port=81, calls=[{"to": "db", "port": 82, "pool": 1, "keep-alive": False}])},
+               "db": app(port=82, service={"exponential": "1ms"}, workers=1)}, {"to": "web"}).summary()
+    apps, done = s["apps"], s["workloads"][0]["requests_done"]
+    assert list(apps) == ["web:80", "api-1:81", "api-2:81", "api-3:81", "db:82"]
+    assert done > 300
+    web = apps["web:80"]
+    assert web["answered"] == pytest.approx(done, abs=3)
+    assert web["calls"]["far:443"]["answered"] == pytest.approx(done, abs=3)
+    each = [apps[f"api-{i}:81"]["answered"] for i in (1, 2, 3)]
+    assert sum(each) == pytest.approx(2 * done, abs=3)
+    assert min(each) > 0
+    assert apps["db:82"]["answered"] == pytest.approx(2 * done, abs=3)
+    assert [apps[f"api-{i}:81"]["calls"]["db:82"]["connections"] for i in (1, 2, 3)] == pytest.approx(each, abs=1)
+    assert web["calls"]["api:81"]["connections"] <= 3
+    assert s["workloads"][0]["failed"] == 0
+
+
+@pytest.mark.parametrize("engine", ["compiled", "simpy"])
+def test_a_call_that_fails(engine: str) -> None:
+    """`inner` has no way out: its calls fail at once, and who asked finds his connection closed; the others go on."""
+    w = World(Compose.model_validate({
+        "services": {"user": {"networks": ["inner"]}, "web": {"networks": ["inner"], **app(workers=1, calls=[{"to": "far", "port": 443}])},
+                     "fine": {"networks": ["inner"], **app(port=81)}},
+        "networks": {"inner": {"internal": True}},
+        "x-simcore": {"duration": "5s", "servers": {"far": {"address": "93.184.216.34"}},
+                      "workloads": [{"kind": "load", "from": "user", "to": to, "port": port, "users": 2, "think": "50ms"}
+                                    for to, port in (("web", 80), ("fine", 81))]}}), engine=engine)
+    w.run()
+    s = w.summary()
+    web, asked = s["apps"]["web:80"], s["workloads"][0]
+    assert web["failed"] == web["requests"] == web["calls"]["far:443"]["errors"]["ENETUNREACH"] == asked["errors"]["ECONNRESET"] > 150
+    assert web["answered"] == asked["requests_done"] == 0
+    assert web["utilisation"] == 0
+    assert s["workloads"][1]["failed"] == 0
+    assert any(f["what"] == "failed" and "calls to far:443 failed with ENETUNREACH (there is no route" in f["text"] for f in s["findings"])
+
+
+def test_a_pooled_connection_that_conntrack_has_forgotten() -> None:
+    """The host deletes it while it is idle; the next call on it gets a reset, and is not tried again; the one after opens another."""
+    w = World(Compose.model_validate({
+        "services": {"user": {}, "web": app(calls=[{"to": "far", "port": 443}])},
+        "x-simcore": {"duration": "30s", "servers": {"far": {"address": "93.184.216.34"}},
+                      "host": {"iptables": ["-I FORWARD -m conntrack --ctstate INVALID -j REJECT --reject-with tcp-reset -p tcp"],
+                               "sysctls": {"net.netfilter.nf_conntrack_tcp_loose": 0}},
+                      "events": [{"at": at, "conntrack-delete": {"protocol": "tcp", "dport": 443}} for at in ("5s", "15s")],
+                      "workloads": [{"kind": "load", "from": "user", "to": "web", "port": 80, "users": 1, "think": "1s"}]}}))
+    w.run()
+    s = w.summary()
+    calls = s["apps"]["web:80"]["calls"]["far:443"]
+    assert calls["errors"] == {"ECONNRESET": 2}
+    assert calls["connections"] == 3
+    assert s["workloads"][0]["errors"] == {"ECONNRESET": 2}
+    assert calls["answered"] > 20
+
+
+def test_who_closes_early_or_says_nonsense_does_no_harm() -> None:
+    net = Pair(LinkParameters(latency=1e-3))
+    env, a, b = net.env, net.a, net.b
+    server = Server(b, 80, Distribution(0.5), workers=1, connections=2)
+    other = TcpListener(b, 81)
+    assert other.most == 0
+
+    def early(data: bytes) -> Any:
+        s = TcpSocket(a)
+        yield s.connect("10.0.0.2", 80)
+        yield s.send(data)
+        s.abort()
+
+    def patient() -> Any:
+        s = TcpSocket(a)
+        yield s.connect("10.0.0.2", 80)
+        yield s.send(b"\0\0\0\x08\0\0\0\x05" * 2)
+        got = b""
+        while len(got) < 10:
+            got += yield s.recv()
+        assert got == bytes(10)
+        assert env.now > 2.0                                    # behind the two that nobody waits for any more
+        yield s.close()
+        return True
+
+    for data in (b"\0\0\0\x08\0\0\0\x05", b"\0\0\0\x08\0\0\0\x05", b"\0\0\0\x00\0\0", b"GET / HTTP/1.1\r\n\r\n"):
+        env.process(early(data))
+    done = env.process(patient())
+    assert env.run(done)
+    env.run()
+    counts = server.counts()
+    assert counts["requests"] == counts["answered"] == 4
+    assert counts["busy_s"] == pytest.approx(4 * 0.5)
+    assert server.listener.taken == 0
+
+
+SERVICES = [0, "3ms", {"exponential": "5ms"}, {"empirical": [[0, 1], ["9ms", 1]]}]
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_random_chains(data: st.DataObject) -> None:
+    """Nothing is lost or made up: requests are answered, failed, waiting or under way; both engines agree to the last digit."""
+    number = st.one_of(st.none(), st.integers(1, 3))
+    names = ["web", "api", "db"]
+    services: dict[str, Any] = {"user": {}}
+    for i, name in enumerate(names):
+        calls = [{"to": to, "port": 80, "count": data.draw(st.integers(1, 2)), "pool": data.draw(number),
+                  "keep-alive": data.draw(st.sampled_from([True, False, 2]))}
+                 for to in names[i + 1:] if data.draw(st.booleans())]
+        services[name] = {"deploy": {"replicas": data.draw(st.integers(1, 2))},
+                          **app(workers=data.draw(number), **{"async": data.draw(st.booleans())}, connections=data.draw(number),
+                                backlog=data.draw(st.integers(1, 4)), calls=calls, service=data.draw(st.sampled_from(SERVICES)))}
+    load = {"kind": "load", "from": "user", "to": "web", "port": 80, "users": data.draw(st.integers(1, 12)),
+            "think": {"exponential": "20ms"}, "keep-alive": data.draw(st.booleans())}
+
+    def run(engine: str) -> dict[str, Any]:
+        w = World(Compose.model_validate({"services": services, "x-simcore": {"duration": "1s", "workloads": [load]}}), engine=engine)
+        w.run()
+        return w.summary()
+    s = run("compiled")
+    for a in s["apps"].values():
+        assert 0 <= a["requests"] - a["answered"] - a["failed"] < 40
+        assert a["workers"] is None or 0 <= a["utilisation"] <= 1 + 1e-9
+        assert a["connections"] is None or 0 <= a["open_share"] <= 1 + 1e-9
+        assert a["mean_queue"] >= 0
+        for call in a["calls"].values():
+            assert call["pool"] is None or 0 <= call["utilisation"] <= 1 + 1e-9
+            assert not call["errors"]
+    assert s["workloads"][0]["failed"] == 0
+    other = run("simpy")
+    assert (s["apps"], s["workloads"]) == (other["apps"], other["workloads"])
+
+
+@pytest.mark.parametrize(("services", "workload", "message"), [
+    ({"a": app(calls=[{"to": "nobody", "port": 1}])}, {}, r"services\.a\.x-simcore\.app\.calls\.0\.to: 'nobody' is neither a service"),
+    ({"a": app(calls=[{"to": "a", "port": 80}])}, {}, r"services\.a\.x-simcore\.app\.calls: they go round in a circle: a:80 → a:80"),
+    ({"a": app(calls=[{"to": "b", "port": 80}]), "b": app(calls=[{"to": "c", "port": 80}]),
+      "c": app(calls=[{"to": "172.17.0.4", "port": 80}])}, {}, r"circle: b:80 → c:80 → b:80"),
+    ({"a": {"x-simcore": {"app": {}, "http": {}}}}, {}, r"something else listens at port 80 of a"),
+    ({"a": app(service="1ms")}, {"to": "a", "port": 80, "service": "2ms"}, r"workloads\.0\.service: how long a:80 works on a request"),
+    ({"a": app(calls=[{"to": "10.9.9.9", "port": 1}])}, {}, r"services\.a\.x-simcore\.app\.calls\.0\.to: 10\.9\.9\.9 is no machine"),
+    ({"a": app(workers=0)}, {}, r"services\.a\.x-simcore\.app\.workers: 0: expected at least 1"),
+    ({"a": app(thread=1)}, {}, r"services\.a\.x-simcore\.app\.thread: unknown"),
+    ({"a": {"network_mode": "none", **app()}}, {}, r"services\.a\.x-simcore\.app: a has no network"),
+    ({"a": {}}, {"to": "a", "served-by": "nobody"}, r"workloads\.0\.served-by: 'nobody' is neither a service nor a server")])
+def test_what_a_file_may_not_say(tmp_path: Any, services: dict[str, Any], workload: dict[str, Any], message: str) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text(json.dumps({"services": {"user": {}, **services}, "x-simcore": {
+        "duration": "1s", "workloads": [{"kind": "load", "from": "user", "to": "user", "port": 9, "users": 1, **workload}]}}))
+    with pytest.raises(ScenarioError, match=message):
+        World(load(path))
