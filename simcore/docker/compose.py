@@ -332,7 +332,8 @@ def load(path: str | Path, overrides: Sequence[str | Path] = (), settings: Mappi
         made_up = None
         if suggesting and not (compose := _validated(path, data)).x.workloads:
             made_up = suggest(compose)
-            data = merge({"x-simcore": made_up}, data)
+            in_order = {name: made_up["services"].get(name, {}) for name in data["services"]}       # addresses are given by it
+            data = merge({**made_up, "services": in_order}, data)
         data = changed(data, settings or {})
     except ValueError as error:
         raise ScenarioError(f"{path}: {error}") from None

@@ -1,7 +1,7 @@
 """Traffic for a Compose file that says none: what its published ports and dependencies make likely."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from simcore.traffic.title import title
 
 if TYPE_CHECKING:
     from simcore.docker.compose import Compose, Service
+    from simcore.docker.ports import PublishedPort
 
 ADDRESS = "203.0.113.10"
 """Of the users on the internet: TEST-NET-3 (RFC 5737)."""
@@ -25,10 +26,11 @@ WELL_KNOWN = {
 
 
 def suggest(c: Compose) -> dict[str, Any]:
-    """What `x-simcore` could say of a file without workloads.
+    """What a file without workloads could say.
 
-    From the internet ten users to each published TCP port, and a stream of datagrams to each UDP one; from each service five users to
-    each that it depends on; if there is neither, from each service to the internet.
+    From the internet ten users to each published TCP port, and a stream of datagrams to each UDP one. A service that is so asked asks
+    those that it depends on, once for each request, and they theirs; from each other service there are five users to each that it
+    depends on. If there is neither, from each service to the internet.
 
     Returns
     -------
@@ -37,56 +39,104 @@ def suggest(c: Compose) -> dict[str, Any]:
     """
     taken = c.services.keys() | c.x.servers.keys()
     internet = next(name for name in chain(("internet", "users"), (f"internet-{n}" for n in count(2))) if name not in taken)
-    workloads = [*_published(c, internet), *_depending(c)]
+    workloads, apps = [*_published(c, internet)], _apps(c)
+    workloads += _depending(c, apps)
     if not workloads:
         workloads = [{"kind": "load", "from": name, "to": internet, "port": 443, "users": 5, "think": {"exponential": "500ms"}}
                      for name, s in c.services.items() if c.instances(name) and not s.shares and c.reaches_out(name)]
     if not workloads:
         first, *others = [name for name in c.services if c.instances(name)] or ["host"]
         workloads = [{"kind": "ping", "from": first, "to": others[0] if others else "host", "count": 5}]
-    return {"duration": "10s", "links": USUAL, "servers": {internet: {"address": ADDRESS}}, "workloads": workloads}
+    return {"services": {name: {"x-simcore": {"app": app}} for name, app in apps.items()},
+            "x-simcore": {"duration": "10s", "links": USUAL, "servers": {internet: {"address": ADDRESS}}, "workloads": workloads}}
 
 
-def as_text(file: str, suggestion: dict[str, Any]) -> str:
-    """The same as a Compose file to merge over the other, a workload to a line."""
-    head = yaml.safe_dump({k: v for k, v in suggestion.items() if k != "workloads"}, sort_keys=False, default_flow_style=None)
-    rows = [yaml.safe_dump(w, sort_keys=False, default_flow_style=True, width=1000).strip() for w in suggestion["workloads"]]
+def as_text(file: str, suggestion: Mapping[str, Any]) -> str:
+    """The same as a Compose file to merge over the other, a service and a workload to a line."""
+    services, x = suggestion["services"], dict(suggestion["x-simcore"])
+    workloads = x.pop("workloads")
+    head = yaml.safe_dump(x, sort_keys=False, default_flow_style=None)
     return (f"# Traffic for {file}, made up from its published ports and dependencies. Change it, then:\n"
             f"#   simcore run {file} --override THIS_FILE --report\n"
-            "services: {}\nx-simcore:\n" + "".join(f"  {line}\n" for line in head.splitlines()) + "  workloads:\n"
-            + "".join(f"    - {row}\n" for row in rows))
+            + ("services:\n" + "".join(f"  {name}: {_flow(s)}\n" for name, s in services.items()) if services else "services: {}\n")
+            + "x-simcore:\n" + "".join(f"  {line}\n" for line in head.splitlines()) + "  workloads:\n"
+            + "".join(f"    - {_flow(w)}\n" for w in workloads))
 
 
-def in_words(suggestion: dict[str, Any]) -> str:
-    """Its workloads, for one line."""
-    return ", ".join(map(title, suggestion["workloads"]))
+def _flow(data: Any) -> str:
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=True, width=1000)).strip()
+
+
+def in_words(suggestion: Mapping[str, Any]) -> str:
+    """Its workloads, and who asks whom then, for one line."""
+    asks = [f"{name} → {call['to']}:{call['port']}" for name, s in suggestion["services"].items()
+            for call in s["x-simcore"]["app"]["calls"]]
+    return ", ".join(map(title, suggestion["x-simcore"]["workloads"])) + (f"; for each request {', '.join(asks)}" if asks else "")
+
+
+def _open_ports(c: Compose) -> Iterator[tuple[str, str, PublishedPort, int]]:
+    """(service, instance, port, host port) of what others than the host itself reach."""
+    for name, instance, p, host_port in c.published():
+        if host_port is not None and not p.address.startswith("127.") and c.can_publish(name):
+            yield name, instance, p, host_port
 
 
 def _published(c: Compose, internet: str) -> Iterator[dict[str, Any]]:
-    for name, instance, p, host_port in c.published():
-        if host_port is None or p.address.startswith("127.") or not c.can_publish(name):
-            continue
+    for name, instance, p, host_port in _open_ports(c):
         if p.protocol == "udp":
             yield {"kind": "udp", "from": internet, "to": "host", "port": host_port, "rate": 100, "size": 300, "served-by": instance,
                    "server-port": p.port}
-        elif (h := c.services[name].x.http) is not None and h.port == p.port:
+        elif _is_http(c.services[name], p.port):
             yield {"kind": "http", "from": internet, "to": "host", "port": host_port, "count": 20, "interval": "200ms"}
         else:
             yield {"kind": "load", "from": internet, "to": "host", "port": host_port, "users": 10, "think": {"exponential": "500ms"},
                    "response-size": {"exponential": "20k"}, "served-by": instance, "server-port": p.port}
 
 
-def _depending(c: Compose) -> Iterator[dict[str, Any]]:
+def _apps(c: Compose) -> dict[str, dict[str, Any]]:
+    """What those who are asked from outside ask of others, and what these ask: by what each depends on."""
+    apps: dict[str, dict[str, Any]] = {}
+
+    def visit(name: str, port: int, way: Sequence[str]) -> None:
+        service = c.services[name]
+        if name in apps or service.x.app is not None or service.shares or _is_http(service, port):
+            return
+        calls = []
+        for other, its_port in _dependencies(c, name):
+            if other not in (*way, name) and not _is_http(c.services[other], its_port):
+                calls.append({"to": other, "port": its_port, "response-size": {"exponential": "4k"}})
+                visit(other, its_port, [*way, name])
+        if calls:
+            apps[name] = {"port": port, "calls": calls}
+
+    for name, _, p, _ in _open_ports(c):
+        if p.protocol == "tcp":
+            visit(name, p.port, [])
+    return apps
+
+
+def _depending(c: Compose, apps: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The users of what those depend on that do not ask when they are asked."""
     for name, service in c.services.items():
-        for other in dict.fromkeys([*service.depends_on, *(link.split(":")[0] for link in service.links)]):
-            if other not in c.services or not c.instances(name) or not c.instances(other) or not _meet(c, name, other):
-                continue
-            port = _port(c.services[other])
-            if (h := c.services[other].x.http) is not None and h.port == port:
+        for other, port in _dependencies(c, name):
+            if _is_http(c.services[other], port):
                 yield {"kind": "http", "from": name, "to": other, "port": port, "count": 50, "interval": "100ms"}
-            else:
+            elif name not in apps and service.x.app is None:
                 yield {"kind": "load", "from": name, "to": other, "port": port, "users": 5, "think": {"exponential": "100ms"},
                        "response-size": {"exponential": "4k"}}
+
+
+def _dependencies(c: Compose, name: str) -> Iterator[tuple[str, int]]:
+    """(service, port) of what a service depends on and reaches."""
+    service = c.services[name]
+    for other in dict.fromkeys([*service.depends_on, *(link.split(":")[0] for link in service.links)]):
+        if other in c.services and c.instances(name) and c.instances(other) and _meet(c, name, other):
+            yield other, _port(c.services[other])
+
+
+def _is_http(s: Service, port: int) -> bool:
+    """Whether the file says that it answers HTTP there."""
+    return s.x.http is not None and s.x.http.port == port
 
 
 def _meet(c: Compose, one: str, other: str) -> bool:

@@ -26,7 +26,7 @@ networks: {front: , back: {internal: true}, other: }
 
 
 def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(w["kind"], w["from"], w["to"], w.get("port")) for w in found["workloads"]]
+    return [(w["kind"], w["from"], w["to"], w.get("port")) for w in found["x-simcore"]["workloads"]]
 
 
 def test_ports_and_dependencies_make_traffic(tmp_path: Path) -> None:
@@ -35,8 +35,9 @@ def test_ports_and_dependencies_make_traffic(tmp_path: Path) -> None:
     found = suggest(load(path))
     assert rows(found) == [
         ("load", "internet", "host", 8080), ("udp", "internet", "host", 5000),      # not what is published on loopback
-        ("load", "vote", "redis", 6379),
         ("load", "worker", "redis", 6379), ("load", "worker", "db", 5432), ("load", "worker", "vote", 80)]   # apart cannot reach db
+    assert found["services"] == {"vote": {"x-simcore": {"app": {
+        "port": 80, "calls": [{"to": "redis", "port": 6379, "response-size": {"exponential": "4k"}}]}}}}
     override = tmp_path / "traffic.yaml"
     override.write_text(as_text("compose.yaml", found))
     world = World(load(path, [override]))
@@ -47,11 +48,15 @@ def test_ports_and_dependencies_make_traffic(tmp_path: Path) -> None:
         assert w.get("requests_done", w.get("received")) > 50
         assert not w.get("failed")
         assert w.get("loss", 0.0) < 1e-3
+    vote = summary["apps"]["vote:80"]
+    assert vote["answered"] == vote["calls"]["redis:6379"]["answered"] > 150
     again = World(load(path, suggesting=True))               # made up on the way, it is the same traffic
     assert [n for n in again.notes if "workloads" in n][0].startswith(
         "x-simcore.workloads: there are none, so some were made up: load internet → host:8080, udp internet → host:5000,")
+    assert "; for each request vote → redis:6379; `simcore init" in [n for n in again.notes if "workloads" in n][0]
     again.run()
     assert again.summary()["workloads"] == summary["workloads"]
+    assert [c.name for c in again.host.containers.values()] == ["vote", "worker-1", "worker-2", "redis", "db", "apart"]
 
 
 def test_what_the_file_says_counts(tmp_path: Path) -> None:
@@ -74,6 +79,10 @@ def test_what_the_file_says_counts(tmp_path: Path) -> None:
     ({"a": {"scale": 0}, "b": {"networks": ["shut"]}, "c": {"networks": ["shut"]}}, [("ping", "b", "c", None)]),
     ({"a": {"ports": ["80"], "x-simcore": {"http": {}}}, "b": {"depends_on": ["a"]}},
      [("http", "internet", "host", 32768), ("http", "b", "a", 80)]),
+    ({"db": {}, "b": {"links": ["c"]}, "c": {"links": ["b"]},
+      "a": {"ports": ["80", "81"], "links": ["b", "db"], "x-simcore": {"link": {}}}},
+     [("load", "internet", "host", 32768), ("load", "internet", "host", 32769), ("load", "c", "b", 80)]),
+    ({"a": {"ports": ["80"], "depends_on": ["b"], "x-simcore": {"app": {}}}, "b": {}}, [("load", "internet", "host", 32768)]),
     ({"internet": {"expose": ["${PORT:-7}", "3000-3005"]}, "users": {"depends_on": ["internet"]}}, [("load", "users", "internet", 7)])])
 def test_whatever_the_file_there_is_something(services: dict[str, Any], expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
     path = tmp_path / "compose.yaml"
