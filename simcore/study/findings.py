@@ -76,7 +76,12 @@ def conclusion(summary: Mapping[str, Any], found: Sequence[Finding]) -> str:
     name, share = headroom(summary)[0]
     if share < IDLE:
         return f"Nothing comes near its limit; {name} is the fullest, {share:.2%} used."
-    return f"What would be short first: {name}, {share:.0%} used, at about {1 / share:.2g} times this load."
+    return f"What would be short first: {name}, {share:.0%} used, at about {times(share)} times this load."
+
+
+def times(share: float) -> str:
+    """By how much the load could grow until a resource of which a share is used is full, to two digits."""
+    return f"{float(f'{1 / share:.2g}'):g}"
 
 
 _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",

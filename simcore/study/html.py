@@ -10,6 +10,7 @@ from simcore.errors import ScenarioError
 from simcore.files import write_text
 from simcore.measure.report import APP_COLUMNS, app_row, result_text
 from simcore.study.compare import Comparison
+from simcore.study.findings import times
 from simcore.study.metrics import written
 from simcore.study.plan import Plan
 from simcore.study.printing import KINDS, compared, grouped, with_interval
@@ -72,7 +73,7 @@ def write_run(path: Path, title: str, world: World, summary: Mapping[str, Any]) 
 
 def _headroom(summary: Mapping[str, Any]) -> list[list[str]]:
     """A row for each of the fullest resources, and at how many times this load each would be full."""
-    return [[h["resource"], f"{h['used']:.1%}", f"{1 / h['used']:.2g} times this load" if h["used"] < 1 else "this load"]
+    return [[h["resource"], f"{h['used']:.1%}", f"{times(h['used'])} times this load" if h["used"] < 1 else "this load"]
             for h in summary["headroom"][:ROWS] if h["used"] >= LEAST]
 
 

@@ -21,6 +21,7 @@ cdef class Request:
 
 cdef class Pooled(Exchange):
     cdef Request request            # None: idle
+    cdef int address                # of the upstream's
 
 cdef class Upstream(App):
     cdef readonly Namespace namespace
@@ -31,7 +32,9 @@ cdef class Upstream(App):
     cdef int per_connection
     cdef dict options
     cdef dict connections           # socket -> Pooled, of those that can be used
-    cdef list idle
+    cdef list idle                  # of each address those that nobody uses, the last one used at the end
+    cdef int n_idle
+    cdef int turn                   # the address of the next call, if it can be had
     cdef object waiting             # requests that wait for a connection
     cdef bint supplying
     cdef Level level_used, level_waiting
@@ -42,6 +45,7 @@ cdef class Upstream(App):
     cdef void call(self, Request r) noexcept
     cdef void supply(self) noexcept
     cdef void start(self, Request r)
+    cdef Pooled spare(self)
     cdef void lost(self, TcpSocket s, int number) noexcept
     cdef void fail(self, Request r, int number) noexcept
     cdef void account(self) noexcept

@@ -22,15 +22,15 @@ cdef class Pooled(Exchange):
 cdef class Upstream(App):
     """Whom a server asks before it answers, and its connections to there.
 
-    A call takes a connection that is idle, the last one used first; else a new one, of `pool` at a time; else it waits for its turn. A
-    call that fails is not tried again.
+    Calls take the addresses in turn, and of an address's connections one that is idle, the last one used; else a new one, of `pool` at a
+    time; else one to another address; else they wait. A call that fails is not tried again.
 
     Parameters
     ----------
     namespace : Namespace
         The server's.
     addresses : list of str
-        Destinations; new connections take them in turn.
+        Destinations.
     port : int
     request, response : Distribution
         Bytes of requests (8 at least) and of answers.
@@ -57,7 +57,7 @@ cdef class Upstream(App):
         self.request = Batch(request, rng)
         self.response = Batch(response, rng)
         self.connections = {}
-        self.idle = []
+        self.idle = [[] for _ in self.addresses]
         self.waiting = deque()
         self.errors = {}
         self.waits = Histogram()
@@ -77,7 +77,7 @@ cdef class Upstream(App):
 
     cdef void account(self) noexcept:
         cdef double now = self.namespace.calendar.now
-        level_set(&self.level_used, <double>(len(self.connections) - len(self.idle)), now)
+        level_set(&self.level_used, <double>(<int>len(self.connections) - self.n_idle), now)
         level_set(&self.level_waiting, <double>len(self.waiting), now)
 
     cdef void call(self, Request r) noexcept:
@@ -91,7 +91,7 @@ cdef class Upstream(App):
             return
         self.supplying = True
         try:
-            while self.waiting and (self.idle or not self.most or <int>len(self.connections) < self.most):
+            while self.waiting and (self.n_idle or not self.most or <int>len(self.connections) < self.most):
                 self.start(self.waiting.popleft())
         except Exception as error:
             self.namespace.calendar.fail(error)
@@ -99,12 +99,11 @@ cdef class Upstream(App):
         self.account()
 
     cdef void start(self, Request r):
-        cdef Pooled c
+        cdef Pooled c = self.spare()
         cdef TcpSocket s
         cdef double request, response
         self.waits.record(self.namespace.calendar.now - r.called)
-        if self.idle:
-            c = self.idle.pop()
+        if c is not None:
             c.request = r
             c.asking = True
             request = self.request.next()
@@ -112,16 +111,29 @@ cdef class Upstream(App):
             c.ask(request, response)
             return
         c = Pooled()
+        c.address = self.turn
+        self.turn = (self.turn + 1) % <int>len(self.addresses)
         c.left = self.per_connection if self.per_connection else ENDLESS
         try:
             s = c.socket = TcpSocket(self.namespace, app=self, **self.options)
             self.connections[s] = c
             c.request = r
-            s.connect(self.addresses[self.opened % len(self.addresses)], self.port)
+            s.connect(self.addresses[c.address], self.port)
             self.opened += 1
         except OSError as error:
             self.connections.pop(c.socket, None)
             self.fail(r, error.errno)
+
+    cdef Pooled spare(self):
+        """An idle connection: to the address whose turn it is, or if there can be no new one, to the first other that has one."""
+        cdef int i, n = <int>len(self.addresses), at
+        for i in range(1 if not self.most or <int>len(self.connections) < self.most else n):
+            at = (self.turn + i) % n
+            if self.idle[at]:
+                self.turn = (at + 1) % n
+                self.n_idle -= 1
+                return self.idle[at].pop()
+        return None
 
     cdef void connected(self, TcpSocket s) noexcept:
         cdef Pooled c = self.connections[s]
@@ -139,7 +151,8 @@ cdef class Upstream(App):
         self.answered += 1
         self.times.record(self.namespace.calendar.now - r.called)
         if c.left > 0:
-            self.idle.append(c)
+            self.idle[c.address].append(c)
+            self.n_idle += 1
         else:
             self.connections.pop(s)
             s.finish_sending()
@@ -159,7 +172,8 @@ cdef class Upstream(App):
         if c is None:
             return
         if c.request is None:
-            self.idle.remove(c)
+            self.idle[c.address].remove(c)
+            self.n_idle -= 1
         else:
             self.fail(c.request, number)
         self.supply()

@@ -44,7 +44,7 @@ def test_a_chain_of_three_and_replicas() -> None:
     assert web["calls"]["far:443"]["answered"] == pytest.approx(done, abs=3)
     each = [apps[f"api-{i}:81"]["answered"] for i in (1, 2, 3)]
     assert sum(each) == pytest.approx(2 * done, abs=3)
-    assert min(each) > 0
+    assert max(each) - min(each) <= 3
     assert apps["db:82"]["answered"] == pytest.approx(2 * done, abs=3)
     assert [apps[f"api-{i}:81"]["calls"]["db:82"]["connections"] for i in (1, 2, 3)] == pytest.approx(each, abs=1)
     assert web["calls"]["api:81"]["connections"] <= 3
