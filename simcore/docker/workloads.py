@@ -77,7 +77,7 @@ class DnsWorkload(Repeated, Served):
 
 
 class LoadWorkload(Served):
-    """A closed loop of users: each asks, waits for the answer, and thinks."""
+    """A closed loop of users: each asks, waits for the answer, and thinks; or requests at a rate (requests/s), an open loop."""
 
     kind: Literal["load"]
     port: Port
@@ -89,6 +89,17 @@ class LoadWorkload(Served):
     service: Seconds = 0.0
     requests: Count | None = None
     tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
+    rate: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    pattern: Literal["poisson", "constant"] = "poisson"
+    pool: Count | None = None
+
+    @model_validator(mode="after")
+    def _open_or_closed(self) -> LoadWorkload:
+        others = ("users", "think") if self.rate is not None else ("pattern", "pool")
+        if given := [key for key in others if key in self.model_fields_set]:
+            raise ValueError(f"'{given[0]}' is of users, who wait for answers, and 'rate' of requests that do not" if self.rate is not None
+                             else f"'{given[0]}' comes with 'rate'")
+        return self
 
 
 class BulkWorkload(Workload):

@@ -12,7 +12,8 @@ from simcore.docker.apps import AppSpec, CallSpec, per_connection
 from simcore.errors import ScenarioError
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
-from simcore.traffic.server import Server, Upstream
+from simcore.traffic.server import Server
+from simcore.traffic.upstream import Upstream
 
 if TYPE_CHECKING:
     from simcore.study.scenario import World

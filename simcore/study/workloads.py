@@ -28,8 +28,9 @@ from simcore.errors import ScenarioError
 from simcore.net.namespace import Namespace
 from simcore.study.apps import listening
 from simcore.traffic import dns, http, trace
-from simcore.traffic.load import LoadClients
+from simcore.traffic.load import Arrivals, Clients, LoadClients
 from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
+from simcore.traffic.upstream import Upstream
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
 if TYPE_CHECKING:
@@ -234,10 +235,7 @@ class Workloads:
         port = w.server_port or w.port
         for target in self._served_by(number, w, ends):
             self.world.apps.serve(f"x-simcore.workloads.{number}", target, port, w.service)
-        keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
-        clients = [LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, self._stream(number, i),
-                               per_connection(w.keep_alive),
-                               w.start, self._end(w), w.requests or 0, keepalive=keepalive)
+        clients = [self._clients(number, i, e, w, (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
                    for i, e in enumerate(ends)]
 
         def counted() -> Counter[str]:
@@ -267,6 +265,16 @@ class Workloads:
                                   connections=n["connections"], requests_per_s=n["finished"] / span, goodput_bps=n["bytes"] * 8 / span,
                                   response_s=times)
         self._at_the_end.append(result)
+
+    def _clients(self, number: int, i: int, e: End, w: LoadWorkload, keepalive: tuple[float, float, int] | None) -> Clients:
+        """Those of one namespace."""
+        stream, per, most = self._stream(number, i), per_connection(w.keep_alive), w.requests or 0
+        if w.rate is None:
+            return LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, stream, per, w.start,
+                               self._end(w), most, keepalive=keepalive)
+        upstream = Upstream(e.ns, e.to, w.port, w.request_size, w.response_size, stream, 1, w.pool or 0, per, keepalive=keepalive)
+        return Arrivals(e.ns, upstream, w.rate, self._stream(number, i, "arrivals") if w.pattern == "poisson" else None,
+                        w.start, self._end(w), most)
 
     def _datagrams(self, number: int, w: UdpWorkload | TraceWorkload, ends: Sequence[End], outcome: Outcome) -> None:
         sinks = {ns: self._sink(number, ns, w.server_port or w.port) for ns in self._served_by(number, w, ends)}

@@ -7,8 +7,9 @@ import simpy
 from simcore.engine.histogram import Histogram
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
+from simcore.traffic.upstream import Upstream
 
-class LoadClients:
+class Clients:
     started: int
     finished: int
     failed: int
@@ -17,8 +18,15 @@ class LoadClients:
     times: Histogram
     errors: dict[str, int]
     finished_event: simpy.Event
+    def __init__(self, namespace: Namespace, stop: float = ..., most: int = 0) -> None: ...
+    def forget_times(self) -> None: ...
+    def waiting(self) -> list[float]: ...
+
+class LoadClients(Clients):
     def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, users: int, think: Distribution,
                  request: Distribution, response: Distribution, rng: np.random.Generator, per_connection: int = 0,
                  start: float = 0.0, stop: float = ..., most: int = 0, **options: Any) -> None: ...
-    def forget_times(self) -> None: ...
-    def waiting(self) -> list[float]: ...
+
+class Arrivals(Clients):
+    def __init__(self, namespace: Namespace, upstream: Upstream, rate: float, rng: np.random.Generator | None = None,
+                 start: float = 0.0, stop: float = ..., most: int = 0) -> None: ...

@@ -1,56 +1,56 @@
 import errno
-import struct
 
 import simpy
 
-from simcore.engine.draws cimport start_of
-from simcore.transport.tcp cimport App, TcpSocket
-
-cdef enum:
-    BATCH = 1024
+from simcore.traffic.distributions import Distribution
+from simcore.traffic.upstream cimport ENDLESS
 
 
-cdef class Batch:
-    """Values of a distribution, drawn a thousand at a time."""
+cdef class Clients(Caller):
+    """Those who ask, whatever makes them.
 
-    def __init__(self, distribution, rng):
-        self.distribution = distribution
-        self.rng = rng
-        self.used = BATCH
-
-    cdef double next(self) noexcept:
-        if self.used == BATCH:
-            self.values = self.distribution.sample(self.rng, BATCH)
-            self.at = start_of(self.values)
-            self.used = 0
-        self.used += 1
-        return self.at[self.used - 1]
-
-
-cdef class Exchange:
-    """One connection's requests: at most one is under way. Each says how long it is and how long the answer is to be (eight bytes,
-    then zeros).
+    Parameters
+    ----------
+    namespace : Namespace
+    stop : float
+        Seconds; nobody asks after that.
+    most : int
+        Requests in all, 0 for no end.
     """
 
-    cdef void ask(self, double request, double response) noexcept:
-        """Send a request of so many bytes, for so many."""
-        cdef uint32_t n = max(<uint32_t>request, <uint32_t>HEADER)
-        self.wanted = self.missing = max(<uint32_t>response, <uint32_t>1)
-        self.left -= 1
-        self.socket.write(struct.pack("!II", n, self.wanted), True)
-        self.socket.write(n - HEADER)
+    def __init__(self, Namespace namespace, double stop=float("inf"), uint64_t most=0):
+        self.namespace = namespace
+        namespace.env.handlers.append(self)
+        self.stop = stop
+        self.most = most
+        self.times = Histogram()
+        self.errors = {}
+        self.done = simpy.Event(namespace.env)
 
-    cdef bint hear(self, uint64_t n) noexcept:
-        """So many bytes have come: is that the whole answer?"""
-        if n < self.missing:
-            self.missing -= n
-            return False
-        self.missing = 0
-        self.asking = False
-        return True
+    def forget_times(self):
+        """Response times from now on only; the counts go on."""
+        self.times = Histogram()
+
+    @property
+    def finished_event(self):
+        """Event of the last of `most` requests being over."""
+        return self.done
+
+    cdef bint over(self) noexcept:
+        """Does nobody ask any more?"""
+        return self.namespace.calendar.now >= self.stop or self.most and self.started >= self.most
+
+    cdef void count_failed(self, int number) noexcept:
+        self.failed += 1
+        name = errno.errorcode.get(number, str(number))
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    cdef void check_done(self) noexcept:
+        if self.most and self.finished + self.failed >= self.most and not self.done.triggered:
+            self.done.succeed()
 
 
-cdef class LoadClients(App):
+cdef class LoadClients(Clients):
     """A closed loop of users.
 
     Parameters
@@ -79,36 +79,21 @@ cdef class LoadClients(App):
         cdef int i
         if users < 1:
             raise ValueError(f"users {users}: expected at least 1")
-        self.namespace = namespace
-        namespace.env.handlers.append(self)
+        super().__init__(namespace, stop, most)
         self.addresses = list(addresses)
         self.port = port
         self.think = Batch(think, rng)
         self.request = Batch(request, rng)
         self.response = Batch(response, rng)
         self.per_connection = per_connection
-        self.stop = stop
-        self.most = most
         self.options = options
-        self.times = Histogram()
-        self.errors = {}
-        self.done = simpy.Event(namespace.env)
         self.users = [Exchange() for _ in range(users)]
         for i in range(users):                      # as if they had been thinking already: not all start at once
             namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
-    def forget_times(self):
-        """Response times from now on only; the counts go on."""
-        self.times = Histogram()
-
     def waiting(self):
         """How long each request that has no answer yet has been under way, s."""
         return [self.namespace.calendar.now - (<Exchange>u).began for u in self.users if (<Exchange>u).asking]
-
-    @property
-    def finished_event(self):
-        """Event of the last of `most` requests being over."""
-        return self.done
 
     cdef void fire(self, uint64_t token) noexcept:
         self.ask(<int>token)
@@ -117,7 +102,7 @@ cdef class LoadClients(App):
         """A user's next request: over the connection there is, or a new one."""
         cdef Exchange u = <Exchange>self.users[i]
         cdef TcpSocket s
-        if self.namespace.calendar.now >= self.stop or self.most and self.started >= self.most:
+        if self.over():
             return
         self.started += 1
         u.began = self.namespace.calendar.now
@@ -178,16 +163,74 @@ cdef class LoadClients(App):
             if u.asking:
                 self.failed_with(s.tag, number)
 
-    def failed_with(self, int i, int number):
+    cdef void failed_with(self, int i, int number) noexcept:
         """A request failed: counted, and the user tries another after thinking."""
-        cdef Exchange u = <Exchange>self.users[i]
-        u.asking = False
-        self.failed += 1
-        name = errno.errorcode.get(number, str(number))
-        self.errors[name] = self.errors.get(name, 0) + 1
+        (<Exchange>self.users[i]).asking = False
+        self.count_failed(number)
         self.rest(i)
         self.check_done()
 
-    cdef void check_done(self) noexcept:
-        if self.most and self.finished + self.failed >= self.most and not self.done.triggered:
-            self.done.succeed()
+
+cdef class Arrivals(Clients):
+    """Requests at a rate, whether or not those before are answered: an open loop.
+
+    Parameters
+    ----------
+    namespace : Namespace
+    upstream : Upstream
+        Whom they ask, and over which connections.
+    rate : float
+        Requests per second.
+    rng : numpy.random.Generator, optional
+        Of a Poisson process; without, they are evenly spaced.
+    start, stop, most
+        As of `LoadClients`.
+    """
+
+    def __init__(self, Namespace namespace, Upstream upstream, double rate, rng=None, double start=0.0, double stop=float("inf"),
+                 uint64_t most=0):
+        if rate <= 0:
+            raise ValueError(f"rate {rate:g}: expected more than 0")
+        super().__init__(namespace, stop, most)
+        self.upstream = upstream
+        upstream.caller = self
+        self.under_way = {}
+        self.gaps = Batch(Distribution({"exponential": 1 / rate} if rng is not None else 1 / rate), rng)
+        namespace.calendar.at(start + self.gaps.next(), self, 0)
+
+    @property
+    def connections(self):
+        """How many were opened."""
+        return self.upstream.opened
+
+    def forget_times(self):
+        """Response times from now on only; the counts go on."""
+        super().forget_times()
+        self.upstream.forget_times()
+
+    def waiting(self):
+        """How long each request that has no answer yet has been under way, s."""
+        return [self.namespace.calendar.now - (<Request>r).arrived for r in self.under_way]
+
+    cdef void fire(self, uint64_t token) noexcept:
+        cdef Request r
+        if self.over():
+            return
+        self.started += 1
+        r = Request()
+        r.arrived = self.namespace.calendar.now
+        self.under_way[r] = None
+        self.namespace.calendar.at(r.arrived + self.gaps.next(), self, 0)
+        self.upstream.call(r)
+
+    cdef void answered_call(self, Request r) noexcept:
+        self.under_way.pop(r)
+        self.finished += 1
+        self.response_bytes += r.bytes
+        self.times.record(self.namespace.calendar.now - r.arrived)
+        self.check_done()
+
+    cdef void failed_call(self, Request r, int number) noexcept:
+        self.under_way.pop(r)
+        self.count_failed(number)
+        self.check_done()

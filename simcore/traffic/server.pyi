@@ -6,24 +6,8 @@ import numpy as np
 from simcore.engine.histogram import Histogram
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
+from simcore.traffic.upstream import Upstream
 from simcore.transport.tcp import TcpListener
-
-class Upstream:
-    namespace: Namespace
-    addresses: list[str]
-    port: int
-    count: int
-    most: int
-    opened: int
-    answered: int
-    failed: int
-    errors: dict[str, int]
-    waits: Histogram
-    times: Histogram
-    def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, request: Distribution, response: Distribution,
-                 rng: np.random.Generator, count: int = 1, pool: int = 0, per_connection: int = 0, **options: Any) -> None: ...
-    def forget_times(self) -> None: ...
-    def counts(self) -> dict[str, float]: ...
 
 class Server:
     namespace: Namespace

@@ -165,6 +165,8 @@ def test_time_that_stands_still_is_told() -> None:
     ({"kind": "load", "port": 1, "keep-alive": "x"}, r"workloads\.0\.keep-alive: 'x': expected a whole number"),
     ({"kind": "pong"}, r"workloads\.0: kind: 'pong', expected one of http, ping, dns, load, bulk, udp, trace"),
     ({}, r"workloads\.0: expected a kind: http"), ({"kind": "ping", "interval": 0, "stop": 1}, "expected 'count' or 'interval'"),
+    ({"kind": "load", "port": 1, "rate": 5, "users": 2}, r"workloads\.0: 'users' is of users, who wait for answers, and 'rate'"),
+    ({"kind": "load", "port": 1, "pool": 2}, r"workloads\.0: 'pool' comes with 'rate'"),
     ({"kind": "load", "port": 1, "think": {"zipf": 1}}, r"workloads\.0\.think: .*no distribution")])
 def test_bad_workloads(tmp_path: Path, workload: dict[str, Any], message: str) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({"services": {"a": {}}, "x-simcore": {

@@ -1,10 +1,11 @@
 """Users who think, and few who serve them: the machine-repair model (M/M/c//N), whose answer is exact and known.
 
-It holds for workers, for connections of a pool, and for connections that a server takes at a time. Thinking and the network's
+It holds for workers, and for connections of a pool; where requests come at a rate it is M/M/c. Thinking and the network's
 latencies are one delay, of whose distribution only the mean matters.
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -27,14 +28,16 @@ def repaired(servers: int, delay: float) -> tuple[float, float, float]:
     return busy / SERVICE, there / (busy / SERVICE), busy / servers
 
 
-def run(engine: str = "compiled", duration: float = 120.0, keep_alive: bool = True, **apps: dict[str, Any]) -> dict[str, Any]:
+def run(engine: str = "compiled", duration: float = 120.0, keep_alive: bool = True, asking: dict[str, Any] | None = None,
+        **apps: dict[str, Any]) -> dict[str, Any]:
     w = World(Compose.model_validate({
         "services": {name: {"x-simcore": {"app": app}} for name, app in apps.items()},
         "x-simcore": {"duration": duration, "warmup": duration / 10, "seed": 5, "servers": {"users": {"address": "93.184.216.34"}},
                       "links": {"container": {"latency": "5us"}, "server": {"latency": LATENCY}},
                       "host": {"iptables": ["-I DOCKER-USER -j ACCEPT"]},
-                      "workloads": [{"kind": "load", "from": "users", "to": "web", "port": 80, "users": USERS, "keep-alive": keep_alive,
-                                     "think": {"exponential": THINK}, "response-size": 100}]}}), engine=engine)
+                      "workloads": [{"kind": "load", "from": "users", "to": "web", "port": 80, "keep-alive": keep_alive,
+                                     "response-size": 100, **(asking or {"users": USERS, "think": {"exponential": THINK}})}]}}),
+        engine=engine)
     # the users' router knows the way to the containers' network
     w.internet.router.add_route("172.17.0.0/16", "eth0", "192.168.1.100")
     w.run()
@@ -67,6 +70,29 @@ def test_throughput_response_time_and_utilisation(apps: dict[str, Any], where: t
     assert level == pytest.approx(waited * summary["workloads"][0]["requests_per_s"], rel=0.02)     # Little
 
 
+def erlang_c(servers: int, offered: float) -> float:
+    """The share of arrivals that find all servers busy (M/M/c)."""
+    p = [offered**n / math.factorial(n) for n in range(servers)]
+    last = offered**servers / math.factorial(servers) * servers / (servers - offered)
+    return last / (sum(p) + last)
+
+
+@pytest.mark.parametrize(("apps", "where"), [({"web": WORKERS}, ("web:80",)), (POOL, ("web:80", "calls", "db:1"))],
+                         ids=["workers", "a pool"])
+def test_requests_at_a_rate(apps: dict[str, Any], where: tuple[str, ...]) -> None:
+    """An open loop does not wait for answers: M/M/c."""
+    rate = 0.85 * 4 / SERVICE
+    summary = run(duration=300.0, asking={"rate": rate}, **apps)
+    station = summary["apps"]
+    for key in where:
+        station = station[key]
+    waiting = erlang_c(4, rate * SERVICE) * SERVICE / (4 - rate * SERVICE)
+    assert summary["workloads"][0]["requests_per_s"] == pytest.approx(rate, rel=0.01)
+    assert station["utilisation"] == pytest.approx(0.85, rel=0.015)
+    assert station["wait_s"]["mean"] == pytest.approx(waiting, rel=0.1)
+    assert summary["workloads"][0]["response_s"]["mean"] - 2 * LATENCY == pytest.approx(waiting + SERVICE, rel=0.05)
+
+
 def test_connections_that_a_server_takes_at_a_time() -> None:
     """Each is there for its service and the way of the answer, and of the client's FIN; the next waits in the backlog."""
     summary = run(keep_alive=False, web={"port": 80, "connections": 4, "service": {"exponential": SERVICE}})
@@ -79,6 +105,7 @@ def test_connections_that_a_server_takes_at_a_time() -> None:
 
 def test_both_engines_agree() -> None:
     for apps in ({"web": WORKERS}, ASIDE, POOL, BEHIND):
-        one, other = (run(engine, 3.0, **apps) for engine in ("compiled", "simpy"))
+        asking = {"rate": 100, "pool": 3} if apps is BEHIND else None
+        one, other = (run(engine, 3.0, asking=asking, **apps) for engine in ("compiled", "simpy"))
         assert one["apps"] == other["apps"]
         assert one["workloads"] == other["workloads"]

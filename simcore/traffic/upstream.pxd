@@ -1,0 +1,82 @@
+"""Requests over TCP without Python per request, and the pools of connections that carry them."""
+from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.histogram cimport Histogram
+from simcore.net.namespace cimport Namespace
+from simcore.transport.tcp cimport App, TcpSocket
+
+cdef enum:
+    HEADER = 8                      # bytes: length of the request, length of the response
+    ENDLESS = 0x7FFFFFFF            # requests that a connection may carry
+
+# A number over time: how long it was how large.
+ctypedef struct Level:
+    double value
+    double seconds                  # its integral until `since`
+    double since
+
+cdef inline void level_set(Level* v, double value, double now) noexcept:
+    v.seconds += v.value * (now - v.since)
+    v.since = now
+    v.value = value
+
+cdef class Batch:
+    cdef object distribution
+    cdef object rng
+    cdef object values
+    cdef double* at
+    cdef int used
+    cdef double next(self) noexcept
+
+cdef class Exchange:
+    cdef TcpSocket socket
+    cdef double began
+    cdef uint64_t missing           # bytes of the answer that have not come
+    cdef uint64_t wanted
+    cdef int left                   # requests that this connection may still carry
+    cdef bint asking
+    cdef void ask(self, double request, double response) noexcept
+    cdef bint hear(self, uint64_t n) noexcept
+
+cdef class Request:
+    cdef TcpSocket socket
+    cdef uint32_t answer            # bytes
+    cdef double arrived
+    cdef bint working               # it has a worker
+    cdef int call, left             # of the server's calls the one that is its turn, and how often yet
+    cdef double called              # when the call at hand was made
+    cdef uint64_t bytes             # of its answer
+
+cdef class Caller(App):
+    cdef void answered_call(self, Request r) noexcept
+    cdef void failed_call(self, Request r, int number) noexcept
+
+cdef class Pooled(Exchange):
+    cdef Request request            # None: idle
+    cdef int address                # of the upstream's
+
+cdef class Upstream(App):
+    cdef readonly Namespace namespace
+    cdef readonly list addresses
+    cdef readonly int port, count, most
+    cdef Caller caller
+    cdef Batch request, response
+    cdef int per_connection
+    cdef dict options
+    cdef dict connections           # socket -> Pooled, of those that can be used
+    cdef list idle                  # of each address those that nobody uses, the last one used at the end
+    cdef int n_idle
+    cdef int turn                   # the address of the next call, if it can be had
+    cdef object waiting             # requests that wait for a connection
+    cdef bint supplying
+    cdef Level level_used, level_waiting
+    cdef readonly uint64_t opened, answered, failed
+    cdef readonly dict errors       # errno's name -> how often
+    cdef readonly Histogram waits   # s, for a connection of the pool
+    cdef readonly Histogram times   # s, from the call, wait and handshake included, to the last byte of the answer
+    cdef void call(self, Request r) noexcept
+    cdef void supply(self) noexcept
+    cdef void start(self, Request r)
+    cdef Pooled spare(self)
+    cdef void lost(self, TcpSocket s, int number) noexcept
+    cdef void fail(self, Request r, int number) noexcept
+    cdef void account(self) noexcept

@@ -1,0 +1,233 @@
+import errno
+import struct
+from collections import deque
+
+from simcore.engine.draws cimport start_of
+
+cdef enum:
+    BATCH = 1024
+
+
+cdef class Batch:
+    """Values of a distribution, drawn a thousand at a time."""
+
+    def __init__(self, distribution, rng):
+        self.distribution = distribution
+        self.rng = rng
+        self.used = BATCH
+
+    cdef double next(self) noexcept:
+        if self.used == BATCH:
+            self.values = self.distribution.sample(self.rng, BATCH)
+            self.at = start_of(self.values)
+            self.used = 0
+        self.used += 1
+        return self.at[self.used - 1]
+
+
+cdef class Exchange:
+    """One connection's requests: at most one is under way. Each says how long it is and how long the answer is to be (eight bytes,
+    then zeros).
+    """
+
+    cdef void ask(self, double request, double response) noexcept:
+        """Send a request of so many bytes, for so many."""
+        cdef uint32_t n = max(<uint32_t>request, <uint32_t>HEADER)
+        self.wanted = self.missing = max(<uint32_t>response, <uint32_t>1)
+        self.left -= 1
+        self.socket.write(struct.pack("!II", n, self.wanted), True)
+        self.socket.write(n - HEADER)
+
+    cdef bint hear(self, uint64_t n) noexcept:
+        """So many bytes have come: is that the whole answer?"""
+        if n < self.missing:
+            self.missing -= n
+            return False
+        self.missing = 0
+        self.asking = False
+        return True
+
+
+cdef class Request:
+    """One under way: to a server, and on its way through it."""
+
+
+cdef class Caller(App):
+    """Whoever has calls made: is told what comes of each."""
+
+    cdef void answered_call(self, Request r) noexcept:
+        """The call at hand was answered."""
+
+    cdef void failed_call(self, Request r, int number) noexcept:
+        """It failed, with an errno."""
+
+
+cdef class Pooled(Exchange):
+    """A connection to an upstream, of a pool."""
+
+
+cdef class Upstream(App):
+    """Those of whom something is asked, and the connections to there.
+
+    Calls take the addresses in turn, and of an address's connections one that is idle, the last one used; else a new one, of `pool` at a
+    time; else one to another address; else they wait. A call that fails is not tried again.
+
+    Parameters
+    ----------
+    namespace : Namespace
+        The caller's.
+    addresses : list of str
+        Destinations.
+    port : int
+    request, response : Distribution
+        Bytes of requests (8 at least) and of answers.
+    rng : numpy.random.Generator
+    count : int
+        Calls that each of a server's requests makes, one after the other.
+    pool : int
+        Connections at a time, 0 for as many as there are calls under way.
+    per_connection : int
+        Calls that a connection carries before it is closed (keep-alive), 0 for no end.
+    options
+        Of the sockets.
+    """
+
+    def __init__(self, Namespace namespace, addresses, int port, request, response, rng, int count=1, int pool=0, int per_connection=0,
+                 **options):
+        self.namespace = namespace
+        self.addresses = list(addresses)
+        self.port = port
+        self.count = count
+        self.most = pool
+        self.per_connection = per_connection
+        self.options = options
+        self.request = Batch(request, rng)
+        self.response = Batch(response, rng)
+        self.connections = {}
+        self.idle = [[] for _ in self.addresses]
+        self.waiting = deque()
+        self.errors = {}
+        self.waits = Histogram()
+        self.times = Histogram()
+        namespace.env.handlers.append(self)
+
+    def forget_times(self):
+        """Waiting and response times from now on only; the counts go on."""
+        self.waits = Histogram()
+        self.times = Histogram()
+
+    def counts(self):
+        """What only goes up: answered, failed, opened; seconds of connections in use, and of calls that waited for one."""
+        self.account()
+        return {"answered": self.answered, "failed": self.failed, "opened": self.opened, "used_s": self.level_used.seconds,
+                "waiting_s": self.level_waiting.seconds, **{f"error {name}": n for name, n in self.errors.items()}}
+
+    cdef void account(self) noexcept:
+        cdef double now = self.namespace.calendar.now
+        level_set(&self.level_used, <double>(<int>len(self.connections) - self.n_idle), now)
+        level_set(&self.level_waiting, <double>len(self.waiting), now)
+
+    cdef void call(self, Request r) noexcept:
+        r.called = self.namespace.calendar.now
+        self.waiting.append(r)
+        self.supply()
+
+    cdef void supply(self) noexcept:
+        """Give connections to those that wait, as long as there are some."""
+        if self.supplying:                      # further down: a call that failed at once led to the next
+            return
+        self.supplying = True
+        try:
+            while self.waiting and (self.n_idle or not self.most or <int>len(self.connections) < self.most):
+                self.start(self.waiting.popleft())
+        except Exception as error:
+            self.namespace.calendar.fail(error)
+        self.supplying = False
+        self.account()
+
+    cdef void start(self, Request r):
+        cdef Pooled c = self.spare()
+        cdef TcpSocket s
+        cdef double request, response
+        self.waits.record(self.namespace.calendar.now - r.called)
+        if c is not None:
+            c.request = r
+            c.asking = True
+            request = self.request.next()
+            response = self.response.next()
+            c.ask(request, response)
+            return
+        c = Pooled()
+        c.address = self.turn
+        self.turn = (self.turn + 1) % <int>len(self.addresses)
+        c.left = self.per_connection if self.per_connection else ENDLESS
+        try:
+            s = c.socket = TcpSocket(self.namespace, app=self, **self.options)
+            self.connections[s] = c
+            c.request = r
+            s.connect(self.addresses[c.address], self.port)
+            self.opened += 1
+        except OSError as error:
+            self.connections.pop(c.socket, None)
+            self.fail(r, error.errno)
+
+    cdef Pooled spare(self):
+        """An idle connection: to the address whose turn it is, or if there can be no new one, to the first other that has one."""
+        cdef int i, n = <int>len(self.addresses), at
+        for i in range(1 if not self.most or <int>len(self.connections) < self.most else n):
+            at = (self.turn + i) % n
+            if self.idle[at]:
+                self.turn = (at + 1) % n
+                self.n_idle -= 1
+                return self.idle[at].pop()
+        return None
+
+    cdef void connected(self, TcpSocket s) noexcept:
+        cdef Pooled c = self.connections[s]
+        cdef double request = self.request.next(), response = self.response.next()
+        c.asking = True
+        c.ask(request, response)
+
+    cdef void data(self, TcpSocket s) noexcept:
+        cdef uint64_t n = s.read_count(0xFFFFFFFFU)
+        cdef Pooled c = self.connections.get(s)
+        cdef Request r
+        if c is None or not c.asking or not c.hear(n):
+            return
+        r, c.request = c.request, None
+        r.bytes = c.wanted
+        self.answered += 1
+        self.times.record(self.namespace.calendar.now - r.called)
+        if c.left > 0:
+            self.idle[c.address].append(c)
+            self.n_idle += 1
+        else:
+            self.connections.pop(s)
+            s.finish_sending()
+        self.supply()
+        self.caller.answered_call(r)
+
+    cdef void ended(self, TcpSocket s) noexcept:
+        """The other side closed: an answer that was due will not come."""
+        s.finish_sending()
+        self.lost(s, errno.ECONNRESET)
+
+    cdef void gone(self, TcpSocket s, int number) noexcept:
+        self.lost(s, number)
+
+    cdef void lost(self, TcpSocket s, int number) noexcept:
+        cdef Pooled c = self.connections.pop(s, None)
+        if c is None:
+            return
+        if c.request is None:
+            self.idle[c.address].remove(c)
+            self.n_idle -= 1
+        else:
+            self.fail(c.request, number)
+        self.supply()
+
+    cdef void fail(self, Request r, int number) noexcept:
+        self.failed += 1
+        name = errno.errorcode.get(number, str(number))
+        self.errors[name] = self.errors.get(name, 0) + 1
+        self.caller.failed_call(r, number)
