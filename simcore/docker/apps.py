@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simcore.docker.model import Count, Durations, Model, Names, Port, Sizes
+from simcore.docker.model import Count, Durations, Model, Names, Patience, Port, Sizes
 from simcore.traffic.distributions import Distribution
 
 KeepAlive = Annotated[int, Field(ge=0)] | bool
@@ -27,6 +27,8 @@ class CallSpec(Model):
     response_size: Sizes = Field(default=Distribution(4_000), alias="response-size")
     keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     pool: Count | None = None
+    timeout: Patience | None = None
+    retries: Annotated[int, Field(ge=0)] = 0
     served_by: Names = Field(default=[], alias="served-by")
     server_port: Port | None = Field(default=None, alias="server-port")
 

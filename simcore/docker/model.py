@@ -16,6 +16,8 @@ Seconds = Annotated[float, BeforeValidator(units.duration)]
 Size = Annotated[int, BeforeValidator(units.size), Field(le=1 << 62)]
 Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Patience = Annotated[Seconds, Field(gt=0)]
+"""Seconds after which it is over."""
 Count = Annotated[int, Field(ge=1)]
 Durations = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.duration))]
 Sizes = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.size))]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from simcore.docker.apps import KeepAlive
-from simcore.docker.model import Count, Durations, Model, Names, Port, Seconds, Size, Sizes
+from simcore.docker.model import Count, Durations, Model, Names, Patience, Port, Seconds, Size, Sizes
 from simcore.traffic.distributions import Distribution
 
 
@@ -69,7 +69,7 @@ class DnsWorkload(Repeated, Served):
     kind: Literal["dns"]
     port: Port | None = None
     name: str | None = None
-    timeout: Annotated[Seconds, Field(gt=0)] = 5.0
+    timeout: Patience = 5.0
     attempts: Count = 2
     options: list[Literal["single-request", "single-request-reopen"]] = []
     service: Seconds = 0.0
@@ -88,6 +88,7 @@ class LoadWorkload(Served):
     keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     service: Seconds = 0.0
     requests: Count | None = None
+    timeout: Patience | None = None
     tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
     rate: Annotated[float, Field(gt=0, le=1e9)] | None = None
     pattern: Literal["poisson", "constant"] = "poisson"

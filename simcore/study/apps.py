@@ -82,7 +82,7 @@ class Apps:
         for i, call in enumerate(spec.calls):
             to = self.world.reached_by(instance, number, call.to)
             upstream = Upstream(ns, to, call.port, call.request_size, call.response_size, self.world.streams[f"{stream}/call/{i}"],
-                                call.count, call.pool or 0, per_connection(call.keep_alive))
+                                call.count, call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0, call.retries)
             calls[_title(call, calls)] = upstream, [
                 (target, call.server_port or call.port)
                 for target in self.world.answering(f"{key}.calls.{i}", call.served_by, to)]
@@ -156,7 +156,8 @@ class Apps:
     def _called(self, name: str, upstream: Upstream, seconds: float) -> dict[str, Any]:
         n = self._since(name, upstream.counts())
         used = n["used_s"] / seconds
-        return {"answered": n["answered"], "failed": n["failed"], "pool": upstream.most or None, "used": used,
+        return {"answered": n["answered"], "failed": n["failed"], "retried": n["retried"],
+                "timeout_s": upstream.timeout or None, "pool": upstream.most or None, "used": used,
                 "errors": {k.removeprefix("error "): v for k, v in n.items() if k.startswith("error ") and v},
                 "utilisation": used / upstream.most if upstream.most else None, "connections": n["opened"],
                 "mean_waiting": n["waiting_s"] / seconds, "wait_s": upstream.waits.summary(), "response_s": upstream.times.summary()}

@@ -88,7 +88,8 @@ _SHORT = {"queue-overflow": "the queue and rate", "link-full": "the rate",
           "conntrack-full": "the conntrack table", "conntrack-filling": "the conntrack table",
           "ports-full": "the source ports", "ports-filling": "the source ports",
           "neighbours-full": "the neighbour table", "cpu-full": "the time",
-          "workers-full": "the workers", "pool-full": "the pool of connections", "connections-full": "the connections at a time",
+          "workers-full": "the workers", "pool-full": "the pool of connections", "retries": "the retries",
+          "connections-full": "the connections at a time",
           "receive-window": "the receiver's window", "send-buffer": "the send buffer"}
 
 
@@ -279,6 +280,13 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                               f"{call['utilisation']:.0%} of the run; calls waited {written('_s', waits)} for one on average, {share:.0%} "
                               "of the time that they took",
                               f"a larger pool ({key}.calls), or answers that come sooner")
+            again = call["retried"] / max(call["retried"] + tried, 1)
+            if again > HELD:
+                late = f", as no answer came in {written('_s', call['timeout_s'])}" if call["timeout_s"] else ""
+                yield Finding("retries", name, again,
+                              f"{name}: its calls to {to} were made {1 / (1 - again):.2g} times each{late}: who is asked works on what "
+                              "nobody waits for any more, and so it goes on once it has begun",
+                              f"fewer retries, or a longer timeout ({key}.calls)")
             for error, n in call["errors"].items():
                 yield Finding("failed", name, n / tried, f"{name}: {n} of {tried} calls to {to} failed with {error}"
                               + (f" ({_ERRNO[error]})" if error in _ERRNO else "") + ", and so did the requests that they were made for")

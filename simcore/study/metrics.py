@@ -8,7 +8,7 @@ from simcore import units
 from simcore.traffic.title import title
 
 NOT_MEASURED = frozenset({"engine", "seed", "partial", "conntrack", "interfaces", "flows", "findings", "headroom", "port", "stopped_by",
-                          "workers", "pool"})
+                          "workers", "pool", "timeout_s"})
 """Keys of a summary that are no measurements, or too many."""
 HEADLINES: Mapping[str, Sequence[str]] = {
     "http": ("requests.total_time.mean", "requests.failed_share"),

@@ -271,8 +271,9 @@ class Workloads:
         stream, per, most = self._stream(number, i), per_connection(w.keep_alive), w.requests or 0
         if w.rate is None:
             return LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, stream, per, w.start,
-                               self._end(w), most, keepalive=keepalive)
-        upstream = Upstream(e.ns, e.to, w.port, w.request_size, w.response_size, stream, 1, w.pool or 0, per, keepalive=keepalive)
+                               self._end(w), most, w.timeout or 0.0, keepalive=keepalive)
+        upstream = Upstream(e.ns, e.to, w.port, w.request_size, w.response_size, stream, 1, w.pool or 0, per, w.timeout or 0.0,
+                            keepalive=keepalive)
         return Arrivals(e.ns, upstream, w.rate, self._stream(number, i, "arrivals") if w.pattern == "poisson" else None,
                         w.start, self._end(w), most)
 

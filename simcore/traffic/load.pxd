@@ -2,11 +2,10 @@
 from libc.stdint cimport uint64_t
 from simcore.engine.histogram cimport Histogram
 from simcore.net.namespace cimport Namespace
-from simcore.traffic.upstream cimport Batch, Caller, Exchange, Request, Upstream
+from simcore.traffic.upstream cimport Batch, Caller, Exchange, Request, Ticket, Upstream
 from simcore.transport.tcp cimport TcpSocket
 
 cdef class Clients(Caller):
-    cdef readonly Namespace namespace
     cdef double stop
     cdef uint64_t most
     cdef readonly uint64_t started

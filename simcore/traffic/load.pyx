@@ -3,7 +3,7 @@ import errno
 import simpy
 
 from simcore.traffic.distributions import Distribution
-from simcore.traffic.upstream cimport ENDLESS
+from simcore.traffic.upstream cimport DEADLINE, ENDLESS
 
 
 cdef class Clients(Caller):
@@ -16,11 +16,12 @@ cdef class Clients(Caller):
         Seconds; nobody asks after that.
     most : int
         Requests in all, 0 for no end.
+    timeout : float
+        Seconds for an answer, 0 for no end.
     """
 
-    def __init__(self, Namespace namespace, double stop=float("inf"), uint64_t most=0):
-        self.namespace = namespace
-        namespace.env.handlers.append(self)
+    def __init__(self, Namespace namespace, double stop=float("inf"), uint64_t most=0, double timeout=0.0):
+        super().__init__(namespace, timeout)
         self.stop = stop
         self.most = most
         self.times = Histogram()
@@ -70,16 +71,18 @@ cdef class LoadClients(Clients):
         Seconds; nobody asks after `stop`.
     most : int
         Requests in all, 0 for no end.
+    timeout : float
+        Seconds, a handshake included, after which a request has failed, and its connection is reset; 0 for no end.
     options
         Of the sockets.
     """
 
     def __init__(self, Namespace namespace, addresses, int port, int users, think, request, response, rng, int per_connection=0,
-                 double start=0.0, double stop=float("inf"), uint64_t most=0, **options):
+                 double start=0.0, double stop=float("inf"), uint64_t most=0, double timeout=0.0, **options):
         cdef int i
         if users < 1:
             raise ValueError(f"users {users}: expected at least 1")
-        super().__init__(namespace, stop, most)
+        super().__init__(namespace, stop, most, timeout)
         self.addresses = list(addresses)
         self.port = port
         self.think = Batch(think, rng)
@@ -96,7 +99,17 @@ cdef class LoadClients(Clients):
         return [self.namespace.calendar.now - (<Exchange>u).began for u in self.users if (<Exchange>u).asking]
 
     cdef void fire(self, uint64_t token) noexcept:
-        self.ask(<int>token)
+        if token == DEADLINE:
+            self.look()
+        else:
+            self.ask(<int>token)
+
+    cdef void timed_out(self, Ticket t) noexcept:
+        cdef Exchange u = <Exchange>t
+        cdef TcpSocket s = u.socket
+        u.socket = None
+        s.abort()
+        self.failed_with(s.tag, errno.ETIMEDOUT)
 
     cdef void ask(self, int i) noexcept:
         """A user's next request: over the connection there is, or a new one."""
@@ -107,6 +120,7 @@ cdef class LoadClients(Clients):
         self.started += 1
         u.began = self.namespace.calendar.now
         u.asking = True
+        self.expect(u)
         if u.socket is not None:
             self.send(i)
             return
@@ -135,6 +149,7 @@ cdef class LoadClients(Clients):
         cdef uint64_t n = s.read_count(0xFFFFFFFFU)
         if u.socket is not s or not u.asking or not u.hear(n):
             return
+        u.serial += 1
         self.finished += 1
         self.response_bytes += u.wanted
         self.times.record(self.namespace.calendar.now - u.began)
@@ -165,7 +180,9 @@ cdef class LoadClients(Clients):
 
     cdef void failed_with(self, int i, int number) noexcept:
         """A request failed: counted, and the user tries another after thinking."""
-        (<Exchange>self.users[i]).asking = False
+        cdef Exchange u = <Exchange>self.users[i]
+        u.asking = False
+        u.serial += 1
         self.count_failed(number)
         self.rest(i)
         self.check_done()

@@ -6,7 +6,6 @@ from simcore.traffic.upstream cimport Batch, Caller, Level, Request
 from simcore.transport.tcp cimport TcpListener, TcpSocket
 
 cdef class Server(Caller):
-    cdef readonly Namespace namespace
     cdef readonly TcpListener listener
     cdef readonly int workers
     cdef readonly bint asynchronous

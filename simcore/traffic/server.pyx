@@ -32,7 +32,7 @@ cdef class Server(Caller):
     def __init__(self, Namespace namespace, int port, service=None, rng=None, int workers=0, bint asynchronous=False, calls=(),
                  int connections=0, **options):
         cdef Upstream upstream
-        self.namespace = namespace
+        super().__init__(namespace)
         self.workers = workers
         self.asynchronous = asynchronous
         self.service = None if service is None else Batch(service, rng)
@@ -44,7 +44,6 @@ cdef class Server(Caller):
         self.queue = deque()
         self.waits = Histogram()
         self.times = Histogram()
-        namespace.env.handlers.append(self)
         self.listener = TcpListener(namespace, port, app=self, most=connections, **options)
 
     def forget_times(self):

@@ -6,6 +6,7 @@ from simcore.transport.tcp cimport App, TcpSocket
 
 cdef enum:
     HEADER = 8                      # bytes: length of the request, length of the response
+    DEADLINE = 0x7FFFFFFF           # token of the event at the next deadline
     ENDLESS = 0x7FFFFFFF            # requests that a connection may carry
 
 # A number over time: how long it was how large.
@@ -27,7 +28,20 @@ cdef class Batch:
     cdef int used
     cdef double next(self) noexcept
 
-cdef class Exchange:
+# Something that is waited for, but not for ever.
+cdef class Ticket:
+    cdef uint64_t serial            # another one, once that is over
+
+cdef class Impatient(App):
+    cdef readonly Namespace namespace
+    cdef readonly double timeout    # s, 0: for ever
+    cdef object deadlines           # (time, Ticket, its serial) of those that are waited for; some are over
+    cdef bint looking               # an event is due at the first of them, or being handled
+    cdef void expect(self, Ticket t) noexcept
+    cdef void look(self) noexcept
+    cdef void timed_out(self, Ticket t) noexcept
+
+cdef class Exchange(Ticket):
     cdef TcpSocket socket
     cdef double began
     cdef uint64_t missing           # bytes of the answer that have not come
@@ -37,25 +51,27 @@ cdef class Exchange:
     cdef void ask(self, double request, double response) noexcept
     cdef bint hear(self, uint64_t n) noexcept
 
-cdef class Request:
+cdef class Pooled(Exchange):
+    cdef Request request            # None: idle
+    cdef int address                # of the upstream's
+
+cdef class Request(Ticket):
     cdef TcpSocket socket
     cdef uint32_t answer            # bytes
     cdef double arrived
     cdef bint working               # it has a worker
     cdef int call, left             # of the server's calls the one that is its turn, and how often yet
     cdef double called              # when the call at hand was made
+    cdef double since               # ... and tried for the last time
+    cdef int tried                  # how often before
+    cdef Pooled carrier             # the connection that it goes by; None: it waits for one
     cdef uint64_t bytes             # of its answer
 
-cdef class Caller(App):
+cdef class Caller(Impatient):
     cdef void answered_call(self, Request r) noexcept
     cdef void failed_call(self, Request r, int number) noexcept
 
-cdef class Pooled(Exchange):
-    cdef Request request            # None: idle
-    cdef int address                # of the upstream's
-
-cdef class Upstream(App):
-    cdef readonly Namespace namespace
+cdef class Upstream(Impatient):
     cdef readonly list addresses
     cdef readonly int port, count, most
     cdef Caller caller
@@ -69,11 +85,13 @@ cdef class Upstream(App):
     cdef object waiting             # requests that wait for a connection
     cdef bint supplying
     cdef Level level_used, level_waiting
-    cdef readonly uint64_t opened, answered, failed
+    cdef int retries
+    cdef readonly uint64_t opened, answered, failed, retried
     cdef readonly dict errors       # errno's name -> how often
     cdef readonly Histogram waits   # s, for a connection of the pool
     cdef readonly Histogram times   # s, from the call, wait and handshake included, to the last byte of the answer
     cdef void call(self, Request r) noexcept
+    cdef void attempt(self, Request r) noexcept
     cdef void supply(self) noexcept
     cdef void start(self, Request r)
     cdef Pooled spare(self)

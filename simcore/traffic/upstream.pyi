@@ -16,10 +16,13 @@ class Upstream:
     opened: int
     answered: int
     failed: int
+    timeout: float
+    retried: int
     errors: dict[str, int]
     waits: Histogram
     times: Histogram
     def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, request: Distribution, response: Distribution,
-                 rng: np.random.Generator, count: int = 1, pool: int = 0, per_connection: int = 0, **options: Any) -> None: ...
+                 rng: np.random.Generator, count: int = 1, pool: int = 0, per_connection: int = 0,
+                 timeout: float = 0.0, retries: int = 0, **options: Any) -> None: ...
     def forget_times(self) -> None: ...
     def counts(self) -> dict[str, float]: ...

@@ -25,7 +25,49 @@ cdef class Batch:
         return self.at[self.used - 1]
 
 
-cdef class Exchange:
+cdef class Ticket:
+    """Something that is waited for."""
+
+
+cdef class Impatient(App):
+    """One who waits for no thing longer than a certain time."""
+
+    def __init__(self, Namespace namespace, double timeout=0.0):
+        self.namespace = namespace
+        self.timeout = timeout
+        self.deadlines = deque()
+        namespace.env.handlers.append(self)
+
+    cdef void expect(self, Ticket t) noexcept:
+        """Wait for this from now on."""
+        cdef double when = self.namespace.calendar.now + self.timeout
+        if self.timeout <= 0:
+            return
+        self.deadlines.append((when, t, t.serial))      # all wait as long, so they are in order
+        if not self.looking:
+            self.looking = True
+            self.namespace.calendar.at(when, self, DEADLINE)
+
+    cdef void look(self) noexcept:
+        """The first deadline has come: what is still waited for then has taken too long."""
+        cdef double when
+        cdef uint64_t serial
+        cdef Ticket t
+        while self.deadlines:
+            when, t, serial = self.deadlines[0]
+            if t.serial == serial and when > self.namespace.calendar.now:
+                self.namespace.calendar.at(when, self, DEADLINE)
+                return
+            self.deadlines.popleft()
+            if t.serial == serial:
+                self.timed_out(t)
+        self.looking = False
+
+    cdef void timed_out(self, Ticket t) noexcept:
+        """It has been waited for too long."""
+
+
+cdef class Exchange(Ticket):
     """One connection's requests: at most one is under way. Each says how long it is and how long the answer is to be (eight bytes,
     then zeros).
     """
@@ -48,11 +90,15 @@ cdef class Exchange:
         return True
 
 
-cdef class Request:
+cdef class Pooled(Exchange):
+    """A connection to an upstream, of a pool."""
+
+
+cdef class Request(Ticket):
     """One under way: to a server, and on its way through it."""
 
 
-cdef class Caller(App):
+cdef class Caller(Impatient):
     """Whoever has calls made: is told what comes of each."""
 
     cdef void answered_call(self, Request r) noexcept:
@@ -62,15 +108,11 @@ cdef class Caller(App):
         """It failed, with an errno."""
 
 
-cdef class Pooled(Exchange):
-    """A connection to an upstream, of a pool."""
-
-
-cdef class Upstream(App):
+cdef class Upstream(Impatient):
     """Those of whom something is asked, and the connections to there.
 
     Calls take the addresses in turn, and of an address's connections one that is idle, the last one used; else a new one, of `pool` at a
-    time; else one to another address; else they wait. A call that fails is not tried again.
+    time; else one to another address; else they wait.
 
     Parameters
     ----------
@@ -88,18 +130,23 @@ cdef class Upstream(App):
         Connections at a time, 0 for as many as there are calls under way.
     per_connection : int
         Calls that a connection carries before it is closed (keep-alive), 0 for no end.
+    timeout : float
+        Seconds, a wait for a connection included, after which a call has failed, and its connection is reset; 0 for no end.
+    retries : int
+        How often a call that failed is made again, at once.
     options
         Of the sockets.
     """
 
     def __init__(self, Namespace namespace, addresses, int port, request, response, rng, int count=1, int pool=0, int per_connection=0,
-                 **options):
-        self.namespace = namespace
+                 double timeout=0.0, int retries=0, **options):
+        super().__init__(namespace, timeout)
         self.addresses = list(addresses)
         self.port = port
         self.count = count
         self.most = pool
         self.per_connection = per_connection
+        self.retries = retries
         self.options = options
         self.request = Batch(request, rng)
         self.response = Batch(response, rng)
@@ -109,7 +156,6 @@ cdef class Upstream(App):
         self.errors = {}
         self.waits = Histogram()
         self.times = Histogram()
-        namespace.env.handlers.append(self)
 
     def forget_times(self):
         """Waiting and response times from now on only; the counts go on."""
@@ -117,9 +163,9 @@ cdef class Upstream(App):
         self.times = Histogram()
 
     def counts(self):
-        """What only goes up: answered, failed, opened; seconds of connections in use, and of calls that waited for one."""
+        """What only goes up: answered, failed, retried, opened; seconds of connections in use, and of calls that waited for one."""
         self.account()
-        return {"answered": self.answered, "failed": self.failed, "opened": self.opened, "used_s": self.level_used.seconds,
+        return {"answered": self.answered, "failed": self.failed, "retried": self.retried, "opened": self.opened, "used_s": self.level_used.seconds,
                 "waiting_s": self.level_waiting.seconds, **{f"error {name}": n for name, n in self.errors.items()}}
 
     cdef void account(self) noexcept:
@@ -129,7 +175,14 @@ cdef class Upstream(App):
 
     cdef void call(self, Request r) noexcept:
         r.called = self.namespace.calendar.now
+        r.tried = 0
+        self.attempt(r)
+
+    cdef void attempt(self, Request r) noexcept:
+        r.since = self.namespace.calendar.now
+        r.carrier = None
         self.waiting.append(r)
+        self.expect(r)
         self.supply()
 
     cdef void supply(self) noexcept:
@@ -149,9 +202,10 @@ cdef class Upstream(App):
         cdef Pooled c = self.spare()
         cdef TcpSocket s
         cdef double request, response
-        self.waits.record(self.namespace.calendar.now - r.called)
+        self.waits.record(self.namespace.calendar.now - r.since)
         if c is not None:
             c.request = r
+            r.carrier = c
             c.asking = True
             request = self.request.next()
             response = self.response.next()
@@ -165,6 +219,7 @@ cdef class Upstream(App):
             s = c.socket = TcpSocket(self.namespace, app=self, **self.options)
             self.connections[s] = c
             c.request = r
+            r.carrier = c
             s.connect(self.addresses[c.address], self.port)
             self.opened += 1
         except OSError as error:
@@ -195,6 +250,8 @@ cdef class Upstream(App):
         if c is None or not c.asking or not c.hear(n):
             return
         r, c.request = c.request, None
+        r.carrier = None
+        r.serial += 1
         r.bytes = c.wanted
         self.answered += 1
         self.times.record(self.namespace.calendar.now - r.called)
@@ -226,7 +283,27 @@ cdef class Upstream(App):
             self.fail(c.request, number)
         self.supply()
 
+    cdef void fire(self, uint64_t token) noexcept:
+        self.look()
+
+    cdef void timed_out(self, Ticket t) noexcept:
+        cdef Request r = <Request>t
+        if r.carrier is None:
+            self.waiting.remove(r)
+        else:
+            self.connections.pop(r.carrier.socket)
+            r.carrier.socket.abort()
+        self.fail(r, errno.ETIMEDOUT)
+        self.supply()
+
     cdef void fail(self, Request r, int number) noexcept:
+        r.serial += 1
+        r.carrier = None
+        if r.tried < self.retries:
+            r.tried += 1
+            self.retried += 1
+            self.attempt(r)
+            return
         self.failed += 1
         name = errno.errorcode.get(number, str(number))
         self.errors[name] = self.errors.get(name, 0) + 1

@@ -80,6 +80,19 @@ def test_connection_pool(root: Path) -> None:
     assert not well["findings"]
 
 
+def test_retry_storm(root: Path) -> None:
+    """A pause of one second is over after one second, if nobody asks again for what he has given up; else it never is."""
+    sick, well = run(root, "retry-storm", False), run(root, "retry-storm", True)
+    assert sick["workloads"][0]["requests_done"] < 250 * 3 < 250 * 27 < well["workloads"][0]["requests_done"]
+    assert well["workloads"][0]["failed"] == 0
+    before = World(load(root / "examples" / "problems" / "retry-storm.yaml", settings={"events": []}))
+    before.run()
+    assert before.summary()["workloads"][0]["failed"] == 0          # it carries the load, and would for ever
+    calls = sick["apps"]["web:8000"]["calls"]["db:5432"]
+    assert calls["retried"] == pytest.approx(3 * calls["failed"], rel=0.05)
+    assert sick["conclusion"] == "What limits: the retries of web:8000."
+
+
 def test_backlog_full(root: Path) -> None:
     """A SYN that finds the backlog full is dropped without a word: the client's timer of a second decides."""
     sick, well = run(root, "backlog-full", False), run(root, "backlog-full", True)
@@ -246,6 +259,7 @@ def test_rules_and_settings_of_a_file(tmp_path: Path) -> None:
     ("rate-limit", "over-limit", "host", "over the limits of host's rules: -A DOCKER-USER -i eth0"),
     ("small-window", "receive-window", "workloads.0", "the receiver's window held it back"),
     ("connection-pool", "pool-full", "web:8000", "its 4 connections to db:5432 were in use"),
+    ("retry-storm", "retries", "web:8000", "times each, as no answer came in 100 ms"),
     ("backlog-full", "connections-full", "web:9000", "SYNs were dropped, as its backlog was full"),
 ])
 def test_a_run_says_what_was_wrong(root: Path, name: str, what: str, place: str, text: str) -> None:

@@ -137,13 +137,15 @@ def test_random_chains(data: st.DataObject) -> None:
     services: dict[str, Any] = {"user": {}}
     for i, name in enumerate(names):
         calls = [{"to": to, "port": 80, "count": data.draw(st.integers(1, 2)), "pool": data.draw(number),
-                  "keep-alive": data.draw(st.sampled_from([True, False, 2]))}
+                  "keep-alive": data.draw(st.sampled_from([True, False, 2])), "timeout": data.draw(st.sampled_from([None, "6ms", "30ms"])),
+                  "retries": data.draw(st.integers(0, 2))}
                  for to in names[i + 1:] if data.draw(st.booleans())]
         services[name] = {"deploy": {"replicas": data.draw(st.integers(1, 2))},
                           **app(workers=data.draw(number), **{"async": data.draw(st.booleans())}, connections=data.draw(number),
                                 backlog=data.draw(st.integers(1, 4)), calls=calls, service=data.draw(st.sampled_from(SERVICES)))}
-    load = {"kind": "load", "from": "user", "to": "web", "port": 80, "users": data.draw(st.integers(1, 12)),
-            "think": {"exponential": "20ms"}, "keep-alive": data.draw(st.booleans())}
+    load = {"kind": "load", "from": "user", "to": "web", "port": 80, "keep-alive": data.draw(st.booleans()),
+            "timeout": data.draw(st.sampled_from([None, "10ms"])),
+            **data.draw(st.sampled_from([{"users": 12, "think": {"exponential": "20ms"}}, {"rate": 150}, {"rate": 100, "pool": 2}]))}
 
     def run(engine: str) -> dict[str, Any]:
         w = World(Compose.model_validate({"services": services, "x-simcore": {"duration": "1s", "workloads": [load]}}), engine=engine)
@@ -151,14 +153,17 @@ def test_random_chains(data: st.DataObject) -> None:
         return w.summary()
     s = run("compiled")
     for a in s["apps"].values():
-        assert 0 <= a["requests"] - a["answered"] - a["failed"] < 40
+        assert a["requests"] >= a["answered"] + a["failed"]
         assert a["workers"] is None or 0 <= a["utilisation"] <= 1 + 1e-9
         assert a["connections"] is None or 0 <= a["open_share"] <= 1 + 1e-9
         assert a["mean_queue"] >= 0
         for call in a["calls"].values():
             assert call["pool"] is None or 0 <= call["utilisation"] <= 1 + 1e-9
-            assert not call["errors"]
-    assert s["workloads"][0]["failed"] == 0
+            assert set(call["errors"]) <= {"ETIMEDOUT", "ECONNRESET"}
+            assert sum(call["errors"].values()) == call["failed"]
+    asked, web = s["workloads"][0], [a for name, a in s["apps"].items() if name.startswith("web")]
+    assert asked["requests_done"] <= sum(a["answered"] for a in web) <= sum(a["requests"] for a in web)
+    assert set(asked["errors"]) <= {"ETIMEDOUT", "ECONNRESET"}
     other = run("simpy")
     assert (s["apps"], s["workloads"]) == (other["apps"], other["workloads"])
 
