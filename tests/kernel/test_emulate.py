@@ -218,6 +218,8 @@ def test_a_process_keeps_its_own_namespace(file: Path, tmp_path: Path) -> None:
     ("", ["--real", "host"], "--real host: expected a service or a server, one of sapi, sweb, sworker"),
     ("  workloads: [{kind: ping, from: sweb, to: sapi}]", ["--real", "sweb"], "x-simcore.workloads.0.from: sweb is real"),
     ("  workloads: [{kind: udp, from: sweb, to: sapi, port: 9, rate: 1}]", ["--real", "sapi"], "x-simcore.workloads.0: sapi is real"),
+    ("", ["--real", "sweb", "--set", "services.sworker.x-simcore.app={calls: [{to: sweb, port: 80}]}"],
+     "services.sworker.x-simcore.app.calls.0: sweb is real, and its programs would not understand"),
     ("", ["--real", "sweb", "--", "no-such-program"], "no-such-program: there is no such command"),
 ])
 def test_what_is_wrong_is_said(file: Path, tmp_path: Path, more: str, arguments: list[str], message: str) -> None:
