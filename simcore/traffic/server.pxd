@@ -5,13 +5,17 @@ from simcore.net.namespace cimport Namespace
 from simcore.traffic.upstream cimport Batch, Caller, Level, Request
 from simcore.transport.tcp cimport TcpListener, TcpSocket
 
+cdef class Incoming:
+    cdef bytes head                 # its first bytes, up to HEADER
+    cdef uint32_t missing, answer   # bytes, once it has said
+
 cdef class Server(Caller):
     cdef readonly TcpListener listener
     cdef readonly int workers
     cdef readonly bint asynchronous
     cdef readonly tuple calls
     cdef Batch service
-    cdef dict heard                 # open socket -> bytes of the request at hand
+    cdef dict heard                 # open socket -> Incoming
     cdef dict delayed               # token -> Request that is worked on
     cdef uint64_t tokens
     cdef object queue               # requests that wait for a worker
@@ -21,6 +25,7 @@ cdef class Server(Caller):
     cdef readonly uint64_t requests, answered, failed
     cdef readonly Histogram waits   # s, for a worker
     cdef readonly Histogram times   # s, from a request's last byte to the answer's first
+    cdef void come(self, TcpSocket s, uint32_t answer) noexcept
     cdef void dispatch(self) noexcept
     cdef void take(self, Request r) noexcept
     cdef void worked(self, Request r) noexcept

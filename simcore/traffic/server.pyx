@@ -4,6 +4,10 @@ from collections import deque
 from simcore.traffic.upstream cimport HEADER, Upstream, level_set
 
 
+cdef class Incoming:
+    """What has come of a connection's next request."""
+
+
 cdef class Server(Caller):
     """Answers requests: each says how long it is and how long the answer is to be (eight bytes, then zeros).
 
@@ -67,35 +71,42 @@ cdef class Server(Caller):
         level_set(&self.level_open, <double>len(self.heard), now)
 
     cdef void connected(self, TcpSocket s) noexcept:
-        self.heard[s] = b""
+        cdef Incoming i = Incoming()
+        i.head = b""
+        self.heard[s] = i
         self.account()
 
     cdef void data(self, TcpSocket s) noexcept:
-        cdef bytes held
-        cdef uint32_t length, answer
-        cdef Request r
+        cdef Incoming i = self.heard.get(s)
+        cdef uint32_t length
         try:
-            held = self.heard.get(s)
-            if held is None:                    # closed on this side
+            if i is None:                       # closed on this side
                 s.read_count(0xFFFFFFFFU)
                 return
-            held += s.read(0xFFFFFFFFU)
-            while len(held) >= HEADER:
-                length, answer = struct.unpack_from("!II", held)
-                length = max(length, <uint32_t>HEADER)
-                if <uint32_t>len(held) < length:
+            while True:
+                if i.missing == 0:
+                    i.head += s.read(HEADER - <uint32_t>len(i.head))
+                    if len(i.head) < HEADER:
+                        break
+                    length, i.answer = struct.unpack("!II", i.head)
+                    i.missing = length - HEADER if length > HEADER else 0
+                i.missing -= <uint32_t>s.read_count(i.missing)
+                if i.missing:
                     break
-                held = held[length:]
-                r = Request()
-                r.socket = s
-                r.answer = answer
-                r.arrived = self.namespace.calendar.now
-                self.requests += 1
-                self.queue.append(r)
-            self.heard[s] = held
+                i.head = b""
+                self.come(s, i.answer)
             self.dispatch()
         except Exception as error:
             self.namespace.calendar.fail(error)
+
+    cdef void come(self, TcpSocket s, uint32_t answer) noexcept:
+        """A request is all here."""
+        cdef Request r = Request()
+        r.socket = s
+        r.answer = answer
+        r.arrived = self.namespace.calendar.now
+        self.requests += 1
+        self.queue.append(r)
 
     cdef void dispatch(self) noexcept:
         """Give workers to those that wait, as long as there are some."""

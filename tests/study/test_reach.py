@@ -53,6 +53,17 @@ def test_networks_and_ports(tmp_path: Path, engine: str) -> None:
     assert together["web", "172.18.0.2", "reached"] == ["job", "host"]
 
 
+def test_applications_and_replicas(tmp_path: Path) -> None:
+    """An application's port is asked for like any other, and so is that of whom it asks; of several replicas it is the first."""
+    app = {"port": 8000, "calls": [{"to": "db", "port": 5433}]}
+    got = {key: told(a) for key, a in ask(tmp_path, {
+        "services": {"web": {"networks": ["inner"], "deploy": {"replicas": 2}, "x-simcore": {"app": app}}, "db": {"networks": ["inner"]}},
+        "networks": {"inner": {"internal": True}}}).items()}
+    assert got["db", "172.18.0.2:8000/tcp"] == ("reached", "web-1", "own", "direct")
+    assert got["web", "172.18.0.4:5433/tcp"] == ("reached", "db", "own", "direct")
+    assert got["web", "203.0.113.10:80/tcp"] == ("ENETUNREACH", "web-1", "own", "web-1: no route")
+
+
 def test_without_the_proxy_it_is_hairpin_nat(tmp_path: Path) -> None:
     got = {key: told(a) for key, a in ask(tmp_path, {**FILE, **NO_PROXY}).items()}
     assert got["web", "192.168.1.100:8080/tcp"] == ("reached", "web", "172.18.0.1", "DNAT, masqueraded")
