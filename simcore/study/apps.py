@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class App:
     key : str
         Of the file.
     calls : dict of str to (Upstream, list of (Namespace, int))
-        By whom they are to, and who answers them.
+        By whom it asks: the connections to there, and who answers.
     """
 
     name: str
@@ -163,7 +163,7 @@ class Apps:
                 "mean_waiting": n["waiting_s"] / seconds, "wait_s": upstream.waits.summary(), "response_s": upstream.times.summary()}
 
 
-def _title(call: CallSpec, others: Sequence[str] | dict[str, Any]) -> str:
+def _title(call: CallSpec, others: Collection[str]) -> str:
     """Whom it asks; a second one of the same name is told apart by a number."""
     title = plain = f"{call.to}:{call.port}"
     number = 1

@@ -267,7 +267,7 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
             others, longest = _held_by_calls(app, summary["measured_s"])
             yield Finding("workers-full", name, 0.5 * busy * max(1 - others, 0.05),
                           f"{name}: {_all(app['workers'], 'worker')} busy {busy:.0%} of the run; requests waited "
-                          f"{written('_s', app['wait_s']['mean'])} for one on average, and {app['mean_queue']:.3g} at a time"
+                          f"{written('_s', app['wait_s'].get('mean', 0.0))} for one on average, and {app['mean_queue']:.3g} at a time"
                           + (f"; {others:.0%} of that time they waited for others, most for {longest}" if others > HELD else ""),
                           f"more workers ({key}.workers), more replicas, or less work for each request"
                           + (f"; or workers that take the next request while one waits ({key}.async)" if others > HELD else ""))

@@ -51,6 +51,14 @@ def test_a_chain_of_three_and_replicas() -> None:
     assert s["workloads"][0]["failed"] == 0
 
 
+def test_a_worker_that_is_busy_all_the_time_it_is_measured() -> None:
+    """Nobody has got a worker since the measuring began, so nothing is known of waits."""
+    s = world({"user": {}, "web": app(workers=1, service="100s")}, {"to": "web"}, warmup="1s").summary()
+    assert s["apps"]["web:80"]["wait_s"] == {"count": 0}
+    assert s["apps"]["web:80"]["utilisation"] == pytest.approx(1)
+    assert s["conclusion"] == "What limits: the workers of web:80."
+
+
 @pytest.mark.parametrize("engine", ["compiled", "simpy"])
 def test_a_call_that_fails(engine: str) -> None:
     """`inner` has no way out: its calls fail at once, and who asked finds his connection closed; the others go on."""
