@@ -137,7 +137,7 @@ SERVICES = [0, "3ms", {"exponential": "5ms"}, {"empirical": [[0, 1], ["9ms", 1]]
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_random_chains(data: st.DataObject) -> None:
     """Nothing is lost or made up: requests are answered, failed, waiting or under way; both engines agree to the last digit."""
     number = st.one_of(st.none(), st.integers(1, 3))
