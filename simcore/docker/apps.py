@@ -28,7 +28,7 @@ class CallSpec(Model):
     keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     pool: Count | None = None
     timeout: Patience | None = None
-    retries: Annotated[int, Field(ge=0)] = 0
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
     served_by: Names = Field(default=[], alias="served-by")
     server_port: Port | None = Field(default=None, alias="server-port")
 

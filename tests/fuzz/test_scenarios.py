@@ -9,6 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simcore.docker import yaml12
 from simcore.errors import ScenarioError
 from simcore.study.source import make_world, source
 
@@ -16,7 +17,9 @@ SCENARIO = """
 services:
   web: {image: nginx, ports: ["8080:80", "5353:53/udp", {target: 90, published: 9000-9003}], depends_on: [db],
         networks: {front: {ipv4_address: 172.20.0.9}}}
-  db: {image: postgres, networks: [front, back], deploy: {replicas: 3}, sysctls: {net.ipv4.tcp_ecn: 1}}
+  db: {image: postgres, networks: [front, back], deploy: {replicas: 3}, sysctls: {net.ipv4.tcp_ecn: 1},
+       x-simcore: {app: {port: 5432, workers: 2, service: {exponential: 1ms}, async: true, connections: 3, backlog: 2,
+                         calls: [{to: api, port: 83, count: 2, pool: 1, timeout: 20ms, retries: 1, keep-alive: 4, served-by: api}]}}}
   lan: {networks: [mv]}
   beside: {network_mode: "service:web"}
   local: {network_mode: host, x-simcore: {http: {port: 81}}}
@@ -54,6 +57,7 @@ x-simcore:
     - {kind: http, from: db, to: api, count: 2, interval: 50ms}
     - {kind: load, from: db, to: api, port: 81, users: 2, think: {exponential: 10ms}, response-size: {pareto: {mean: 10k, shape: 1.5}},
        keep-alive: 3, tcp-keepalive: 10s, requests: 10}
+    - {kind: load, from: web, to: db, port: 5432, rate: 100, pattern: constant, pool: 2, timeout: 50ms}
     - {kind: udp, from: db, to: api, port: 9, rate: 100, size: 500, on: 10ms, off: {uniform: [1ms, 5ms]}}
     - {kind: bulk, from: db, to: api, port: 82, size: 10k, flows: 2, congestion: bbr}
     - {kind: ping, from: web, to: db, interval: 100ms, stop: 300ms, size: 100}
@@ -70,7 +74,7 @@ NEVER_ENDING = {"rate", "users", "replicas", "scale", "count"}
 @given(seed=st.integers(0, 2**32))
 def test_any_file_runs_or_is_refused_in_a_line(tmp_path: Path, seed: int) -> None:
     file = tmp_path / "compose.yaml"
-    file.write_text(yaml.safe_dump(mutation.mutated(yaml.safe_load(SCENARIO), random.Random(seed), KEYS, VALUES, NEVER_ENDING)))
+    file.write_text(yaml.safe_dump(mutation.mutated(yaml12.load(SCENARIO), random.Random(seed), KEYS, VALUES, NEVER_ENDING)))
     refused = f"{file}: "
     try:
         world = make_world(source(file))
