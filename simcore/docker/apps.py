@@ -17,7 +17,14 @@ def per_connection(keep_alive: int | bool) -> int:
     return (0 if keep_alive else 1) if isinstance(keep_alive, bool) else keep_alive
 
 
-class CallSpec(Model):
+class Answered(Model):
+    """Something that somebody has to answer, or count: who has the address, unless it is said who."""
+
+    served_by: Names = Field(default=[], alias="served-by")
+    server_port: Port | None = Field(default=None, alias="server-port")
+
+
+class CallSpec(Answered):
     """What an application asks of another for each request."""
 
     to: str
@@ -29,8 +36,6 @@ class CallSpec(Model):
     pool: Count | None = None
     timeout: Patience | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 0
-    served_by: Names = Field(default=[], alias="served-by")
-    server_port: Port | None = Field(default=None, alias="server-port")
 
 
 class AppSpec(Model):

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from simcore.docker.apps import KeepAlive
-from simcore.docker.model import Count, Durations, Model, Names, Patience, Port, Seconds, Size, Sizes
+from simcore.docker.apps import Answered, KeepAlive
+from simcore.docker.model import Count, Durations, Model, Patience, Port, Seconds, Size, Sizes
 from simcore.traffic.distributions import Distribution
 
 
@@ -40,11 +40,8 @@ class Repeated(Workload):
         return self
 
 
-class Served(Workload):
-    """Something that somebody has to answer, or count: who has the address, unless it is said who."""
-
-    served_by: Names = Field(default=[], alias="served-by")
-    server_port: Port | None = Field(default=None, alias="server-port")
+class Served(Answered, Workload):
+    """One that somebody has to answer, or count."""
 
 
 class HttpWorkload(Repeated):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from simcore.measure.trace import Hop
 
@@ -86,20 +86,9 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
         if (more := len(summary["conntrack"]) - ENTRIES) > 0:
             console.print(f"  and {more} more, in summary.json")
         console.print()
-    table = Table(title="workloads", title_justify="left", title_style="bold", pad_edge=False)
-    for name in ("kind", "from", "to", "result"):
-        table.add_column(name, overflow="fold")
-    for w in summary["workloads"]:
-        table.add_row(w["kind"], w["from"], w["to"] + (f":{w['port']}" if "port" in w else ""), result_text(w))
-    if summary["workloads"]:
-        console.print(table)
-    if summary["apps"]:
-        table = Table(title="applications", title_justify="left", title_style="bold", pad_edge=False)
-        for name in APP_COLUMNS:
-            table.add_column(name, overflow="fold")
-        for name, app in summary["apps"].items():
-            table.add_row(*app_row(name, app))
-        console.print(table)
+    _print_table(console, "workloads", ("kind", "from", "to", "result"),
+                 [[w["kind"], w["from"], w["to"] + (f":{w['port']}" if "port" in w else ""), result_text(w)] for w in summary["workloads"]])
+    _print_table(console, "applications", APP_COLUMNS, [app_row(name, app) for name, app in summary["apps"].items()])
     if summary["throughput_bps"] is not None:
         console.print(f"throughput  {summary['throughput_bps'] / 1e6:.6g} Mbit/s of payload while transferring")
     if summary["latency_s"] is not None:
@@ -114,6 +103,16 @@ def print_run(console: Console, summary: dict[str, Any], packets: list[list[Hop]
         console.print(f"dropped     {reason}: {listed([f'{n} by {name}' for name, n in places.items()])}", soft_wrap=True)
     print_findings(console, [(f, "") for f in summary["findings"]], "summary.json")
     console.print(summary["conclusion"], soft_wrap=True)
+
+
+def _print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Nothing if it would be empty."""
+    if rows:
+        table = Table(*(Column(name, overflow="fold") for name in columns), title=title, title_justify="left", title_style="bold",
+                      pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 def print_emulation(console: Console, e: Mapping[str, Any]) -> None:

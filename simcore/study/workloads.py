@@ -235,8 +235,7 @@ class Workloads:
         port = w.server_port or w.port
         for target in self._served_by(number, w, ends):
             self.world.apps.serve(f"x-simcore.workloads.{number}", target, port, w.service)
-        clients = [self._clients(number, i, e, w, (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None)
-                   for i, e in enumerate(ends)]
+        clients = [self._clients(number, i, e, w) for i, e in enumerate(ends)]
 
         def counted() -> Counter[str]:
             return Counter(finished=sum(c.finished for c in clients), failed=sum(c.failed for c in clients),
@@ -266,8 +265,9 @@ class Workloads:
                                   response_s=times)
         self._at_the_end.append(result)
 
-    def _clients(self, number: int, i: int, e: End, w: LoadWorkload, keepalive: tuple[float, float, int] | None) -> Clients:
+    def _clients(self, number: int, i: int, e: End, w: LoadWorkload) -> Clients:
         """Those of one namespace."""
+        keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
         stream, per, most = self._stream(number, i), per_connection(w.keep_alive), w.requests or 0
         if w.rate is None:
             return LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, stream, per, w.start,

@@ -3,7 +3,7 @@ import errno
 import simpy
 
 from simcore.traffic.distributions import Distribution
-from simcore.traffic.upstream cimport DEADLINE, ENDLESS
+from simcore.traffic.upstream cimport DEADLINE, ENDLESS, count_error
 
 
 cdef class Clients(Caller):
@@ -43,8 +43,7 @@ cdef class Clients(Caller):
 
     cdef void count_failed(self, int number) noexcept:
         self.failed += 1
-        name = errno.errorcode.get(number, str(number))
-        self.errors[name] = self.errors.get(name, 0) + 1
+        count_error(self.errors, number)
 
     cdef void check_done(self) noexcept:
         if self.most and self.finished + self.failed >= self.most and not self.done.triggered:
@@ -141,8 +140,7 @@ cdef class LoadClients(Clients):
         self.send(s.tag)
 
     cdef void send(self, int i) noexcept:
-        cdef double request = self.request.next(), response = self.response.next()       # in this order
-        (<Exchange>self.users[i]).ask(request, response)
+        (<Exchange>self.users[i]).ask(self.request, self.response)
 
     cdef void data(self, TcpSocket s) noexcept:
         cdef Exchange u = <Exchange>self.users[s.tag]

@@ -28,6 +28,8 @@ cdef class Batch:
     cdef int used
     cdef double next(self) noexcept
 
+cdef void count_error(dict errors, int number) noexcept
+
 # Something that is waited for, but not for ever.
 cdef class Ticket:
     cdef uint64_t serial            # another one, once that is over
@@ -48,7 +50,7 @@ cdef class Exchange(Ticket):
     cdef uint64_t wanted
     cdef int left                   # requests that this connection may still carry
     cdef bint asking
-    cdef void ask(self, double request, double response) noexcept
+    cdef void ask(self, Batch request, Batch response) noexcept
     cdef bint hear(self, uint64_t n) noexcept
 
 cdef class Pooled(Exchange):

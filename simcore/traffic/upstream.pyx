@@ -25,6 +25,12 @@ cdef class Batch:
         return self.at[self.used - 1]
 
 
+cdef void count_error(dict errors, int number) noexcept:
+    """Count an errno by its name."""
+    name = errno.errorcode.get(number, str(number))
+    errors[name] = errors.get(name, 0) + 1
+
+
 cdef class Ticket:
     """Something that is waited for."""
 
@@ -40,9 +46,10 @@ cdef class Impatient(App):
 
     cdef void expect(self, Ticket t) noexcept:
         """Wait for this from now on."""
-        cdef double when = self.namespace.calendar.now + self.timeout
+        cdef double when
         if self.timeout <= 0:
             return
+        when = self.namespace.calendar.now + self.timeout
         self.deadlines.append((when, t, t.serial))      # all wait as long, so they are in order
         if not self.looking:
             self.looking = True
@@ -72,10 +79,11 @@ cdef class Exchange(Ticket):
     then zeros).
     """
 
-    cdef void ask(self, double request, double response) noexcept:
-        """Send a request of so many bytes, for so many."""
-        cdef uint32_t n = max(<uint32_t>request, <uint32_t>HEADER)
-        self.wanted = self.missing = max(<uint32_t>response, <uint32_t>1)
+    cdef void ask(self, Batch request, Batch response) noexcept:
+        """Send a request of a size that is drawn, for an answer of one."""
+        cdef uint32_t n = max(<uint32_t>request.next(), <uint32_t>HEADER)
+        self.wanted = self.missing = max(<uint32_t>response.next(), <uint32_t>1)
+        self.asking = True
         self.left -= 1
         self.socket.write(struct.pack("!II", n, self.wanted), True)
         self.socket.write(n - HEADER)
@@ -165,8 +173,9 @@ cdef class Upstream(Impatient):
     def counts(self):
         """What only goes up: answered, failed, retried, opened; seconds of connections in use, and of calls that waited for one."""
         self.account()
-        return {"answered": self.answered, "failed": self.failed, "retried": self.retried, "opened": self.opened, "used_s": self.level_used.seconds,
-                "waiting_s": self.level_waiting.seconds, **{f"error {name}": n for name, n in self.errors.items()}}
+        return {"answered": self.answered, "failed": self.failed, "retried": self.retried, "opened": self.opened,
+                "used_s": self.level_used.seconds, "waiting_s": self.level_waiting.seconds,
+                **{f"error {name}": n for name, n in self.errors.items()}}
 
     cdef void account(self) noexcept:
         cdef double now = self.namespace.calendar.now
@@ -201,15 +210,11 @@ cdef class Upstream(Impatient):
     cdef void start(self, Request r):
         cdef Pooled c = self.spare()
         cdef TcpSocket s
-        cdef double request, response
         self.waits.record(self.namespace.calendar.now - r.since)
         if c is not None:
             c.request = r
             r.carrier = c
-            c.asking = True
-            request = self.request.next()
-            response = self.response.next()
-            c.ask(request, response)
+            c.ask(self.request, self.response)
             return
         c = Pooled()
         c.address = self.turn
@@ -239,9 +244,7 @@ cdef class Upstream(Impatient):
 
     cdef void connected(self, TcpSocket s) noexcept:
         cdef Pooled c = self.connections[s]
-        cdef double request = self.request.next(), response = self.response.next()
-        c.asking = True
-        c.ask(request, response)
+        c.ask(self.request, self.response)
 
     cdef void data(self, TcpSocket s) noexcept:
         cdef uint64_t n = s.read_count(0xFFFFFFFFU)
@@ -305,6 +308,5 @@ cdef class Upstream(Impatient):
             self.attempt(r)
             return
         self.failed += 1
-        name = errno.errorcode.get(number, str(number))
-        self.errors[name] = self.errors.get(name, 0) + 1
+        count_error(self.errors, number)
         self.caller.failed_call(r, number)
