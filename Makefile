@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find natfast simcore -name '*.pyx' -o -name '*.pxd' -o -name '*.h') setup.py pyproject.toml
 
-.PHONY: run test bench lint debug clean check-tools
+# Debian's packages come while the compiler works
+MAKEFLAGS += --jobs=2
+
+.PHONY: run test bench lint debug clean check-tools debian-packages
 
 run: $(VENV)/.built
 	$(BIN)/simcore run examples/journey.yaml --report
 
-test: $(VENV)/.tested
-	tools/debian-packages
+# the kernel's answers are waited for, and benchmarks are timed: those one after the other, all else side by side
+test: $(VENV)/.tested debian-packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/kernel --numprocesses=auto --maxprocesses=4 --dist=worksteal tests
+	$(BIN)/python -m pytest tests/kernel benchmarks
 
 bench: $(VENV)/.tested
 	$(BIN)/python tools/extra-requirements bench | xargs -d '\n' $(BIN)/pip install --quiet
@@ -22,6 +26,9 @@ bench: $(VENV)/.tested
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+debian-packages:
+	tools/debian-packages
 
 # bounds checks and AddressSanitizer, the same tests
 debug: $(VENV)/.tested
