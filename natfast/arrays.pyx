@@ -54,7 +54,25 @@ cdef void* pointer(dict arrays, str name) except? NULL:
     return NULL if array is None else np.PyArray_DATA(array)
 
 
-cdef int refuse_longest(lengths, stride) except -1:
-    """Name the first frame that claims to be longer than its row."""
-    i = int(numpy.argmax(lengths > stride))
-    raise ValueError(f"lengths[{i}] is {lengths[i]}, more than the frames' stride of {stride} bytes")
+cdef int frames_of(frames, lengths, Frames* f) except -1:
+    """Where a batch's frames and lengths lie, if they are what they should be and no frame claims to be longer than its row."""
+    cdef size_t i
+    cdef uint32_t most = 0
+    if (not np.PyArray_Check(frames) or np.PyArray_NDIM(frames) != 2 or np.PyArray_TYPE(frames) != np.NPY_UINT8
+            or not np.PyArray_ISCARRAY(frames)):
+        raise ValueError("frames: expected a C-contiguous writable uint8 array (n, stride)")
+    if (not np.PyArray_Check(lengths) or np.PyArray_NDIM(lengths) != 1 or np.PyArray_TYPE(lengths) != np.NPY_UINT32
+            or not np.PyArray_ISCARRAY(lengths)):
+        raise ValueError("lengths: expected a contiguous writable uint32 array (n,)")
+    f.at = <uint8_t*>np.PyArray_DATA(frames)
+    f.count = np.PyArray_DIM(frames, 0)
+    f.stride = np.PyArray_DIM(frames, 1)
+    f.lengths = <uint32_t*>np.PyArray_DATA(lengths)
+    if <size_t>np.PyArray_DIM(lengths, 0) != f.count:
+        raise ValueError(f"lengths has {np.PyArray_DIM(lengths, 0)} entries for {f.count} frames")
+    for i in range(f.count):
+        most = f.lengths[i] if f.lengths[i] > most else most
+    if most > f.stride:
+        i = int(numpy.argmax(lengths > f.stride))
+        raise ValueError(f"lengths[{i}] is {f.lengths[i]}, more than the frames' stride of {f.stride} bytes")
+    return 0

@@ -277,7 +277,7 @@ class _Lab:
         if not isinstance(self.nat, Shards):
             return None
         rng = np.random.default_rng(self.seed)
-        n = max(frames, 2 * self.batch)                 # in a few long calls: waking a thread takes as long as a thousand packets
+        n = max(min(frames, 1 << 18), 2 * self.batch)
         best = float("inf")
         ways = []
         for stage, way in (("ack", ("docker0", "eth0")), ("data", ("eth0", "docker0"))):

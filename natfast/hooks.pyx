@@ -10,7 +10,7 @@ cimport cython
 cimport numpy as np
 import numpy
 
-from natfast.arrays cimport COLUMN_TYPES, column, longest, pointer, refuse_longest, times_of
+from natfast.arrays cimport COLUMN_TYPES, Frames, column, frames_of, pointer, times_of
 from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
@@ -32,7 +32,7 @@ from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, prefetch,
-                            reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear, table_free,
+                            prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear, table_free,
                             table_init, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
@@ -113,6 +113,18 @@ cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nog
     k = EXPECTED * i
     remember(&t.memo, REPLY, a.new0[k], a.new1[k], a.new_hash[k])
     remember(&t.memo, SOURCE, a.new0[k + 1], a.new1[k + 1], a.new_hash[k + 1])
+
+
+cdef inline void answer(Batch* b, size_t row, uint8_t verdict, uint32_t length) noexcept nogil:
+    """Say what became of a frame. Of rows other threads have the neighbours, and nothing is written to say what is already said."""
+    if b.rows == NULL:
+        b.verdicts[row] = verdict
+        b.lengths[row] = length
+    else:
+        if verdict != NF_ACCEPT:
+            b.verdicts[row] = verdict
+        if b.lengths[row] != length:
+            b.lengths[row] = length
 
 
 cdef inline size_t row_of(const Batch* b, size_t i) noexcept nogil:
@@ -631,27 +643,17 @@ cdef class Netfilter:
         ValueError
             If shapes or dtypes are not as said, or a length exceeds the stride.
         """
+        cdef Frames f
         cdef np.npy_intp count
-        cdef Py_ssize_t stride
         cdef const double[::1] times = None
         cdef double at = 0.0
         cdef int a = self.number(iif), b = self.number(oif)
         cdef bint held
-        cdef uint8_t* f
-        cdef uint32_t* n
         cdef uint8_t* v
         cdef const uint8_t* header = NULL
         cdef bytes addresses
-        if (not np.PyArray_Check(frames) or np.PyArray_NDIM(frames) != 2 or np.PyArray_TYPE(frames) != np.NPY_UINT8
-                or not np.PyArray_ISCARRAY(frames)):
-            raise ValueError("frames: expected a C-contiguous writable uint8 array (n, stride)")
-        if (not np.PyArray_Check(lengths) or np.PyArray_NDIM(lengths) != 1 or np.PyArray_TYPE(lengths) != np.NPY_UINT32
-                or not np.PyArray_ISCARRAY(lengths)):
-            raise ValueError("lengths: expected a contiguous writable uint32 array (n,)")
-        count = np.PyArray_DIM(frames, 0)
-        stride = np.PyArray_DIM(frames, 1)
-        f = <uint8_t*>np.PyArray_DATA(frames)
-        n = <uint32_t*>np.PyArray_DATA(lengths)
+        frames_of(frames, lengths, &f)
+        count = f.count
         if macs is not None:
             if len(macs[0]) != 6 or len(macs[1]) != 6:
                 raise ValueError("macs: expected two strings of 6 bytes")
@@ -660,16 +662,12 @@ cdef class Netfilter:
         times = times_of(now, count, "frames")
         if times is None:
             at = now
-        if np.PyArray_DIM(lengths, 0) != count:
-            raise ValueError(f"lengths has {np.PyArray_DIM(lengths, 0)} entries for {count} frames")
-        if longest(n, count) > stride:
-            refuse_longest(lengths, stride)
         verdicts = np.PyArray_EMPTY(1, &count, np.NPY_UINT8, 0)
         v = <uint8_t*>np.PyArray_DATA(verdicts)
         if count == 0:
             return verdicts
         with nogil:
-            held = self.forward_all(f, stride, n, NULL, count, a, b, at, NULL if times is None else &times[0], header, v, False)
+            held = self.forward_all(f.at, f.stride, f.lengths, NULL, count, a, b, at, NULL if times is None else &times[0], header, v, False)
         if held:
             for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
@@ -715,11 +713,16 @@ cdef class Netfilter:
         if done:
             for k in range(next.n_new):
                 fetch_new(t, next, k)
-        if done == (1 << GROUP) - 1 and b.rows == NULL and b.macs == NULL:
+        if done == (1 << GROUP) - 1 and b.macs == NULL:
             row = group.first
-            memset(b.verdicts + row, NF_ACCEPT, GROUP)
+            if b.rows == NULL:
+                memset(b.verdicts + row, NF_ACCEPT, GROUP)
+                for k in range(GROUP):
+                    b.lengths[row + k] = ETH_HLEN + group.packets.length[k]
+            else:
+                for k in range(GROUP):
+                    answer(b, b.rows[row + k], NF_ACCEPT, ETH_HLEN + group.packets.length[k])
             for k in range(GROUP):
-                b.lengths[row + k] = ETH_HLEN + group.packets.length[k]
                 changed += group.packets.length[k]
             b.octets += changed
             b.passed += GROUP
@@ -745,25 +748,28 @@ cdef class Netfilter:
                 if ref:
                     length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, b.bare)
             if length:
-                b.verdicts[row] = NF_ACCEPT
-                b.lengths[row] = ETH_HLEN + length
+                verdict = NF_ACCEPT
                 b.passed += 1
                 b.octets += length
+                length += ETH_HLEN
             else:
                 if verdict < 0:
                     verdict = self.one(frame, b.lengths[row], <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
                                        group.packets.ref[k], b.bare)
-                b.verdicts[row] = <uint8_t>verdict
-                b.lengths[row] = changed
-                b.held = b.held or b.verdicts[row] == NF_STOLEN
-            if b.macs != NULL and b.verdicts[row] == NF_ACCEPT:
+                length = changed
+                b.held = b.held or verdict == NF_STOLEN
+            answer(b, row, <uint8_t>verdict, length)
+            if b.macs != NULL and verdict == NF_ACCEPT:
                 memcpy(frame, b.macs, 12)
         for k in range(min(next.n_new, <uint32_t>NEIGHBOURS)):
             fetch_neighbour(t, next, k)
 
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
                           double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
-        """`forward` over plain memory: of `rows`, or of the first `count` rows; True if a fragment was held."""
+        """`forward` over plain memory: of `rows`, whose verdicts are ACCEPT so far, or of the first `count` rows.
+
+        True if a fragment was held.
+        """
         cdef Batch b
         cdef Ahead ahead[AHEAD]
         cdef Ahead* fetch
@@ -812,7 +818,10 @@ cdef class Netfilter:
                 prefetch(fetch.bucket[k])
             later = (g + 2) * GROUP
             for k in range(GROUP if later + GROUP <= count else 0):
-                prefetch(frames + row_of(&b, later + k) * stride)
+                if rows == NULL:
+                    prefetch(frames + (later + k) * stride)
+                else:                   # whoever found their owner has them, too
+                    prefetch_to_write(frames + rows[later + k] * stride)
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD])
             self.match_ahead(fetch)
             if fetch.n_new:
@@ -896,20 +905,6 @@ cdef class Netfilter:
                 decompose_rows(frames, c.proto, first, rows, src, dst, sport, dport, self.unit)
                 first += rows
         return out
-
-    def forward_rows(self, uint8_t[:, ::1] frames, uint32_t[::1] lengths, const uint32_t[::1] rows, uint8_t[::1] verdicts, str iif,
-                     str oif, double now):
-        """`forward` of some rows of a batch, verdicts into theirs; what `Shards` gives each of its workers.
-
-        Returns whether a fragment among them was held back.
-        """
-        cdef int a = self.number(iif), b = self.number(oif)
-        cdef bint held = False
-        if rows.shape[0]:
-            with nogil:
-                held = self.forward_all(&frames[0, 0], frames.shape[1], &lengths[0], &rows[0], rows.shape[0], a, b, now, NULL, NULL,
-                                        &verdicts[0], False)
-        return held
 
     def hold(self, bytes frame, double now, int iif, int oif):
         whole = self.defrag.push(frame[14:14 + int.from_bytes(frame[16:18], "big")], now, iif)

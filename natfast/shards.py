@@ -9,7 +9,6 @@ one worker's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from natfast.hooks import STOLEN, Netfilter
-from natfast.owners import owners
 from natfast.rules import Rules
+from natfast.team import Team
 
 
 class Shards:
@@ -49,8 +48,7 @@ class Shards:
             settings[limit] = -(-int(settings[limit]) // workers)
         self.outside = frozenset(outside)
         self.workers = [Netfilter(rules, interfaces, settings, seed * 64 + i) for i in range(workers)]
-        self._key = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
-        self._pool = ThreadPoolExecutor(workers, "natfast")
+        self._team: Team | None = Team(self.workers, int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
 
     def __enter__(self) -> Shards:
         return self
@@ -59,35 +57,34 @@ class Shards:
         self.close()
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
+        """End the threads; what is in the tables stays, but nothing is forwarded any more."""
+        self._team = None
+
+    @property
+    def team(self) -> Team:
+        """The threads.
+
+        Raises
+        ------
+        RuntimeError
+            If they have been ended.
+        """
+        if self._team is None:
+            raise RuntimeError("the threads have been ended by close()")
+        return self._team
 
     def owners(self, frames: NDArray[np.uint8], lengths: NDArray[np.uint32], iif: str, oif: str) -> NDArray[np.uint8]:
-        """The worker of each frame; found by all of them, each for a part of the batch."""
-        n, k = len(frames), len(self.workers)
-
-        def part(i: int) -> NDArray[np.uint8]:
-            rows = slice(i * n // k, (i + 1) * n // k)
-            return owners(frames[rows], lengths[rows], k, iif in self.outside, oif in self.outside, self._key)
-
-        return np.concatenate(list(self._pool.map(part, range(k))))
+        """The worker of each frame."""
+        return self.team.owners(frames, lengths, iif in self.outside, oif in self.outside)
 
     def forward(self, frames: NDArray[np.uint8], lengths: NDArray[np.uint32], iif: str, oif: str, now: float = 0.0) -> NDArray[np.uint8]:
         """`Netfilter.forward`, each worker's frames on its thread; frames of one connection stay in order."""
-        if len(lengths) != len(frames):
-            raise ValueError(f"lengths has {len(lengths)} entries for {len(frames)} frames")
-        whose = self.owners(frames, lengths, iif, oif)
-        verdicts = np.empty(len(frames), np.uint8)
-
-        def work(i: int) -> None:
-            nat = self.workers[i]
-            rows = np.flatnonzero(whose == i).astype(np.uint32)
-            if nat.forward_rows(frames, lengths, rows, verdicts, iif, oif, now):
-                a, b = nat.interface_number(iif), nat.interface_number(oif)
-                for row in rows[verdicts[rows] == STOLEN]:
-                    nat.hold(bytes(frames[row, :lengths[row]]), now, a, b)
-
-        list(self._pool.map(work, range(len(self.workers))))
+        verdicts = self.team.forward(frames, lengths, iif, oif, now, iif in self.outside, oif in self.outside)
+        held = np.flatnonzero(verdicts == STOLEN)
+        if len(held):
+            for row, whose in zip(held, self.owners(frames[held], lengths[held], iif, oif), strict=True):
+                nat = self.workers[whose]
+                nat.hold(bytes(frames[row, :lengths[row]]), now, nat.interface_number(iif), nat.interface_number(oif))
         return verdicts
 
     def forward_queues(self, queues: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint32]]], iif: str, oif: str,
@@ -103,7 +100,11 @@ class Shards:
         """
         if len(queues) != len(self.workers):
             raise ValueError(f"expected {len(self.workers)} queues, one for each worker, got {len(queues)}")
-        return list(self._pool.map(lambda nat, q: nat.forward(*q, iif, oif, now), self.workers, queues))
+        verdicts = self.team.forward_queues(queues, iif, oif, now)
+        for nat, (frames, lengths), verdict in zip(self.workers, queues, verdicts, strict=True):
+            for row in np.flatnonzero(verdict == STOLEN):
+                nat.hold(bytes(frames[row, :lengths[row]]), now, nat.interface_number(iif), nat.interface_number(oif))
+        return verdicts
 
     def take_reassembled(self) -> list[tuple[bytes, int, int, tuple[int, ...]]]:
         """Datagrams completed since the last call, as `Netfilter.take_reassembled`."""
@@ -115,11 +116,11 @@ class Shards:
 
     def expire(self, now: float) -> int:
         """Delete every expired entry; returns how many."""
-        return sum(self._pool.map(lambda nat: nat.expire(now), self.workers))
+        return self.team.expire(now)
 
     def delete_conntrack(self, *args: Any, **kwargs: Any) -> int:
         """`Netfilter.delete_conntrack` of all workers."""
-        return sum(self._pool.map(lambda nat: nat.delete_conntrack(*args, **kwargs), self.workers))
+        return sum(nat.delete_conntrack(*args, **kwargs) for nat in self.workers)
 
     @property
     def stats(self) -> dict[str, int]:

@@ -122,6 +122,7 @@ cdef extern from "simd.h" nogil:
     int __builtin_ctz(unsigned int x)
     int __builtin_popcount(unsigned int x)
     void prefetch "natfast_prefetch"(const void* p)
+    void prefetch_to_write "natfast_prefetch_to_write"(const void* p)
 
 
 cdef enum:

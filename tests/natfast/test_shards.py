@@ -1,7 +1,9 @@
 """Shards: whatever the number of workers, the same packets come out."""
 from __future__ import annotations
 
+import os
 import re
+import time
 
 import numpy as np
 import pytest
@@ -21,11 +23,12 @@ def array(frames: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return out, np.array([len(f) for f in frames], np.uint32)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
-def test_the_same_as_one(workers: int) -> None:
+@pytest.mark.parametrize(("workers", "flows"), [(1, 4000), (2, 8192), (3, 20_000), (8, 16_385), (64, 4000), (5, 3)])
+def test_the_same_as_one(workers: int, flows: int) -> None:
+    """Of a batch that is dealt out at once or in several chunks, with fewer frames than workers, or more workers than processors."""
     rules = Rules.from_iptables_save(RULES)
     one = Netfilter(rules, INTERFACES)
-    numbers = np.random.default_rng(1).permutation(4000)
+    numbers = np.random.default_rng(1).permutation(flows)
     with Shards(workers, rules, INTERFACES) as many:
         for stage in ("syn", "synack", "ack", "data"):
             way = ("eth0", "docker0") if stage in ("synack", "data") else ("docker0", "eth0")
@@ -34,11 +37,11 @@ def test_the_same_as_one(workers: int) -> None:
             assert (a.frames == b.frames).all()
             assert (a.lengths == b.lengths).all()
         assert one.conntrack(1.0) == many.conntrack(1.0)
-        assert len(many) == 4000
+        assert len(many) == flows
         assert many.stats["found"] == one.stats["found"]
-        if workers > 1:
-            assert min(map(len, many.workers)) > 0.7 * 4000 / workers
-        assert many.expire(1e6) == 4000
+        if flows > 1000 * workers:
+            assert min(map(len, many.workers)) > 0.7 * flows / workers
+        assert many.expire(1e6) == flows
 
 
 def test_answers_and_errors_reach_the_owner_of_a_translated_connection() -> None:
@@ -75,6 +78,38 @@ def test_mistakes_are_named() -> None:
         Shards(0)
     with Shards(2) as nat, pytest.raises(ValueError, match="lengths has 1 entries for 2 frames"):
         nat.forward(np.zeros((2, 64), np.uint8), np.zeros(1, np.uint32), "docker0", "eth0")
+
+
+def test_who_may_use_the_threads() -> None:
+    frames, lengths = array([bytes(Ether() / IP(src="172.17.0.2", dst="93.184.216.34") / UDP(sport=5000, dport=53))])
+    nat = Shards(2)
+    child = os.fork()
+    if child == 0:
+        try:
+            nat.forward(frames, lengths, "docker0", "eth0")
+        except RuntimeError as error:
+            os._exit(0 if "forked" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    nat.close()
+    with pytest.raises(RuntimeError, match="ended"):
+        nat.forward(frames, lengths, "docker0", "eth0")
+
+
+def test_batch_after_batch() -> None:
+    """The members meet many times, now in haste and now out of sleep."""
+    rules = Rules.from_iptables_save(RULES)
+    one = Netfilter(rules, INTERFACES)
+    rng = np.random.default_rng(3)
+    with Shards(3, rules, INTERFACES) as many:
+        for k in range(300):
+            numbers = rng.integers(0, 500, int(rng.integers(1, 64)))
+            a, b = _frames(numbers, "syn", 64), _frames(numbers, "syn", 64)
+            expected = one.forward(a.frames, a.lengths, "docker0", "eth0", k / 100)
+            assert (many.forward(b.frames, b.lengths, "docker0", "eth0", k / 100) == expected).all()
+            assert (a.frames == b.frames).all()
+            if k % 50 == 0:
+                time.sleep(0.01)
 
 
 def test_tcp_both_ways_has_one_owner() -> None:
