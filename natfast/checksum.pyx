@@ -1,8 +1,10 @@
 """Checksum functions for Python: what the packet path uses, callable one by one for tests and tools."""
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint8_t, uint32_t
 from natfast.checksum cimport decrease_ttl, fold, replace4, sum_bytes
 
 
-def internet_checksum(const unsigned char[::1] data not None, unsigned int initial=0):
+def internet_checksum(data, unsigned int initial=0):
     """RFC 1071 checksum of `data`.
 
     Parameters
@@ -17,10 +19,12 @@ def internet_checksum(const unsigned char[::1] data not None, unsigned int initi
     int
         The 16-bit checksum, as it is stored in a header.
     """
-    cdef unsigned int n = <unsigned int>data.shape[0]
-    if n == 0:
-        return <unsigned short>~fold(initial)
-    return <unsigned short>~fold(sum_bytes(&data[0], n) + initial)
+    cdef Py_buffer view
+    cdef uint32_t check
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    check = fold((sum_bytes(<const uint8_t*>view.buf, <uint32_t>view.len) if view.len else 0) + initial)
+    PyBuffer_Release(&view)
+    return <unsigned short>~check
 
 
 def update(unsigned short check, unsigned int old, unsigned int new):

@@ -645,7 +645,7 @@ cdef class Netfilter:
         """
         cdef Frames f
         cdef np.npy_intp count
-        cdef const double[::1] times = None
+        cdef const double* each = NULL
         cdef double at = 0.0
         cdef int a = self.number(iif), b = self.number(oif)
         cdef bint held
@@ -662,12 +662,14 @@ cdef class Netfilter:
         times = times_of(now, count, "frames")
         if times is None:
             at = now
+        else:
+            each = <const double*>np.PyArray_DATA(times)
         verdicts = np.PyArray_EMPTY(1, &count, np.NPY_UINT8, 0)
         v = <uint8_t*>np.PyArray_DATA(verdicts)
         if count == 0:
             return verdicts
         with nogil:
-            held = self.forward_all(f.at, f.stride, f.lengths, NULL, count, a, b, at, NULL if times is None else &times[0], header, v, False)
+            held = self.forward_all(f.at, f.stride, f.lengths, NULL, count, a, b, at, each, header, v, False)
         if held:
             for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
@@ -861,7 +863,7 @@ cdef class Netfilter:
         cdef dict held = {}
         cdef Columns c
         cdef np.npy_intp n
-        cdef const double[::1] times = None
+        cdef const double* each = NULL
         cdef double at = 0.0
         cdef int a = self.number(iif), b = self.number(oif)
         missing = [name for name in ("src", "dst", "proto") if name not in columns]
@@ -876,6 +878,8 @@ cdef class Netfilter:
         times = times_of(now, n, "packets")
         if times is None:
             at = now
+        else:
+            each = <const double*>np.PyArray_DATA(times)
         out = {"verdict": numpy.empty(n, numpy.uint8), "src": numpy.empty(n, numpy.uint32), "dst": numpy.empty(n, numpy.uint32),
                "sport": numpy.empty(n, numpy.uint16), "dport": numpy.empty(n, numpy.uint16)}
         c.src = <const uint32_t*>pointer(held, "src")
@@ -900,7 +904,7 @@ cdef class Netfilter:
             while first < count:
                 rows = count - first if count - first < BARE_ROWS else BARE_ROWS
                 compose_rows(&c, first, rows, frames, lengths, self.unit)
-                self.forward_all(frames, BARE, lengths, NULL, rows, a, b, at, NULL if times is None else &times[first], NULL,
+                self.forward_all(frames, BARE, lengths, NULL, rows, a, b, at, NULL if each == NULL else each + first, NULL,
                                  verdict + first, True)
                 decompose_rows(frames, c.proto, first, rows, src, dst, sport, dport, self.unit)
                 first += rows

@@ -3,9 +3,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 import time
 
+cimport numpy as np
 import numpy
 
 from natfast.table cimport Bucket, Entry, prefetch
+
+np.import_array()
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* addr, size_t length, int advice)
@@ -39,14 +42,16 @@ def touch_ns(uint32_t flows, size_t packets=1 << 18, seed=1):
         raise MemoryError(f"{size} bytes")
     madvise(memory, size, MADV_HUGEPAGE)
     rng = numpy.random.default_rng(seed)
-    cdef const uint32_t[::1] entry = rng.integers(0, flows, packets, dtype=numpy.uint32)
-    cdef const uint32_t[::1] bucket = rng.integers(0, n_buckets, packets, dtype=numpy.uint32)
+    entries = rng.integers(0, flows, packets, dtype=numpy.uint32)
+    hashes = rng.integers(0, n_buckets, packets, dtype=numpy.uint32)
+    cdef const uint32_t* entry = <const uint32_t*>np.PyArray_DATA(entries)
+    cdef const uint32_t* bucket = <const uint32_t*>np.PyArray_DATA(hashes)
     cdef uint8_t* buckets = memory + <size_t>flows * sizeof(Entry)
     best = float("inf")
     for _ in range(8):                                  # the first makes the pages
         began = time.perf_counter()
         with nogil:
-            touch(memory, buckets, buckets + n_buckets * sizeof(Bucket), &entry[0], &bucket[0], packets)
+            touch(memory, buckets, buckets + n_buckets * sizeof(Bucket), entry, bucket, packets)
         best = min(best, time.perf_counter() - began)
     munmap(memory, size)
     return best * 1e9 / packets

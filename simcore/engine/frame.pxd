@@ -70,6 +70,7 @@ cdef inline Frame* fq_pop(FrameQueue* q) noexcept nogil:
 cdef Frame* frame_new(uint32_t have, uint32_t length) noexcept
 cdef Frame* frame_copy(const Frame* f) noexcept
 cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept
+cdef Frame* frame_of(data) except NULL
 cdef bint frame_extend(Frame* f, uint32_t have) noexcept
 cdef void frame_free(Frame* f) noexcept
 cdef object frame_bytes(const Frame* f)

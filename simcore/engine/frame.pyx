@@ -1,3 +1,4 @@
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport abort, free, malloc
@@ -94,6 +95,16 @@ cdef Frame* frame_copy(const Frame* f) noexcept:
 cdef Frame* frame_from_bytes(const uint8_t* p, uint32_t n) noexcept:
     cdef Frame* f = frame_new(n, n)
     memcpy(f.data, p, n)
+    return f
+
+
+cdef Frame* frame_of(data) except NULL:
+    """A frame with the content of bytes or the like."""
+    cdef Py_buffer view
+    cdef Frame* f
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    f = frame_from_bytes(<const uint8_t*>view.buf, <uint32_t>view.len)
+    PyBuffer_Release(&view)
     return f
 
 

@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_of
 
 
 cdef class FrameRef:
@@ -148,8 +148,8 @@ cdef class PythonDevice(Device):
         """Called with each frame that arrives."""
         raise NotImplementedError(f"{type(self).__name__}.on_frame")
 
-    def transmit(self, const unsigned char[::1] frame not None, int port):
-        """Send a frame out of `port` now."""
-        cdef Frame* f = frame_from_bytes(&frame[0] if frame.shape[0] else NULL, <unsigned int>frame.shape[0])
+    def transmit(self, frame, int port):
+        """Send a frame, bytes or the like, out of `port` now."""
+        cdef Frame* f = frame_of(frame)
         f.born = self.calendar.now
         self.send(port, f)

@@ -1,5 +1,5 @@
 """The far ends of wires for code that deals in `bytes`: tests, replay, tools."""
-from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_from_bytes
+from simcore.engine.frame cimport Frame, frame_bytes, frame_free, frame_of
 from simcore.net.device cimport Device
 
 
@@ -18,8 +18,8 @@ cdef class Collector(Device):
         frame_free(f)
 
 
-def inject(Device device, int port, const unsigned char[::1] frame not None):
-    """Hand a frame to a device as if it had just arrived at `port`."""
-    cdef Frame* f = frame_from_bytes(&frame[0] if frame.shape[0] else NULL, <unsigned int>frame.shape[0])
+def inject(Device device, int port, frame):
+    """Hand a frame, bytes or the like, to a device as if it had just arrived at `port`."""
+    cdef Frame* f = frame_of(frame)
     f.born = device.calendar.now
     device.deliver(f, port)

@@ -1,6 +1,7 @@
 """UDP sources and sinks that never touch Python per packet."""
 import ipaddress
 
+cimport numpy as cnp
 import numpy as np
 
 from libc.string cimport memcpy
@@ -13,6 +14,8 @@ from simcore.engine.draws cimport Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
+
+cnp.import_array()
 
 cdef enum:
     L4 = 34
@@ -151,18 +154,24 @@ cdef class TraceSource(Datagrams):
     sizes : array_like of int
         Bytes on the wire; below 42 and above 1514 are brought to the limit.
     """
-    cdef double[::1] times
-    cdef int64_t[::1] sizes
+    cdef object owned           # the arrays that these are the numbers of
+    cdef const double* times
+    cdef const int64_t* sizes
     cdef double start
     cdef Py_ssize_t at
+    cdef Py_ssize_t count
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, times, sizes, double start=0.0):
-        self.times = np.ascontiguousarray(times, dtype=np.float64)
-        self.sizes = np.ascontiguousarray(np.clip(np.asarray(sizes, dtype=np.int64), 42, 1514))
-        if len(self.times) != len(self.sizes):
-            raise ValueError(f"{len(self.times)} times for {len(self.sizes)} sizes")
-        if len(self.times) == 0 or np.any(np.diff(self.times) < 0) or self.times[0] < 0:
+        times = np.ascontiguousarray(times, dtype=np.float64)
+        sizes = np.ascontiguousarray(np.clip(np.asarray(sizes, dtype=np.int64), 42, 1514))
+        if len(times) != len(sizes):
+            raise ValueError(f"{len(times)} times for {len(sizes)} sizes")
+        if len(times) == 0 or np.any(np.diff(times) < 0) or times[0] < 0:
             raise ValueError("a trace needs at least one packet, and times from 0 on that do not go back")
+        self.owned = (times, sizes)
+        self.times = <const double*>cnp.PyArray_DATA(times)
+        self.sizes = <const int64_t*>cnp.PyArray_DATA(sizes)
+        self.count = len(times)
         Datagrams.__init__(self, namespace, address, port, source_port)
         self.start = start
         namespace.calendar.at(start + self.times[0], self, 0)
@@ -170,7 +179,7 @@ cdef class TraceSource(Datagrams):
     cdef void fire(self, uint64_t token) noexcept:
         self.send(<uint32_t>self.sizes[self.at])
         self.at += 1
-        if self.at < self.times.shape[0]:
+        if self.at < self.count:
             self.ns.calendar.at(self.start + self.times[self.at], self, 0)
 
 
