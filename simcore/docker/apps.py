@@ -1,9 +1,10 @@
 """Applications as the scenario file describes them: how a service works on what it is asked, and whom it asks for that."""
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from simcore.docker.model import Count, Durations, Model, Names, Patience, Port, Sizes
 from simcore.traffic.distributions import Distribution
@@ -36,6 +37,17 @@ class CallSpec(Answered):
     pool: Count | None = None
     timeout: Patience | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 0
+    backoff: Durations | None = None
+
+
+def _one_or_more(value: Any) -> str:
+    return "list[call]" if isinstance(value, list) else "dict[call]"
+
+
+# tags as pydantic's names of types, which errors do not mention
+Stage = Annotated[Annotated[CallSpec, Tag("dict[call]")] | Annotated[list[CallSpec], Field(min_length=1), Tag("list[call]")],
+                  Discriminator(_one_or_more)]
+"""A call, or calls that are made side by side."""
 
 
 class AppSpec(Model):
@@ -47,4 +59,14 @@ class AppSpec(Model):
     asynchronous: bool = Field(default=False, alias="async")
     connections: Count | None = None
     backlog: Count = 4096
-    calls: list[CallSpec] = []
+    calls: list[Stage] = []
+
+    def stages(self) -> Iterator[list[tuple[str, CallSpec]]]:
+        """(key below `calls`, call) of those that are made side by side."""
+        for i, stage in enumerate(self.calls):
+            yield [(f"{i}.{k}", call) for k, call in enumerate(stage)] if isinstance(stage, list) else [(str(i), stage)]
+
+    def all_calls(self) -> Iterator[tuple[str, CallSpec]]:
+        """(key below `calls`, call) of all."""
+        for stage in self.stages():
+            yield from stage

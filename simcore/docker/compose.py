@@ -503,10 +503,10 @@ def check(path: Path, c: Compose) -> None:
     for key, name, app in apps(c):
         if name in alone:
             raise fail(key, f"{name} has no network (network_mode: none)")
-        for i, call in enumerate(app.calls):
-            check_end(f"{key}.calls.{i}.to", call.to)
+        for at, call in app.all_calls():
+            check_end(f"{key}.calls.{at}.to", call.to)
             for who in call.served_by:
-                check_end(f"{key}.calls.{i}.served-by", who, address_too=False)
+                check_end(f"{key}.calls.{at}.served-by", who, address_too=False)
 
 
 def apps(c: Compose) -> Iterator[tuple[str, str, AppSpec]]:

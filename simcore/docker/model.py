@@ -56,7 +56,7 @@ _EXPECTED = {"dict_type": "a mapping", "model_type": "a mapping", "model_attribu
              "int_parsing_size": "a smaller number", "float_type": "a number", "float_parsing": "a number", "finite_number": "a number",
              "bool_type": "true or false", "bool_parsing": "true or false", "path_type": "a file's name", "greater_than": "more than {gt}",
              "greater_than_equal": "at least {ge}", "less_than": "less than {lt}", "less_than_equal": "at most {le}",
-             "literal_error": "{expected}"}
+             "literal_error": "{expected}", "too_short": "at least {min_length} of them"}
 """By pydantic's types of errors."""
 _TYPE = re.compile(r"int|float|bool|str|(function-|constrained-|dict\[|list\[).*")
 """By which pydantic says which of a value's types it speaks of."""

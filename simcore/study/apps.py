@@ -34,6 +34,23 @@ def listening(key: str, ns: Namespace, port: int) -> Iterator[None]:
 
 
 @dataclass
+class Called:
+    """One whom an application asks.
+
+    Attributes
+    ----------
+    stage : int
+        Of the application's calls; those of one are made side by side.
+    answering : list of (Namespace, int)
+        Who does.
+    """
+
+    upstream: Upstream
+    stage: int
+    answering: list[Place]
+
+
+@dataclass
 class App:
     """One that the file describes, in one namespace.
 
@@ -43,14 +60,14 @@ class App:
         As `web:80`.
     key : str
         Of the file.
-    calls : dict of str to (Upstream, list of (Namespace, int))
-        By whom it asks: the connections to there, and who answers.
+    calls : dict of str to Called
+        By whom it asks.
     """
 
     name: str
     key: str
     server: Server
-    calls: dict[str, tuple[Upstream, list[Place]]]
+    calls: dict[str, Called]
 
 
 class Apps:
@@ -71,25 +88,29 @@ class Apps:
             for i, instance in enumerate(world.instances(name)):
                 self._add(key, instance, i, spec)
         for app in self._described.values():
-            for _, places in app.calls.values():
-                for place in places:
+            for called in app.calls.values():
+                for place in called.answering:
                     self.serve(app.key + ".calls", *place)
         self._refuse_circles()
 
     def _add(self, key: str, instance: str, number: int, spec: AppSpec) -> None:
         ns, stream = self.world.namespace(instance), f"app/{instance}:{spec.port}"
-        calls = dict[str, tuple[Upstream, list[Place]]]()
-        for i, call in enumerate(spec.calls):
-            to = self.world.reached_by(instance, number, call.to)
-            upstream = Upstream(ns, to, call.port, call.request_size, call.response_size, self.world.streams[f"{stream}/call/{i}"],
-                                call.count, call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0, call.retries)
-            calls[_title(call, calls)] = upstream, [
-                (target, call.server_port or call.port)
-                for target in self.world.answering(f"{key}.calls.{i}", call.served_by, to)]
+        streams, calls, stages = self.world.streams, dict[str, Called](), list[list[Upstream]]()
+        for stage in spec.stages():
+            stages.append([])
+            for at, call in stage:
+                to = self.world.reached_by(instance, number, call.to)
+                upstream = Upstream(ns, to, call.port, call.request_size, call.response_size, streams[f"{stream}/call/{at}"], call.count,
+                                    call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0, call.retries, call.backoff,
+                                    streams[f"{stream}/call/{at}/backoff"])
+                stages[-1].append(upstream)
+                calls[_title(call, calls)] = Called(upstream, len(stages), [
+                    (target, call.server_port or call.port)
+                    for target in self.world.answering(f"{key}.calls.{at}", call.served_by, to)])
         with listening(f"{key}.port", ns, spec.port):
             server = self._servers[ns, spec.port] = Server(
-                ns, spec.port, spec.service, self.world.streams[stream], spec.workers or 0, spec.asynchronous,
-                [upstream for upstream, _ in calls.values()], spec.connections or 0, backlog=spec.backlog)
+                ns, spec.port, spec.service, streams[stream], spec.workers or 0, spec.asynchronous, stages, spec.connections or 0,
+                backlog=spec.backlog)
         self._described[ns, spec.port] = App(f"{instance}:{spec.port}", key, server, calls)
 
     def serve(self, key: str, ns: Namespace, port: int, service: float = 0.0) -> None:
@@ -116,9 +137,9 @@ class Apps:
                 raise ScenarioError(f"{self._described[place].key}.calls: they go round in a circle: {circle}")
             if place in over or place not in self._described:
                 return
-            for _, places in self._described[place].calls.values():
-                for called in places:
-                    visit(called, [*way, place])
+            for called in self._described[place].calls.values():
+                for asked in called.answering:
+                    visit(asked, [*way, place])
             over.add(place)
 
         for place in self._described:
@@ -129,9 +150,9 @@ class Apps:
         for app in self._described.values():
             app.server.forget_times()
             self._before[app.name] = app.server.counts()
-            for to, (upstream, _) in app.calls.items():
-                upstream.forget_times()
-                self._before[f"{app.name} {to}"] = upstream.counts()
+            for to, called in app.calls.items():
+                called.upstream.forget_times()
+                self._before[f"{app.name} {to}"] = called.upstream.counts()
 
     def results(self, seconds: float) -> dict[str, dict[str, Any]]:
         """What each came to in the `seconds` that were measured, as JSON has it."""
@@ -151,12 +172,13 @@ class Apps:
                 "async": s.asynchronous, "busy": busy,
                 "utilisation": busy / s.workers if s.workers else None, "mean_queue": n["queue_s"] / seconds,
                 "wait_s": s.waits.summary(), "response_s": s.times.summary(),
-                "calls": {to: self._called(f"{app.name} {to}", upstream, seconds) for to, (upstream, _) in app.calls.items()}}
+                "calls": {to: self._called(f"{app.name} {to}", called, seconds) for to, called in app.calls.items()}}
 
-    def _called(self, name: str, upstream: Upstream, seconds: float) -> dict[str, Any]:
+    def _called(self, name: str, called: Called, seconds: float) -> dict[str, Any]:
+        upstream = called.upstream
         n = self._since(name, upstream.counts())
         used = n["used_s"] / seconds
-        return {"answered": n["answered"], "failed": n["failed"], "retried": n["retried"],
+        return {"stage": called.stage, "answered": n["answered"], "failed": n["failed"], "retried": n["retried"],
                 "timeout_s": upstream.timeout or None, "pool": upstream.most or None, "used": used,
                 "errors": {k.removeprefix("error "): v for k, v in n.items() if k.startswith("error ") and v},
                 "utilisation": used / upstream.most if upstream.most else None, "connections": n["opened"],

@@ -107,9 +107,9 @@ class Emulation:
                    *((f"x-simcore.servers.{name}.http", name) for name, s in world.compose.x.servers.items() if s.http)]
         for key, name, app in apps(world.compose):
             serving.append((key, name))
-            for i, call in enumerate(app.calls):
+            for at, call in app.all_calls():
                 if real := [to for to in call.served_by or [call.to] if self._is_real(to)]:
-                    raise ScenarioError(f"{key}.calls.{i}: {real[0]} is real, and its programs would not understand")
+                    raise ScenarioError(f"{key}.calls.{at}: {real[0]} is real, and its programs would not understand")
         self.notes += [f"{key} has no effect: {name} is real, and its programs answer" for key, name in serving if self._is_real(name)]
         self._stack = ExitStack()
 

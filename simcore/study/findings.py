@@ -286,7 +286,8 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding("retries", name, again,
                               f"{name}: its calls to {to} were made {1 / (1 - again):.2g} times each{late}: who is asked works on what "
                               "nobody waits for any more, and so it goes on once it has begun",
-                              f"fewer retries, or a longer timeout ({key}.calls)")
+                              "fewer retries, pauses before them that are much longer than the timeout (backoff), or a longer timeout "
+                              f"({key}.calls)")
             for error, n in call["errors"].items():
                 yield Finding("failed", name, n / tried, f"{name}: {n} of {tried} calls to {to} failed with {error}"
                               + (f" ({_ERRNO[error]})" if error in _ERRNO else "") + ", and so did the requests that they were made for")
@@ -311,7 +312,10 @@ def _held_by_calls(app: Mapping[str, Any], seconds: float) -> tuple[float, str]:
     if not app["calls"] or app["async"]:
         return 0.0, ""
     spent = {to: call["answered"] * call["response_s"].get("mean", 0.0) for to, call in app["calls"].items()}
-    return min(sum(spent.values()) / (app["busy"] * seconds), 1.0), max(spent, key=lambda to: spent[to])
+    longest = dict[int, float]()                # of those side by side
+    for to, call in app["calls"].items():
+        longest[call["stage"]] = max(longest.get(call["stage"], 0.0), spent[to])
+    return min(sum(longest.values()) / (app["busy"] * seconds), 1.0), max(spent, key=lambda to: spent[to])
 
 
 _ERRNO = {"ECONNREFUSED": "nobody listens there", "ETIMEDOUT": "no answer came", "ECONNRESET": "the connection was reset",

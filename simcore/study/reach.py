@@ -137,7 +137,7 @@ def _ports(compose: Compose, world: World) -> dict[str, list[tuple[int, str]]]:
     asked: dict[str, list[tuple[int, str]]] = {}
     for _, name, app in apps(compose):
         asked.setdefault(name, []).append((app.port, "tcp"))
-        for call in app.calls:
+        for _, call in app.all_calls():
             asked.setdefault(call.to, []).append((call.port, "tcp"))
     for w in compose.x.workloads:
         if w.asked_port is not None and w.to != "host":

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 from simcore.engine.histogram cimport Histogram
 from simcore.net.namespace cimport Namespace
-from simcore.traffic.upstream cimport Batch, Caller, Exchange, Request, Ticket, Upstream
+from simcore.traffic.upstream cimport Batch, Call, Caller, Exchange, Ticket, Upstream
 from simcore.transport.tcp cimport TcpSocket
 
 cdef class Clients(Caller):
@@ -35,4 +35,4 @@ cdef class LoadClients(Clients):
 cdef class Arrivals(Clients):
     cdef Upstream upstream
     cdef Batch gaps
-    cdef dict under_way             # requests without an answer so far, in the order that they came
+    cdef dict under_way             # calls without an answer so far, in the order that they came

@@ -225,27 +225,26 @@ cdef class Arrivals(Clients):
 
     def waiting(self):
         """How long each request that has no answer yet has been under way, s."""
-        return [self.namespace.calendar.now - (<Request>r).arrived for r in self.under_way]
+        return [self.namespace.calendar.now - (<Call>call).called for call in self.under_way]
 
     cdef void fire(self, uint64_t token) noexcept:
-        cdef Request r
+        cdef Call call
         if self.over():
             return
         self.started += 1
-        r = Request()
-        r.arrived = self.namespace.calendar.now
-        self.under_way[r] = None
-        self.namespace.calendar.at(r.arrived + self.gaps.next(), self, 0)
-        self.upstream.call(r)
+        call = Call()
+        self.under_way[call] = None
+        self.namespace.calendar.at(self.namespace.calendar.now + self.gaps.next(), self, 0)
+        self.upstream.make(call)
 
-    cdef void answered_call(self, Request r) noexcept:
-        self.under_way.pop(r)
+    cdef void answered_call(self, Call call) noexcept:
+        self.under_way.pop(call)
         self.finished += 1
-        self.response_bytes += r.bytes
-        self.times.record(self.namespace.calendar.now - r.arrived)
+        self.response_bytes += call.bytes
+        self.times.record(self.namespace.calendar.now - call.called)
         self.check_done()
 
-    cdef void failed_call(self, Request r, int number) noexcept:
-        self.under_way.pop(r)
+    cdef void failed_call(self, Call call, int number) noexcept:
+        self.under_way.pop(call)
         self.count_failed(number)
         self.check_done()

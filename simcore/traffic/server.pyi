@@ -14,14 +14,14 @@ class Server:
     listener: TcpListener
     workers: int
     asynchronous: bool
-    calls: tuple[Upstream, ...]
+    calls: tuple[tuple[Upstream, ...], ...]
     requests: int
     answered: int
     failed: int
     waits: Histogram
     times: Histogram
     def __init__(self, namespace: Namespace, port: int, service: Distribution | None = None, rng: np.random.Generator | None = None,
-                 workers: int = 0, asynchronous: bool = False, calls: Sequence[Upstream] = (), connections: int = 0,
+                 workers: int = 0, asynchronous: bool = False, calls: Sequence[Upstream | Sequence[Upstream]] = (), connections: int = 0,
                  **options: Any) -> None: ...
     def forget_times(self) -> None: ...
     def counts(self) -> dict[str, float]: ...

@@ -8,11 +8,15 @@ cdef class Incoming:
     """What has come of a connection's next request."""
 
 
+cdef class Request:
+    """One under way."""
+
+
 cdef class Server(Caller):
     """Answers requests: each says how long it is and how long the answer is to be (eight bytes, then zeros).
 
-    A request waits for a worker, which works on it, makes the calls that it takes, one after the other, and answers. If a call fails,
-    its connection is closed without an answer.
+    A request waits for a worker, which works on it, makes the calls that it takes, and answers. If a call fails, its connection is closed
+    without an answer.
 
     Parameters
     ----------
@@ -26,7 +30,8 @@ cdef class Server(Caller):
         Requests that are worked on at a time, 0 for any number; the others wait in the order they came.
     asynchronous : bool
         Whether a worker takes the next request while one waits for its calls.
-    calls : sequence of Upstream
+    calls : sequence of Upstream, or of sequences of them
+        Made one after the other; those of a sequence side by side.
     connections : int
         Open at a time, 0 for any number: more wait to be accepted, `backlog` of them.
     options
@@ -40,9 +45,10 @@ cdef class Server(Caller):
         self.workers = workers
         self.asynchronous = asynchronous
         self.service = None if service is None else Batch(service, rng)
-        self.calls = tuple(calls)
-        for upstream in self.calls:
-            upstream.caller = self
+        self.calls = tuple([(stage,) if isinstance(stage, Upstream) else tuple(stage) for stage in calls])
+        for stage in self.calls:
+            for upstream in stage:
+                upstream.caller = self
         self.heard = {}
         self.delayed = {}
         self.queue = deque()
@@ -140,27 +146,47 @@ cdef class Server(Caller):
         self.proceed(r)
 
     cdef void proceed(self, Request r) noexcept:
-        """Make the request's next call, or answer it."""
+        """Make the request's next calls, or answer it."""
         cdef Upstream upstream
-        while r.call < len(self.calls):
-            upstream = self.calls[r.call]
-            if r.left < upstream.count:
-                r.left += 1
-                upstream.call(r)
-                return
-            r.call += 1
-            r.left = 0
+        cdef Call call
+        cdef tuple stage
+        if r.stage < len(self.calls):
+            stage = self.calls[r.stage]
+            r.stage += 1
+            r.missing = <int>len(stage)
+            for upstream in stage:
+                if r.failed:                    # one of these has, at once
+                    break
+                call = Call()
+                call.request = r
+                call.upstream = upstream
+                call.left = upstream.count - 1
+                upstream.make(call)
+            return
         self.answered += 1
         self.times.record(self.namespace.calendar.now - r.arrived)
         r.socket.write(r.answer)
         self.free(r)
         self.dispatch()
 
-    cdef void answered_call(self, Request r) noexcept:
-        self.proceed(r)
+    cdef void answered_call(self, Call call) noexcept:
+        cdef Request r = <Request>call.request
+        if r.failed:
+            return                              # too late: another has failed
+        if call.left:
+            call.left -= 1
+            call.upstream.make(call)
+            return
+        r.missing -= 1
+        if r.missing == 0:
+            self.proceed(r)
 
-    cdef void failed_call(self, Request r, int number) noexcept:
-        """Whoever asked gets no answer."""
+    cdef void failed_call(self, Call call, int number) noexcept:
+        """Whoever asked gets no answer; what else is asked for him is not made undone."""
+        cdef Request r = <Request>call.request
+        if r.failed:
+            return
+        r.failed = True
         self.failed += 1
         r.socket.finish_sending()
         self.let_go(r.socket)

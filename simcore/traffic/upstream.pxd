@@ -54,24 +54,22 @@ cdef class Exchange(Ticket):
     cdef bint hear(self, uint64_t n) noexcept
 
 cdef class Pooled(Exchange):
-    cdef Request request            # None: idle
+    cdef Call call                  # None: idle
     cdef int address                # of the upstream's
 
-cdef class Request(Ticket):
-    cdef TcpSocket socket
-    cdef uint32_t answer            # bytes
-    cdef double arrived
-    cdef bint working               # it has a worker
-    cdef int call, left             # of the server's calls the one that is its turn, and how often yet
-    cdef double called              # when the call at hand was made
+cdef class Call(Ticket):
+    cdef Upstream upstream
+    cdef object request             # for which it is made, if there is one
+    cdef int left                   # how often it is to be made after this
+    cdef double called              # when it was made
     cdef double since               # ... and tried for the last time
     cdef int tried                  # how often before
     cdef Pooled carrier             # the connection that it goes by; None: it waits for one
     cdef uint64_t bytes             # of its answer
 
 cdef class Caller(Impatient):
-    cdef void answered_call(self, Request r) noexcept
-    cdef void failed_call(self, Request r, int number) noexcept
+    cdef void answered_call(self, Call call) noexcept
+    cdef void failed_call(self, Call call, int number) noexcept
 
 cdef class Upstream(Impatient):
     cdef readonly list addresses
@@ -84,7 +82,10 @@ cdef class Upstream(Impatient):
     cdef list idle                  # of each address those that nobody uses, the last one used at the end
     cdef int n_idle
     cdef int turn                   # the address of the next call, if it can be had
-    cdef object waiting             # requests that wait for a connection
+    cdef object waiting             # calls that wait for a connection
+    cdef Batch backoff              # None: calls that failed are made again at once
+    cdef dict pausing               # token -> call that will be made again
+    cdef uint64_t tokens
     cdef bint supplying
     cdef Level level_used, level_waiting
     cdef int retries
@@ -92,11 +93,11 @@ cdef class Upstream(Impatient):
     cdef readonly dict errors       # errno's name -> how often
     cdef readonly Histogram waits   # s, for a connection of the pool
     cdef readonly Histogram times   # s, from the call, wait and handshake included, to the last byte of the answer
-    cdef void call(self, Request r) noexcept
-    cdef void attempt(self, Request r) noexcept
+    cdef void make(self, Call call) noexcept
+    cdef void attempt(self, Call call) noexcept
     cdef void supply(self) noexcept
-    cdef void start(self, Request r)
+    cdef void start(self, Call call)
     cdef Pooled spare(self)
     cdef void lost(self, TcpSocket s, int number) noexcept
-    cdef void fail(self, Request r, int number) noexcept
+    cdef void fail(self, Call call, int number) noexcept
     cdef void account(self) noexcept

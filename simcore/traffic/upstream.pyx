@@ -6,6 +6,7 @@ from simcore.engine.draws cimport start_of
 
 cdef enum:
     BATCH = 1024
+    DOUBLINGS = 10              # of the pause before a call is made again
 
 
 cdef class Batch:
@@ -102,17 +103,17 @@ cdef class Pooled(Exchange):
     """A connection to an upstream, of a pool."""
 
 
-cdef class Request(Ticket):
-    """One under way: to a server, and on its way through it."""
+cdef class Call(Ticket):
+    """Something that is asked of an upstream."""
 
 
 cdef class Caller(Impatient):
     """Whoever has calls made: is told what comes of each."""
 
-    cdef void answered_call(self, Request r) noexcept:
-        """The call at hand was answered."""
+    cdef void answered_call(self, Call call) noexcept:
+        """It was answered."""
 
-    cdef void failed_call(self, Request r, int number) noexcept:
+    cdef void failed_call(self, Call call, int number) noexcept:
         """It failed, with an errno."""
 
 
@@ -141,13 +142,17 @@ cdef class Upstream(Impatient):
     timeout : float
         Seconds, a wait for a connection included, after which a call has failed, and its connection is reset; 0 for no end.
     retries : int
-        How often a call that failed is made again, at once.
+        How often a call that failed is made again.
+    backoff : Distribution, optional
+        Seconds of the pause before that, twice as long each time (ten times at most); none if not given.
+    pauses : numpy.random.Generator, optional
+        For it; a constant needs none.
     options
         Of the sockets.
     """
 
     def __init__(self, Namespace namespace, addresses, int port, request, response, rng, int count=1, int pool=0, int per_connection=0,
-                 double timeout=0.0, int retries=0, **options):
+                 double timeout=0.0, int retries=0, backoff=None, pauses=None, **options):
         super().__init__(namespace, timeout)
         self.addresses = list(addresses)
         self.port = port
@@ -161,6 +166,9 @@ cdef class Upstream(Impatient):
         self.connections = {}
         self.idle = [[] for _ in self.addresses]
         self.waiting = deque()
+        self.backoff = None if backoff is None else Batch(backoff, pauses)
+        self.pausing = {}
+        self.tokens = DEADLINE
         self.errors = {}
         self.waits = Histogram()
         self.times = Histogram()
@@ -182,16 +190,17 @@ cdef class Upstream(Impatient):
         level_set(&self.level_used, <double>(<int>len(self.connections) - self.n_idle), now)
         level_set(&self.level_waiting, <double>len(self.waiting), now)
 
-    cdef void call(self, Request r) noexcept:
-        r.called = self.namespace.calendar.now
-        r.tried = 0
-        self.attempt(r)
+    cdef void make(self, Call call) noexcept:
+        """Ask; the caller is told what came of it."""
+        call.called = self.namespace.calendar.now
+        call.tried = 0
+        self.attempt(call)
 
-    cdef void attempt(self, Request r) noexcept:
-        r.since = self.namespace.calendar.now
-        r.carrier = None
-        self.waiting.append(r)
-        self.expect(r)
+    cdef void attempt(self, Call call) noexcept:
+        call.since = self.namespace.calendar.now
+        call.carrier = None
+        self.waiting.append(call)
+        self.expect(call)
         self.supply()
 
     cdef void supply(self) noexcept:
@@ -207,13 +216,13 @@ cdef class Upstream(Impatient):
         self.supplying = False
         self.account()
 
-    cdef void start(self, Request r):
+    cdef void start(self, Call call):
         cdef Pooled c = self.spare()
         cdef TcpSocket s
-        self.waits.record(self.namespace.calendar.now - r.since)
+        self.waits.record(self.namespace.calendar.now - call.since)
         if c is not None:
-            c.request = r
-            r.carrier = c
+            c.call = call
+            call.carrier = c
             c.ask(self.request, self.response)
             return
         c = Pooled()
@@ -223,13 +232,13 @@ cdef class Upstream(Impatient):
         try:
             s = c.socket = TcpSocket(self.namespace, app=self, **self.options)
             self.connections[s] = c
-            c.request = r
-            r.carrier = c
+            c.call = call
+            call.carrier = c
             s.connect(self.addresses[c.address], self.port)
             self.opened += 1
         except OSError as error:
             self.connections.pop(c.socket, None)
-            self.fail(r, error.errno)
+            self.fail(call, error.errno)
 
     cdef Pooled spare(self):
         """An idle connection: to the address whose turn it is, or if there can be no new one, to the first other that has one."""
@@ -249,15 +258,15 @@ cdef class Upstream(Impatient):
     cdef void data(self, TcpSocket s) noexcept:
         cdef uint64_t n = s.read_count(0xFFFFFFFFU)
         cdef Pooled c = self.connections.get(s)
-        cdef Request r
+        cdef Call call
         if c is None or not c.asking or not c.hear(n):
             return
-        r, c.request = c.request, None
-        r.carrier = None
-        r.serial += 1
-        r.bytes = c.wanted
+        call, c.call = c.call, None
+        call.carrier = None
+        call.serial += 1
+        call.bytes = c.wanted
         self.answered += 1
-        self.times.record(self.namespace.calendar.now - r.called)
+        self.times.record(self.namespace.calendar.now - call.called)
         if c.left > 0:
             self.idle[c.address].append(c)
             self.n_idle += 1
@@ -265,7 +274,7 @@ cdef class Upstream(Impatient):
             self.connections.pop(s)
             s.finish_sending()
         self.supply()
-        self.caller.answered_call(r)
+        self.caller.answered_call(call)
 
     cdef void ended(self, TcpSocket s) noexcept:
         """The other side closed: an answer that was due will not come."""
@@ -279,34 +288,43 @@ cdef class Upstream(Impatient):
         cdef Pooled c = self.connections.pop(s, None)
         if c is None:
             return
-        if c.request is None:
+        if c.call is None:
             self.idle[c.address].remove(c)
             self.n_idle -= 1
         else:
-            self.fail(c.request, number)
+            self.fail(c.call, number)
         self.supply()
 
     cdef void fire(self, uint64_t token) noexcept:
-        self.look()
+        if token == DEADLINE:
+            self.look()
+        else:
+            self.attempt(self.pausing.pop(token))
 
     cdef void timed_out(self, Ticket t) noexcept:
-        cdef Request r = <Request>t
-        if r.carrier is None:
-            self.waiting.remove(r)
+        cdef Call call = <Call>t
+        if call.carrier is None:
+            self.waiting.remove(call)
         else:
-            self.connections.pop(r.carrier.socket)
-            r.carrier.socket.abort()
-        self.fail(r, errno.ETIMEDOUT)
+            self.connections.pop(call.carrier.socket)
+            call.carrier.socket.abort()
+        self.fail(call, errno.ETIMEDOUT)
         self.supply()
 
-    cdef void fail(self, Request r, int number) noexcept:
-        r.serial += 1
-        r.carrier = None
-        if r.tried < self.retries:
-            r.tried += 1
+    cdef void fail(self, Call call, int number) noexcept:
+        call.serial += 1
+        call.carrier = None
+        if call.tried < self.retries:
+            call.tried += 1
             self.retried += 1
-            self.attempt(r)
+            if self.backoff is None:
+                self.attempt(call)
+                return
+            self.tokens += 1
+            self.pausing[self.tokens] = call
+            self.namespace.calendar.at(self.namespace.calendar.now + self.backoff.next() * (1 << min(call.tried - 1, DOUBLINGS)), self,
+                                       self.tokens)
             return
         self.failed += 1
         count_error(self.errors, number)
-        self.caller.failed_call(r, number)
+        self.caller.failed_call(call, number)

@@ -19,7 +19,8 @@ services:
         networks: {front: {ipv4_address: 172.20.0.9}}}
   db: {image: postgres, networks: [front, back], deploy: {replicas: 3}, sysctls: {net.ipv4.tcp_ecn: 1},
        x-simcore: {app: {port: 5432, workers: 2, service: {exponential: 1ms}, async: true, connections: 3, backlog: 2,
-                         calls: [{to: api, port: 83, count: 2, pool: 1, timeout: 20ms, retries: 1, keep-alive: 4, served-by: api}]}}}
+                         calls: [{to: api, port: 83, count: 2, pool: 1, timeout: 20ms, retries: 1, keep-alive: 4, served-by: api},
+                                 [{to: api, port: 83}, {to: api, port: 81, retries: 2, timeout: 1ms, backoff: {uniform: [1ms, 2ms]}}]]}}}
   lan: {networks: [mv]}
   beside: {network_mode: "service:web"}
   local: {network_mode: host, x-simcore: {http: {port: 81}}}

@@ -92,6 +92,14 @@ def test_retry_storm(root: Path) -> None:
     assert calls["retried"] == pytest.approx(3 * calls["failed"], rel=0.05)
     assert sick["conclusion"] == "What limits: the retries of web:8000."
 
+    def paused(backoff: Any) -> int:
+        call = {"to": "db", "port": 5432, "timeout": "100ms", "retries": 3, "backoff": backoff}
+        world = World(load(root / "examples" / "problems" / "retry-storm.yaml", settings={"services.web.x-simcore.app.calls": [call]}))
+        world.run()
+        return int(world.summary()["workloads"][0]["requests_done"])
+    # pauses spread what is made again; short ones only put it off
+    assert paused("100ms") < 250 * 3 < 250 * 27 < paused({"uniform": ["500ms", "1500ms"]})
+
 
 def test_backlog_full(root: Path) -> None:
     """A SYN that finds the backlog full is dropped without a word: the client's timer of a second decides."""

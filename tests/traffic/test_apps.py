@@ -31,6 +31,11 @@ def app(**spec: Any) -> dict[str, Any]:
     return {"x-simcore": {"app": spec}}
 
 
+def refusing(port: int) -> dict[str, Any]:
+    """A host between whose containers nobody listens at a port."""
+    return {"iptables": [f"-I FORWARD -p tcp --dport {port} -j REJECT --reject-with tcp-reset"]}
+
+
 def test_a_chain_of_three_and_replicas() -> None:
     """Every request makes its calls, once each and in turn over the replicas; nobody else is asked."""
     s = world({"user": {}, "web": app(calls=[{"to": "api", "port": 81, "count": 2}, {"to": "far", "port": 443}]),
@@ -77,6 +82,45 @@ def test_a_call_that_fails(engine: str) -> None:
     assert web["utilisation"] == 0
     assert s["workloads"][1]["failed"] == 0
     assert any(f["what"] == "failed" and "calls to far:443 failed with ENETUNREACH (there is no route" in f["text"] for f in s["findings"])
+
+
+def test_calls_side_by_side_take_as_long_as_the_longest() -> None:
+    """Of two exponential times the longer is half as long again as one (1 + 1/2), and one after the other they are twice as long."""
+    one, other = ({"to": name, "port": 81, "pool": 50} for name in ("one", "other"))
+
+    def mean(*calls: Any) -> dict[str, Any]:
+        asked = {name: app(port=81, service={"exponential": "20ms"}) for name in ("one", "other")}
+        return world({"user": {}, "web": app(calls=list(calls)), **asked}, {"to": "web", "users": 20, "think": "20ms"},
+                     duration="100s").summary()
+    both, turn = mean([one, other]), mean(one, other)
+    assert both["apps"]["web:80"]["response_s"]["mean"] == pytest.approx(0.030, rel=0.02)
+    assert turn["apps"]["web:80"]["response_s"]["mean"] == pytest.approx(0.040, rel=0.02)
+    assert [c["stage"] for c in both["apps"]["web:80"]["calls"].values()] == [1, 1]
+    for s in (both, turn):
+        done = s["workloads"][0]["requests_done"]
+        assert all(c["answered"] == pytest.approx(done, abs=21) for c in s["apps"]["web:80"]["calls"].values())
+
+
+def test_one_of_several_side_by_side_fails() -> None:
+    """Whoever asked hears of it at once, and of it alone; what was asked of the other is answered, and nobody waits for it."""
+    calls = [[{"to": "slow", "port": 81, "count": 2}, {"to": "slow", "port": 82}], {"to": "far", "port": 1}]
+    s = world({"user": {}, "web": app(workers=1, calls=calls), "slow": app(port=81, service="100ms")},
+              {"to": "web", "users": 1, "think": "1s"}, duration="4500ms", host=refusing(82)).summary()
+    web, done = s["apps"]["web:80"], s["workloads"][0]
+    assert done["failed"] == done["errors"]["ECONNRESET"] == web["failed"] == web["calls"]["slow:82"]["errors"]["ECONNREFUSED"] == 4
+    assert web["calls"]["slow:81"]["answered"] == 4                # not made a second time
+    assert web["calls"]["far:1"]["answered"] == web["answered"] == 0
+    assert web["utilisation"] < 0.01
+
+
+@pytest.mark.parametrize(("timeout", "error"), [("699ms", "ETIMEDOUT"), ("705ms", "ECONNRESET")])
+def test_pauses_before_calls_are_made_again_double(timeout: str, error: str) -> None:
+    """Nobody listens: three calls more, after pauses of 100, 200 and 400 ms."""
+    s = world({"user": {}, "web": app(calls=[{"to": "user", "port": 9, "retries": 3, "backoff": "100ms"}])},
+              {"to": "web", "users": 1, "think": 0, "requests": 2, "timeout": timeout}, duration="10s", host=refusing(9)).summary()
+    assert s["apps"]["web:80"]["calls"]["user:9"]["retried"] == 6
+    assert s["apps"]["web:80"]["failed"] == 2
+    assert s["workloads"][0]["errors"] == {error: 2}
 
 
 def test_a_pooled_connection_that_conntrack_has_forgotten() -> None:
@@ -144,10 +188,13 @@ def test_random_chains(data: st.DataObject) -> None:
     names = ["web", "api", "db"]
     services: dict[str, Any] = {"user": {}}
     for i, name in enumerate(names):
-        calls = [{"to": to, "port": 80, "count": data.draw(st.integers(1, 2)), "pool": data.draw(number),
-                  "keep-alive": data.draw(st.sampled_from([True, False, 2])), "timeout": data.draw(st.sampled_from([None, "6ms", "30ms"])),
-                  "retries": data.draw(st.integers(0, 2))}
-                 for to in names[i + 1:] if data.draw(st.booleans())]
+        calls: list[Any] = [
+            {"to": to, "port": 80, "count": data.draw(st.integers(1, 2)), "pool": data.draw(number),
+             "keep-alive": data.draw(st.sampled_from([True, False, 2])), "timeout": data.draw(st.sampled_from([None, "6ms", "30ms"])),
+             "retries": data.draw(st.integers(0, 2)), "backoff": data.draw(st.sampled_from([None, "2ms", {"exponential": "5ms"}]))}
+            for to in names[i + 1:] * 2 if data.draw(st.booleans())]
+        if calls and data.draw(st.booleans()):
+            calls[:2] = [calls[:2]]                             # side by side
         services[name] = {"deploy": {"replicas": data.draw(st.integers(1, 2))},
                           **app(workers=data.draw(number), **{"async": data.draw(st.booleans())}, connections=data.draw(number),
                                 backlog=data.draw(st.integers(1, 4)), calls=calls, service=data.draw(st.sampled_from(SERVICES)))}
@@ -184,6 +231,11 @@ def test_random_chains(data: st.DataObject) -> None:
     ({"a": {"x-simcore": {"app": {}, "http": {}}}}, {}, r"something else listens at port 80 of a"),
     ({"a": app(service="1ms")}, {"to": "a", "port": 80, "service": "2ms"}, r"workloads\.0\.service: how long a:80 works on a request"),
     ({"a": app(calls=[{"to": "10.9.9.9", "port": 1}])}, {}, r"services\.a\.x-simcore\.app\.calls\.0\.to: 10\.9\.9\.9 is no machine"),
+    ({"a": app(calls=[[]])}, {}, r"services\.a\.x-simcore\.app\.calls\.0: expected at least 1 of them"),
+    ({"a": app(calls=[{"to": "far", "port": 1}, [{"to": "a", "port": 0}]])}, {}, r"app\.calls\.1\.0\.port: 0: expected at least 1"),
+    ({"a": app(calls=[{"to": "a", "port": 1, "backof": 1}])}, {}, r"app\.calls\.0\.backof: unknown key"),
+    ({"a": app(calls=["b"])}, {}, r"app\.calls\.0: 'b': expected a mapping"),
+    ({"a": app(calls=[[{"to": "b", "port": 1}, {"to": "nobody", "port": 2}]]), "b": {}}, {}, r"app\.calls\.0\.1\.to: 'nobody' is neither"),
     ({"a": app(workers=0)}, {}, r"services\.a\.x-simcore\.app\.workers: 0: expected at least 1"),
     ({"a": app(thread=1)}, {}, r"services\.a\.x-simcore\.app\.thread: unknown"),
     ({"a": {"network_mode": "none", **app()}}, {}, r"services\.a\.x-simcore\.app: a has no network"),
