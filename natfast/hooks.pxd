@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known
+from natfast.conntrack cimport Wanted
 from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
@@ -56,6 +57,8 @@ ctypedef struct Batch:
     uint64_t opened             # how many it let pass without a walk, and their bytes
     uint64_t opened_octets
     bint held                   # a fragment among them was
+
+cdef Wanted wanted(protocol, src, dst, sport, dport) except *
 
 cdef class Skb:
     cdef bytearray data

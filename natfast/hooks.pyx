@@ -208,6 +208,17 @@ cdef inline int going(Netfilter nf, int hook, Packet* p) noexcept nogil:
     return NF_ACCEPT if conntrack_confirm(&nf.c, p) else NF_DROP
 
 
+cdef Wanted wanted(protocol, src, dst, sport, dport) except *:
+    """What entries are to be deleted, of what `Netfilter.delete_conntrack` is given."""
+    cdef Wanted w
+    w.protocol = -1 if protocol is None else protocol
+    w.src = -1 if src is None else int(ipaddress.IPv4Address(src))
+    w.dst = -1 if dst is None else int(ipaddress.IPv4Address(dst))
+    w.sport = -1 if sport is None else sport
+    w.dport = -1 if dport is None else dport
+    return w
+
+
 cdef class Skb:
     """A packet on its way from hook to hook; it keeps its connection while it waits between them.
 
@@ -1180,12 +1191,7 @@ cdef class Netfilter:
             Addresses, dotted.
         sport, dport : int, optional
         """
-        cdef Wanted w
-        w.protocol = -1 if protocol is None else protocol
-        w.src = -1 if src is None else int(ipaddress.IPv4Address(src))
-        w.dst = -1 if dst is None else int(ipaddress.IPv4Address(dst))
-        w.sport = -1 if sport is None else sport
-        w.dport = -1 if dport is None else dport
+        cdef Wanted w = wanted(protocol, src, dst, sport, dport)
         return delete_matching(&self.c, &w)
 
     def rule_counters(self):

@@ -120,7 +120,7 @@ class Shards:
 
     def delete_conntrack(self, *args: Any, **kwargs: Any) -> int:
         """`Netfilter.delete_conntrack` of all workers."""
-        return sum(nat.delete_conntrack(*args, **kwargs) for nat in self.workers)
+        return self.team.delete_conntrack(*args, **kwargs)
 
     @property
     def stats(self) -> dict[str, int]:

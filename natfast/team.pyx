@@ -8,11 +8,11 @@ cimport numpy as np
 import numpy
 
 from natfast.arrays cimport Frames, frames_of
-from natfast.conntrack cimport sweep_all
+from natfast.conntrack cimport Wanted, delete_matching, sweep_all
 from natfast.fastpath cimport NATFAST_BYTES, NATFAST_NONE
 from natfast.filter cimport NF_ACCEPT
 from natfast.headers cimport ETH_HLEN
-from natfast.hooks cimport Netfilter
+from natfast.hooks cimport Netfilter, wanted
 from natfast.owners cimport Ownership, find_owners, set_ways
 
 np.import_array()
@@ -54,6 +54,7 @@ ctypedef struct Job:
     Part* parts                         # of this chunk and the next, one for each member
     uint8_t* owners                     # of a chunk's frames
     uint32_t* rows                      # a chunk's worth for each member
+    Wanted wanted
     uint32_t gone[MEMBERS]
 
 
@@ -123,6 +124,11 @@ cdef void expire_mine(void* job, uint32_t me) noexcept nogil:
     cdef Job* j = <Job*>job
     (<Netfilter>j.netfilters[me]).clock(j.now)
     j.gone[me] = sweep_all(&(<Netfilter>j.netfilters[me]).c)
+
+
+cdef void delete_mine(void* job, uint32_t me) noexcept nogil:
+    cdef Job* j = <Job*>job
+    j.gone[me] = delete_matching(&(<Netfilter>j.netfilters[me]).c, &j.wanted)
 
 
 cdef class Team:
@@ -264,7 +270,16 @@ cdef class Team:
 
     def expire(self, double now):
         """`Netfilter.expire` of all; how many went."""
-        cdef uint32_t i
         self.job.now = now
         self.do(expire_mine)
+        return self.all_gone()
+
+    def delete_conntrack(self, protocol=None, src=None, dst=None, sport=None, dport=None):
+        """`Netfilter.delete_conntrack` of all; how many went."""
+        self.job.wanted = wanted(protocol, src, dst, sport, dport)
+        self.do(delete_mine)
+        return self.all_gone()
+
+    cdef object all_gone(self):
+        cdef uint32_t i
         return sum([self.job.gone[i] for i in range(self.job.members)])
