@@ -19,6 +19,4 @@ cdef class Draws:
     cdef double normal(self) noexcept
     cdef double exponential(self) noexcept
 
-    cdef inline const void* next_exponential(self) noexcept:
-        """What the next draw reads."""
-        return <const void*>&self.e[self.at_e] if self.at_e < BATCH else self.bits.state
+    cdef const double* exponentials(self) noexcept

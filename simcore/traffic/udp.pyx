@@ -8,9 +8,9 @@ from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, put16
-from simcore.engine.ahead cimport Trail, prefetch, trail_add, trail_follow, trail_is_due
+from simcore.engine.ahead cimport Trail, prefetch, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
-from simcore.engine.draws cimport Draws
+from simcore.engine.draws cimport BATCH, Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
@@ -93,7 +93,8 @@ cdef class UdpSource(Datagrams):
     cdef double mean, stop
     cdef double until                       # the end of this period of sending
     cdef Draws draws
-    cdef const void* upcoming               # where the next draw lies
+    cdef const double* upcoming             # the next draw ...
+    cdef const double* drawn                # ... and behind the last of those made; NULL if intervals are constant
     cdef Trail trail
     cdef object on, off, pauses
 
@@ -108,7 +109,10 @@ cdef class UdpSource(Datagrams):
         Datagrams.__init__(self, namespace, address, port, source_port)
         self.mean = 1.0 / rate
         self.size = size
-        self.draws = None if rng is None else Draws(rng)
+        if rng is not None:
+            self.draws = Draws(rng)
+            self.upcoming = self.draws.exponentials()
+            self.drawn = self.upcoming + BATCH
         self.stop = stop
         self.on = on
         self.off = off
@@ -119,9 +123,12 @@ cdef class UdpSource(Datagrams):
     cdef double next(self, double now) noexcept:
         """When the next datagram is due; a period of silence puts it off."""
         cdef double at = now + self.mean, over
-        if self.draws is not None:
-            at = now + self.mean * self.draws.exponential()
-            self.upcoming = self.draws.next_exponential()
+        if self.drawn != NULL:
+            if self.upcoming == self.drawn:
+                self.upcoming = self.draws.exponentials()
+                self.drawn = self.upcoming + BATCH
+            at = now + self.mean * self.upcoming[0]
+            self.upcoming += 1
         while at > self.until:
             over = at - self.until
             at = self.until + <double>self.off.sample(self.pauses, 1)[0]
@@ -132,8 +139,6 @@ cdef class UdpSource(Datagrams):
     cdef void prepare(self) noexcept:
         if trail_is_due(&self.trail):
             self.ns.trail_output(self.header, L4 + 8, &self.trail)
-            if self.draws is not None:
-                trail_add(&self.trail, <void*>self.draws, <char*>self.draws.e - <char*><void*>self.draws)
         trail_follow(&self.trail)
         prefetch(self.upcoming)
 
