@@ -98,8 +98,6 @@ class Shards:
         ValueError
             If there are not as many queues as workers.
         """
-        if len(queues) != len(self.workers):
-            raise ValueError(f"expected {len(self.workers)} queues, one for each worker, got {len(queues)}")
         verdicts = self.team.forward_queues(queues, iif, oif, now)
         for nat, (frames, lengths), verdict in zip(self.workers, queues, verdicts, strict=True):
             for row in np.flatnonzero(verdict == STOLEN):

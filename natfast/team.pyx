@@ -193,17 +193,19 @@ cdef class Team:
         free(self.job.owners)
         free(self.job.rows)
 
-    cdef int do(self, Task task) except -1:
-        """Have all members do it."""
+    cdef int begin(self) except -1:
+        """Take it, to give it back by `busy`: what the members work on is one thing at a time."""
         if os.getpid() != self.process:
             raise RuntimeError("made before this process was forked, and its threads are not in it: make another")
         if self.busy:
             raise RuntimeError("another thread is using it")
         self.busy = True
+        return 0
+
+    cdef void do(self, Task task) noexcept:
+        """Have all members do it."""
         with nogil:
             threads_do(self.job.threads, task, &self.job)
-        self.busy = False
-        return 0
 
     cdef int between(self, str iif, str oif, double now) except -1:
         """Set the interfaces, by each Netfilter's numbers, and the time."""
@@ -216,10 +218,12 @@ cdef class Team:
         self.job.now = now
         return 0
 
-    cdef void ways(self, bint from_outside, bint to_outside) noexcept:
+    cdef Ownership ownership(self, const Frames* f, bint from_outside, bint to_outside) noexcept:
+        cdef Ownership o = self.job.ownership
         cdef Netfilter nf = self.netfilters[0]
-        set_ways(&self.job.ownership, from_outside, to_outside)
-        self.job.ownership.unit = nf.unit if self.job.frames.stride >= ETH_HLEN + NATFAST_BYTES else NATFAST_NONE
+        set_ways(&o, from_outside, to_outside)
+        o.unit = nf.unit if f.stride >= ETH_HLEN + NATFAST_BYTES else NATFAST_NONE
+        return o
 
     def owners(self, frames, lengths, bint from_outside, bint to_outside):
         """Number of the member that each frame belongs to: uint8 (n,).
@@ -233,12 +237,11 @@ cdef class Team:
         """
         cdef Frames f
         frames_of(frames, lengths, &f)
-        self.job.frames = f
-        self.ways(from_outside, to_outside)
+        cdef Ownership ownership = self.ownership(&f, from_outside, to_outside)
         out = numpy.empty(f.count, numpy.uint8)
         cdef uint8_t* o = <uint8_t*>np.PyArray_DATA(out)
         with nogil:
-            find_owners(&self.job.ownership, f.at, f.stride, f.lengths, f.count, o)
+            find_owners(&ownership, f.at, f.stride, f.lengths, f.count, o)
         return out
 
     def forward(self, frames, lengths, str iif, str oif, double now, bint from_outside, bint to_outside):
@@ -248,38 +251,60 @@ cdef class Team:
         verdicts = numpy.empty(f.count, numpy.uint8)
         if f.count == 0:
             return verdicts
-        self.between(iif, oif, now)
-        self.job.frames = f
-        self.ways(from_outside, to_outside)
-        self.job.verdicts = <uint8_t*>np.PyArray_DATA(verdicts)
-        self.do(forward_batch)
+        self.begin()
+        try:
+            self.between(iif, oif, now)
+            self.job.frames = f
+            self.job.ownership = self.ownership(&f, from_outside, to_outside)
+            self.job.verdicts = <uint8_t*>np.PyArray_DATA(verdicts)
+            self.do(forward_batch)
+        finally:
+            self.busy = False
         return verdicts
 
     def forward_queues(self, queues, str iif, str oif, double now):
-        """`Netfilter.forward` of a queue of (frames, lengths) by each member."""
+        """`Netfilter.forward` of a queue of (frames, lengths) by each member.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many as members.
+        """
         cdef uint32_t i = 0
-        verdicts = []
-        for frames, lengths in queues:
-            frames_of(frames, lengths, &self.job.queues[i])
-            verdicts.append(numpy.empty(self.job.queues[i].count, numpy.uint8))
-            self.job.queue_verdicts[i] = <uint8_t*>np.PyArray_DATA(verdicts[i])
-            i += 1
-        self.between(iif, oif, now)
-        self.do(forward_queue)
+        cdef list verdicts = []
+        if len(queues) != <Py_ssize_t>self.job.members:
+            raise ValueError(f"expected {self.job.members} queues, one for each worker, got {len(queues)}")
+        self.begin()
+        try:
+            for i in range(self.job.members):
+                frames, lengths = queues[i]
+                frames_of(frames, lengths, &self.job.queues[i])
+                verdicts.append(numpy.empty(self.job.queues[i].count, numpy.uint8))
+                self.job.queue_verdicts[i] = <uint8_t*>np.PyArray_DATA(verdicts[i])
+            self.between(iif, oif, now)
+            self.do(forward_queue)
+        finally:
+            self.busy = False
         return verdicts
 
     def expire(self, double now):
         """`Netfilter.expire` of all; how many went."""
+        self.begin()
         self.job.now = now
-        self.do(expire_mine)
-        return self.all_gone()
+        return self.remove(expire_mine)
 
     def delete_conntrack(self, protocol=None, src=None, dst=None, sport=None, dport=None):
         """`Netfilter.delete_conntrack` of all; how many went."""
-        self.job.wanted = wanted(protocol, src, dst, sport, dport)
-        self.do(delete_mine)
-        return self.all_gone()
+        cdef Wanted w = wanted(protocol, src, dst, sport, dport)
+        self.begin()
+        self.job.wanted = w
+        return self.remove(delete_mine)
 
-    cdef object all_gone(self):
+    cdef object remove(self, Task task):
         cdef uint32_t i
-        return sum([self.job.gone[i] for i in range(self.job.members)])
+        cdef uint64_t gone = 0
+        self.do(task)
+        for i in range(self.job.members):
+            gone += self.job.gone[i]
+        self.busy = False
+        return gone
