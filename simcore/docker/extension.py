@@ -11,7 +11,7 @@ from simcore.docker.apps import AppSpec
 from simcore.docker.ipam import DOCKER0
 from simcore.docker.iptables import Bridge, docker_rules, with_lines
 from simcore.docker.links import LinkChange, Links, LinkSpec
-from simcore.docker.model import Address, Cidr, Model, Port, Seconds, Size
+from simcore.docker.model import Address, Cidr, Count, Model, Port, Seconds, Size
 from simcore.docker.workloads import OneOfThem
 from simcore.net import presets, sysctl
 from simcore.net.cpu import Costs
@@ -62,7 +62,7 @@ class CpuSpec(Model):
     preset: str = "linux-6.18"
     costs: dict[str, Annotated[float, Field(ge=0)]] = {}
     cores: Annotated[int, Field(ge=1, le=1024)] = 1
-    backlog: Annotated[int, Field(ge=1)] = 1000
+    backlog: Count = 1000
     steering: Literal["rss", "shared"] = "rss"
 
     def build(self) -> Costs:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from simcore.docker.model import Model, Rate, Seconds, Share
+from simcore.docker.model import Count, Model, Rate, Seconds, Share
 from simcore.net.cable import LinkParameters
 
 
@@ -14,7 +14,7 @@ class LinkSpec(Model):
 
     rate: Rate = 0.0
     latency: Seconds = 0.0
-    queue: Annotated[int, Field(ge=1)] = 1000
+    queue: Count = 1000
     qdisc: str | dict[str, Any] | None = None
     jitter: Seconds = 0.0
     jitter_correlation: Share = Field(default=0.0, alias="jitter-correlation")

@@ -237,6 +237,8 @@ def test_random_chains(data: st.DataObject) -> None:
     ({"a": app(calls=["b"])}, {}, r"app\.calls\.0: 'b': expected a mapping"),
     ({"a": app(calls=[[{"to": "b", "port": 1}, {"to": "nobody", "port": 2}]]), "b": {}}, {}, r"app\.calls\.0\.1\.to: 'nobody' is neither"),
     ({"a": app(workers=0)}, {}, r"services\.a\.x-simcore\.app\.workers: 0: expected at least 1"),
+    ({"a": app(connections=1 << 70)}, {}, r"app\.connections: 1180591620717411303424: expected at most 2147483647"),
+    ({"a": app(backlog=1 << 40)}, {}, r"app\.backlog: 1099511627776: expected at most 2147483647"),
     ({"a": app(thread=1)}, {}, r"services\.a\.x-simcore\.app\.thread: unknown"),
     ({"a": {"network_mode": "none", **app()}}, {}, r"services\.a\.x-simcore\.app: a has no network"),
     ({"a": {}}, {"to": "a", "served-by": "nobody"}, r"workloads\.0\.served-by: 'nobody' is neither a service nor a server")])
