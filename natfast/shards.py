@@ -81,11 +81,13 @@ class Shards:
         """`Netfilter.forward`, each worker's frames on its thread; frames of one connection stay in order."""
         verdicts = self.team.forward(frames, lengths, iif, oif, now, iif in self.outside, oif in self.outside)
         held = np.flatnonzero(verdicts == STOLEN)
-        if len(held):
-            for row, whose in zip(held, self.owners(frames[held], lengths[held], iif, oif), strict=True):
-                nat = self.workers[whose]
-                nat.hold(bytes(frames[row, :lengths[row]]), now, nat.interface_number(iif), nat.interface_number(oif))
+        for row, whose in zip(held, self.owners(frames[held], lengths[held], iif, oif) if len(held) else (), strict=True):
+            self._hold(self.workers[whose], frames[row, :lengths[row]], iif, oif, now)
         return verdicts
+
+    @staticmethod
+    def _hold(nat: Netfilter, fragment: NDArray[np.uint8], iif: str, oif: str, now: float) -> None:
+        nat.hold(bytes(fragment), now, nat.interface_number(iif), nat.interface_number(oif))
 
     def forward_queues(self, queues: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint32]]], iif: str, oif: str,
                        now: float = 0.0) -> list[NDArray[np.uint8]]:
@@ -101,7 +103,7 @@ class Shards:
         verdicts = self.team.forward_queues(queues, iif, oif, now)
         for nat, (frames, lengths), verdict in zip(self.workers, queues, verdicts, strict=True):
             for row in np.flatnonzero(verdict == STOLEN):
-                nat.hold(bytes(frames[row, :lengths[row]]), now, nat.interface_number(iif), nat.interface_number(oif))
+                self._hold(nat, frames[row, :lengths[row]], iif, oif, now)
         return verdicts
 
     def take_reassembled(self) -> list[tuple[bytes, int, int, tuple[int, ...]]]:

@@ -53,7 +53,7 @@ ctypedef struct Job:
     uint8_t** queue_verdicts
     Part* parts                         # of this chunk and the next, one for each member
     uint8_t* owners                     # of a chunk's frames
-    uint32_t* rows                      # a chunk's worth for each member
+    uint32_t* rows                      # a chunk's worth for each member, and of two chunks that are dealt out
     Wanted wanted
     uint32_t gone[MEMBERS]
 

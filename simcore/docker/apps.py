@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from simcore.docker.model import Count, Durations, Model, Names, Patience, Port, Sizes
+from simcore.docker.model import INT_MAX, Count, Durations, Model, Names, Patience, Port, Sizes
 from simcore.traffic.distributions import Distribution
 
-KeepAlive = Annotated[int, Field(ge=0, le=(1 << 31) - 1)] | bool
+KeepAlive = Annotated[int, Field(ge=0, le=INT_MAX)] | bool
 """Whether a connection is kept for more requests; or for how many."""
 
 

@@ -18,7 +18,9 @@ Share = Annotated[float, BeforeValidator(units.share), Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Patience = Annotated[Seconds, Field(gt=0)]
 """Seconds after which it is over."""
-Count = Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
+INT_MAX = (1 << 31) - 1
+"""The most that compiled code counts to."""
+Count = Annotated[int, Field(ge=1, le=INT_MAX)]
 Durations = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.duration))]
 Sizes = Annotated[Distribution, PlainValidator(lambda value: Distribution(value, units.size))]
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
