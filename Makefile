@@ -7,7 +7,7 @@ SOURCES := $(shell find natfast simcore -name '*.pyx' -o -name '*.pxd' -o -name 
 # Debian's packages come while the compiler works
 MAKEFLAGS += --jobs=2
 
-.PHONY: run test bench lint debug clean check-tools debian-packages
+.PHONY: run test fuzz bench lint debug clean check-tools debian-packages
 
 run: $(VENV)/.built
 	$(BIN)/simcore run examples/journey.yaml --report
@@ -18,6 +18,10 @@ test: $(VENV)/.tested debian-packages
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --ignore=tests/kernel --numprocesses=auto --maxprocesses=4 --dist=worksteal tests
 	$(BIN)/python -m pytest tests/kernel benchmarks
+
+# examples that no run has had yet, until one of them finds something or Ctrl-C
+fuzz: $(VENV)/.tested
+	while $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=search --ignore=tests/kernel --numprocesses=auto tests; do :; done
 
 bench: $(VENV)/.tested
 	$(BIN)/python tools/extra-requirements bench | xargs -d '\n' $(BIN)/pip install --quiet

@@ -1,7 +1,6 @@
 """Paths and small builders that many tests share."""
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def root() -> Path:
     return ROOT
 
 
-# continuous integration repeats the same examples; a developer's machine looks for new ones
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# `make test` repeats the same examples, so that what it finds is a change's own doing; `make fuzz` looks for new ones
+settings.register_profile("repeat", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("repeat")

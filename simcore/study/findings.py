@@ -54,7 +54,7 @@ def headroom(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
     """(resource, share in use) of all that can run out, the fullest first."""
     used = [(f"link {name}", link["utilisation"]) for name, link in summary["links"].items()]
     stats = summary["conntrack_stats"]
-    if stats:
+    if stats and stats["max"]:
         used.append(("conntrack table", max(stats["peak"], stats["expected"]) / stats["max"]))
     if (ports := summary["source_ports"]) is not None:
         used.append((f"source ports towards {ports['destination']}", ports["expected"] / ports["max"]))
@@ -143,7 +143,7 @@ def _conntrack(summary: Mapping[str, Any]) -> Iterator[Finding]:
                       f"the conntrack table was full ({stats['max']} entries): {stats['table_full']} packets of new connections "
                       "were dropped",
                       _LARGER)
-    elif stats["expected"] > BUSY * stats["max"]:
+    elif stats["max"] and stats["expected"] > BUSY * stats["max"]:
         yield Finding("conntrack-filling", "host", 0.45 * stats["expected"] / (stats["expected"] + stats["max"]),
                       f"the conntrack table will be full if it goes on like this: connections that are over stay for their timeout, "
                       f"so that there will be about {stats['expected']:.3g} entries, and it takes {stats['max']}", _LARGER)

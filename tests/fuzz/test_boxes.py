@@ -29,14 +29,14 @@ def oracle() -> Path:
 @given(seed=st.integers(0, 2**32))
 def test_any_box_is_built_or_refused(tmp_path: Path, oracle: Path, seed: int) -> None:
     shutil.copy(oracle / "docker.v4", tmp_path)
-    box, refused = tmp_path / "box.json", str(tmp_path)
+    box, case, refused = tmp_path / "box.json", oracle / "named" / "icmp-echo.jsonl", str(tmp_path)
     box.write_text(json.dumps(mutated(json.loads((oracle / "box.json").read_text()), random.Random(seed), KEYS)))
     try:
-        replay_case(Box.load(box), oracle / "named" / "icmp-echo.jsonl", True)
+        replay_case(Box.load(box), case, True)
         translate(oracle.parent / "captures" / "tcp_out.host_docker0.pcap", tmp_path / "out.pcapng", box, "docker0", "eth0")
     except NatfastError as error:
         refused = str(error)
-    assert refused.startswith((str(tmp_path), "docker.v4: "))
+    assert refused.startswith((str(tmp_path), "docker.v4: ", f"{case}: line "))      # the case's wires may be missing in the box
     assert "\n" not in refused
 
 

@@ -320,3 +320,6 @@ def test_a_short_run_knows_how_full_conntrack_will_be(tmp_path: Path) -> None:
     assert [f["what"] for f in small["findings"]] == ["conntrack-filling"]
     assert "will be full if it goes on like this" in small["findings"][0]["text"]
     assert small["conclusion"].startswith("What limits: the conntrack table")
+    unlimited = run_for(10, 0)                                                          # as nf_conntrack_max says it
+    assert unlimited["findings"] == []
+    assert "conntrack table" not in {h["resource"] for h in unlimited["headroom"]}
