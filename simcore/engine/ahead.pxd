@@ -9,6 +9,7 @@ cdef enum:
     LINE = 64                       # bytes of a cache line
     LINES = 5                       # of a span, at most
     SPANS = 20
+    FIRST = 3                       # times that nothing is followed
 
 # What something touched the last time it happened, and so will again. Nothing is read through it: what has moved
 # meanwhile costs time, no more.
@@ -53,9 +54,9 @@ cdef inline void trail_follow(Trail* t) noexcept nogil:
 
 
 cdef inline bint trail_is_due(Trail* t) noexcept nogil:
-    """Is it time to take the trail anew? Soon at first, when connections and routes are being made; then ever more seldom."""
+    """Is it time to take the trail anew? Not before connections and routes are made; soon then, and ever more seldom."""
     t.age += 1
-    if t.age < t.until:
+    if t.age < max(t.until, <uint32_t>FIRST):
         return False
     t.age = 0
     t.until = min(4 * t.until + 3, 255)

@@ -226,6 +226,15 @@ cdef void move_to(EventQueue* q, uint64_t number) noexcept nogil:
         emptied(&q.later, k, dealt.n)
         deal_out(q, dealt)
         leave_spare(q, dealt)
+        if q.later.waiting:
+            ask_for(&q.later.bucket[following(&q.later, PERIODS, first + 1) & (PERIODS - 1)])
+
+
+cdef void ask_for(const Bucket* b) noexcept nogil:
+    """A bucket's events have waited long, and will be read soon."""
+    cdef uint32_t i
+    for i in range(0, b.n, 2):                      # to a line
+        prefetch(&b.event[i])
 
 
 cdef void deal_out(EventQueue* q, const Bucket* dealt) noexcept nogil:

@@ -38,7 +38,8 @@ from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.mac cimport mac_key
 from simcore.net.transport_checksum cimport set_checksum
-from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_find, ways_note)
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_find, ways_note,
+                               ways_trail)
 from simcore.net.sysctl import numbers
 
 cdef enum:                          # timer tokens: kind in the low byte
@@ -950,12 +951,11 @@ cdef class Namespace(Tables):
     cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept:
         """Add what a packet with these headers, sent from here, touches on its way to the next hop and through it."""
         cdef uint8_t frame[FRAME_ROOM]
-        cdef const KnownWay* k = ways_find(&self.ways, ip_addresses(headers + IP), FROM_HERE)
+        cdef const KnownWay* k = ways_trail(&self.ways, ip_addresses(headers + IP), FROM_HERE, t)
         cdef Interface out
         trail_add(t, <void*>self, <char*>(&self.ip_id + 1) - <char*><void*>self)
         if k == NULL or k.way.out == NULL or length > FRAME_ROOM:
             return
-        trail_add(t, k, sizeof(KnownWay))
         out = <Interface>k.way.out
         trail_add(t, <void*>out, <char*>&out.port - <char*><void*>out)
         memcpy(frame, headers, length)
@@ -973,13 +973,14 @@ cdef class Namespace(Tables):
         cdef uint64_t m0, m1
         cdef uint32_t ref
         cdef uint64_t* cell
+        trail_add(t, &self.port_interface[port], sizeof(void*))
         trail_add(t, <void*>dev, <char*>&dev.port - <char*><void*>dev)
         if dev.master is not None:
             dev = dev.master
             cell = self.fdb.entries.find(mac_key(frame + 6))
             if cell != NULL:
                 trail_add(t, cell - 1, 2 * sizeof(uint64_t))
-        trail_add(t, ways_find(&self.ways, ip_addresses(frame + IP), dev.index + 1), sizeof(KnownWay))
+        ways_trail(&self.ways, ip_addresses(frame + IP), dev.index + 1, t)
         if nf is None:
             return
         # of the whole packet only the headers are here

@@ -1,5 +1,6 @@
 """Routing decisions, remembered: where packets between two addresses go that came in by one interface, or start here."""
 from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.ahead cimport Trail
 
 cdef enum:                          # Way.kind
     W_DROP = 0
@@ -25,17 +26,19 @@ ctypedef struct KnownWay:           # a cache line
     Way way
     uint64_t unused[2]
 
-# Two places for each hash, side by side: where both are taken a newer decision displaces an older one, and where that happens
-# often the cache grows. Nothing in it may outlive a change of what decisions rest on: whoever changes addresses or routes clears it.
+# Two places for each hash, side by side: where both are taken a newer decision displaces an older one, which is rare since the
+# cache grows when a third of it is taken. Nothing in it may outlive a change of what decisions rest on: whoever changes addresses
+# or routes clears it.
 ctypedef struct Ways:
     KnownWay* known
     uint32_t mask
-    uint32_t displaced              # decisions that gave way to others since it last grew
+    uint32_t used                   # places that are taken
 
 cdef int ways_init(Ways* w) except -1
 cdef void ways_free(Ways* w) noexcept nogil
 cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way) noexcept nogil
 cdef void ways_clear(Ways* w) noexcept nogil
+cdef const KnownWay* ways_trail(const Ways* w, uint64_t addresses, uint32_t where, Trail* t) noexcept nogil
 
 
 cdef inline uint32_t ways_place(const Ways* w, uint64_t addresses, uint32_t where) noexcept nogil:

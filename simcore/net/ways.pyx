@@ -1,7 +1,7 @@
 from libc.stdlib cimport abort, free
 from libc.string cimport memset
 
-from simcore.engine.ahead cimport LINE
+from simcore.engine.ahead cimport LINE, Trail, trail_add
 
 cdef extern from "stdlib.h" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
@@ -12,13 +12,11 @@ cdef enum:
 
 
 cdef bint make_room(Ways* w, uint32_t places) noexcept nogil:
-    """Forget all, and have so many places; False without memory for them."""
-    free(w.known)
-    w.known = <KnownWay*>aligned_alloc(LINE, places * sizeof(KnownWay))
+    """Have so many places, all free; False without memory for them."""
+    w.known = <KnownWay*>aligned_alloc(2 * LINE, places * sizeof(KnownWay))
     if w.known == NULL:
         return False
     w.mask = places - 1
-    w.displaced = 0
     ways_clear(w)
     return True
 
@@ -29,29 +27,49 @@ cdef int ways_init(Ways* w) except -1:
     return 0
 
 
+cdef void grow(Ways* w) noexcept nogil:
+    cdef Ways old = w[0]
+    cdef uint32_t i
+    if not make_room(w, 2 * (old.mask + 1)):
+        abort()
+    for i in range(old.mask + 1):
+        if old.known[i].where != 0:
+            put(w, old.known[i].addresses, old.known[i].where, &old.known[i].way)
+    free(old.known)
+
+
 cdef void ways_free(Ways* w) noexcept nogil:
     free(w.known)
     w.known = NULL
 
 
-cdef KnownWay* place_for(Ways* w, uint64_t addresses, uint32_t where) noexcept nogil:
+cdef void put(Ways* w, uint64_t addresses, uint32_t where, const Way* way) noexcept nogil:
     cdef uint32_t at = ways_place(w, addresses, where)
-    return &w.known[at ^ 1] if w.known[at].where != 0 and w.known[at ^ 1].where == 0 else &w.known[at]
-
-
-cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way) noexcept nogil:
-    cdef uint32_t places = w.mask + 1
-    cdef KnownWay* k = place_for(w, addresses, where)
-    if k.where != 0:
-        w.displaced += 1
-        if w.displaced > places // 4 and places < LARGEST:
-            if not make_room(w, 2 * places):
-                abort()
-            k = place_for(w, addresses, where)
+    cdef KnownWay* k = &w.known[at ^ 1] if w.known[at].where != 0 and w.known[at ^ 1].where == 0 else &w.known[at]
+    w.used += k.where == 0
     k.addresses = addresses
     k.where = where
     k.way = way[0]
 
 
+cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way) noexcept nogil:
+    """Remember a decision that is not known."""
+    if w.used > w.mask // 3 and w.mask + 1 < LARGEST:
+        grow(w)
+    put(w, addresses, where, way)
+
+
 cdef void ways_clear(Ways* w) noexcept nogil:
     memset(w.known, 0, (<size_t>w.mask + 1) * sizeof(KnownWay))
+    w.used = 0
+
+
+cdef const KnownWay* ways_trail(const Ways* w, uint64_t addresses, uint32_t where, Trail* t) noexcept nogil:
+    """The decision, NULL if it is not known; what looking for it touches is added to the trail."""
+    cdef const KnownWay* k = ways_find(w, addresses, where)
+    cdef uint32_t at = ways_place(w, addresses, where)
+    if k == &w.known[at]:
+        trail_add(t, k, sizeof(KnownWay))
+    elif k != NULL:
+        trail_add(t, &w.known[at & ~1], 2 * sizeof(KnownWay))
+    return k
