@@ -25,7 +25,15 @@ class Answered(Model):
     server_port: Port | None = Field(default=None, alias="server-port")
 
 
-class CallSpec(Answered):
+class Asked(Model):
+    """Something that is asked for until it is answered, or has failed too often."""
+
+    timeout: Patience | None = None
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    backoff: Durations | None = None
+
+
+class CallSpec(Asked, Answered):
     """What an application asks of another for each request."""
 
     to: str
@@ -35,9 +43,6 @@ class CallSpec(Answered):
     response_size: Sizes = Field(default=Distribution(4_000), alias="response-size")
     keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     pool: Count | None = None
-    timeout: Patience | None = None
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
-    backoff: Durations | None = None
 
 
 def _one_or_more(value: Any) -> str:

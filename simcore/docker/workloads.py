@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from simcore.docker.apps import Answered, KeepAlive
+from simcore.docker.apps import Answered, Asked, KeepAlive
 from simcore.docker.model import Count, Durations, Model, Patience, Port, Seconds, Size, Sizes
 from simcore.traffic.distributions import Distribution
 
@@ -73,7 +73,7 @@ class DnsWorkload(Repeated, Served):
     source_port: Port | None = Field(default=None, alias="source-port")
 
 
-class LoadWorkload(Served):
+class LoadWorkload(Asked, Served):
     """A closed loop of users: each asks, waits for the answer, and thinks; or requests at a rate (requests/s), an open loop."""
 
     kind: Literal["load"]
@@ -85,7 +85,6 @@ class LoadWorkload(Served):
     keep_alive: KeepAlive = Field(default=True, alias="keep-alive")
     service: Seconds = 0.0
     requests: Count | None = None
-    timeout: Patience | None = None
     tcp_keepalive: Seconds | None = Field(default=None, alias="tcp-keepalive")
     rate: Annotated[float, Field(gt=0, le=1e9)] | None = None
     pattern: Literal["poisson", "constant"] = "poisson"

@@ -209,7 +209,9 @@ def result_text(w: Mapping[str, Any]) -> str:
         return _many([(r["error"] or None, r["total_time"], _lookup(r)) for r in w.get("lookups", [])], "lookups") or "not finished"
     if w["kind"] == "load":
         times = f", {_times(w['response_s'])}" if w["response_s"]["count"] else ""
-        return f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {w['failed']} failed, {w['unanswered']} unanswered{times}"
+        again = f"{w['retried']} made again, " if w["retried"] else ""
+        return (f"{w['requests_done']} requests ({w['requests_per_s']:.6g}/s), {again}{w['failed']} failed, {w['unanswered']} unanswered"
+                f"{times}")
     if w["kind"] == "bulk":
         return _bulk(w)
     delay = w.get("mean_delay_s")           # udp, trace

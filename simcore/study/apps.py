@@ -13,7 +13,7 @@ from simcore.errors import ScenarioError
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
 from simcore.traffic.server import Server
-from simcore.traffic.upstream import Upstream
+from simcore.traffic.upstream import Retries, Upstream
 
 if TYPE_CHECKING:
     from simcore.study.scenario import World
@@ -101,8 +101,8 @@ class Apps:
             for at, call in stage:
                 to = self.world.reached_by(instance, number, call.to)
                 upstream = Upstream(ns, to, call.port, call.request_size, call.response_size, streams[f"{stream}/call/{at}"], call.count,
-                                    call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0, call.retries, call.backoff,
-                                    streams[f"{stream}/call/{at}/backoff"])
+                                    call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0,
+                                    Retries(call.retries, call.backoff, streams[f"{stream}/call/{at}/backoff"]))
                 stages[-1].append(upstream)
                 calls[_title(call, calls)] = Called(upstream, len(stages), [
                     (target, call.server_port or call.port)

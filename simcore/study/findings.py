@@ -280,14 +280,7 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                               f"{call['utilisation']:.0%} of the run; calls waited {written('_s', waits)} for one on average, {share:.0%} "
                               "of the time that they took",
                               f"a larger pool ({key}.calls), or answers that come sooner")
-            again = call["retried"] / max(call["retried"] + tried, 1)
-            if again > HELD:
-                late = f", as no answer came in {written('_s', call['timeout_s'])}" if call["timeout_s"] else ""
-                yield Finding("retries", name, again,
-                              f"{name}: its calls to {to} were made {1 / (1 - again):.2g} times each{late}: who is asked works on what "
-                              "nobody waits for any more, and so it goes on once it has begun",
-                              "fewer retries, pauses before them that are much longer than the timeout (backoff), or a longer timeout "
-                              f"({key}.calls)")
+            yield from _retries(call["retried"], tried, call["timeout_s"], name, f"{name}: its calls to {to}", f"{key}.calls")
             for error, n in call["errors"].items():
                 yield Finding("failed", name, n / tried, f"{name}: {n} of {tried} calls to {to} failed with {error}"
                               + (f" ({_ERRNO[error]})" if error in _ERRNO else "") + ", and so did the requests that they were made for")
@@ -300,6 +293,17 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                              if overflows else ""),
                           f"more connections at a time ({key}.connections), or shorter ones"
                           + (f"; a longer backlog ({key}.backlog) makes them wait instead" if overflows else ""))
+
+
+def _retries(retried: int, tried: int, timeout: float | None, place: str, what: str, key: str) -> Iterator[Finding]:
+    """Of `tried` things that were asked so many were asked again."""
+    again = retried / max(retried + tried, 1)
+    if again > HELD:
+        late = f", as no answer came in {written('_s', timeout)}" if timeout else ""
+        yield Finding("retries", place, again,
+                      f"{what} were made {1 / (1 - again):.2g} times each{late}: who is asked works on what "
+                      "nobody waits for any more, and so it goes on once it has begun",
+                      f"fewer retries, pauses before them that are much longer than the timeout (backoff), or a longer timeout ({key})")
 
 
 def _all(n: int, one: str, many: str = "") -> str:
@@ -332,6 +336,8 @@ def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
             share = n / max(tried, 1)
             why = next((text for name, text in _ERRNO.items() if name in error), "")
             yield Finding("failed", place, share, f"{name}: {n} of {tried} failed with {error}" + (f" ({why})" if why else ""))
+        if retried := w.get("retried"):
+            yield from _retries(retried, tried, w["timeout_s"], place, f"{name}: its requests", f"x-simcore.workloads.{i}")
         if w.get("stalled"):
             yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{name}: {w['stalled']} of {tried} requests had been waiting "
                           "much longer than others when the run ended")

@@ -117,8 +117,8 @@ def unit_of(name: str) -> str:
 
 
 _MORE_IS_BETTER = frozenset({"goodput_bps", "requests_per_s", "requests_done", "received"})
-_LESS_IS_BETTER = frozenset({"failed_share", "lost_share", "drop_share", "loss", "failed", "stalled", "unanswered", "dropped", "lost",
-                             "retransmits", "mean_wait_us"})
+_LESS_IS_BETTER = frozenset({"failed_share", "lost_share", "drop_share", "loss", "failed", "stalled", "unanswered", "retried",
+                             "dropped", "lost", "retransmits", "mean_wait_us"})
 _TIMES = frozenset({"rtt_s", "response_s", "wait_s", "total_time", "total_time_s", "mean_delay_s"})
 
 

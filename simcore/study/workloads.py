@@ -30,7 +30,7 @@ from simcore.study.apps import listening
 from simcore.traffic import dns, http, trace
 from simcore.traffic.load import Arrivals, Clients, LoadClients
 from simcore.traffic.udp import TraceSource, UdpSink, UdpSource
-from simcore.traffic.upstream import Upstream
+from simcore.traffic.upstream import Retries, Upstream
 from simcore.transport import PingSocket, TcpListener, TcpSocket
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ class Workloads:
 
         def counted() -> Counter[str]:
             return Counter(finished=sum(c.finished for c in clients), failed=sum(c.failed for c in clients),
+                           retried=sum(c.retried for c in clients),
                            connections=sum(c.connections for c in clients), bytes=sum(c.response_bytes for c in clients),
                            **{f"error {name}": n for c in clients for name, n in c.errors.items()})
         before: Counter[str] = Counter()
@@ -258,7 +259,7 @@ class Workloads:
                 histogram.merge(c.times)
             times, under_way = histogram.summary(), [t for c in clients for t in c.waiting()]
             patience = max(PATIENCE, 10 * times.get("mean", 0.0))
-            outcome.values.update(requests_done=n["finished"], failed=n["failed"],
+            outcome.values.update(requests_done=n["finished"], failed=n["failed"], retried=n["retried"], timeout_s=w.timeout,
                                   errors={name.removeprefix("error "): k for name, k in n.items() if name.startswith("error ") and k},
                                   unanswered=len(under_way), stalled=len([t for t in under_way if t > patience]),
                                   connections=n["connections"], requests_per_s=n["finished"] / span, goodput_bps=n["bytes"] * 8 / span,
@@ -269,11 +270,12 @@ class Workloads:
         """Those of one namespace."""
         keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
         stream, per, most = self._stream(number, i), per_connection(w.keep_alive), w.requests or 0
+        retries = Retries(w.retries, w.backoff, self._stream(number, i, "backoff"))
         if w.rate is None:
             return LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, stream, per, w.start,
-                               self._end(w), most, w.timeout or 0.0, keepalive=keepalive)
+                               self._end(w), most, w.timeout or 0.0, retries, keepalive=keepalive)
         upstream = Upstream(e.ns, e.to, w.port, w.request_size, w.response_size, stream, 1, w.pool or 0, per, w.timeout or 0.0,
-                            keepalive=keepalive)
+                            retries, keepalive=keepalive)
         return Arrivals(e.ns, upstream, w.rate, self._stream(number, i, "arrivals") if w.pattern == "poisson" else None,
                         w.start, self._end(w), most)
 

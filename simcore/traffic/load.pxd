@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 from simcore.engine.histogram cimport Histogram
 from simcore.net.namespace cimport Namespace
-from simcore.traffic.upstream cimport Batch, Call, Caller, Exchange, Ticket, Upstream
+from simcore.traffic.upstream cimport Batch, Call, Caller, Exchange, Retries, Ticket, Upstream
 from simcore.transport.tcp cimport TcpSocket
 
 cdef class Clients(Caller):
@@ -19,6 +19,9 @@ cdef class Clients(Caller):
     cdef void count_failed(self, int number) noexcept
     cdef void check_done(self) noexcept
 
+cdef class User(Exchange):
+    cdef int tried                  # how often this request was tried before
+
 cdef class LoadClients(Clients):
     cdef readonly list addresses
     cdef readonly int port
@@ -26,8 +29,10 @@ cdef class LoadClients(Clients):
     cdef Batch think, request, response
     cdef int per_connection
     cdef dict options
+    cdef Retries retries
     cdef readonly uint64_t connections
-    cdef void rest(self, int i) noexcept
+    cdef readonly uint64_t retried
+    cdef void rest(self, int i, double pause) noexcept
     cdef void ask(self, int i) noexcept
     cdef void send(self, int i) noexcept
     cdef void failed_with(self, int i, int number) noexcept

@@ -7,12 +7,13 @@ import simpy
 from simcore.engine.histogram import Histogram
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
-from simcore.traffic.upstream import Upstream
+from simcore.traffic.upstream import Retries, Upstream
 
 class Clients:
     started: int
     finished: int
     failed: int
+    retried: int
     connections: int
     response_bytes: int
     times: Histogram
@@ -25,7 +26,8 @@ class Clients:
 class LoadClients(Clients):
     def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, users: int, think: Distribution,
                  request: Distribution, response: Distribution, rng: np.random.Generator, per_connection: int = 0,
-                 start: float = 0.0, stop: float = ..., most: int = 0, timeout: float = 0.0, **options: Any) -> None: ...
+                 start: float = 0.0, stop: float = ..., most: int = 0, timeout: float = 0.0, retries: Retries | None = None,
+                 **options: Any) -> None: ...
 
 class Arrivals(Clients):
     def __init__(self, namespace: Namespace, upstream: Upstream, rate: float, rng: np.random.Generator | None = None,

@@ -50,6 +50,10 @@ cdef class Clients(Caller):
             self.done.succeed()
 
 
+cdef class User(Exchange):
+    """One who has a request under way at most."""
+
+
 cdef class LoadClients(Clients):
     """A closed loop of users.
 
@@ -60,7 +64,7 @@ cdef class LoadClients(Clients):
         Destinations; users take them in turn.
     port : int
     users : int
-        Each has one request under way at most, and one connection.
+        Each has one connection.
     think, request, response : Distribution
         Seconds between an answer and the next request; bytes of requests (8 at least) and of answers.
     rng : numpy.random.Generator
@@ -72,12 +76,14 @@ cdef class LoadClients(Clients):
         Requests in all, 0 for no end.
     timeout : float
         Seconds, a handshake included, after which a request has failed, and its connection is reset; 0 for no end.
+    retries : Retries, optional
+        Of a request that failed; its response time is from the first try on.
     options
         Of the sockets.
     """
 
     def __init__(self, Namespace namespace, addresses, int port, int users, think, request, response, rng, int per_connection=0,
-                 double start=0.0, double stop=float("inf"), uint64_t most=0, double timeout=0.0, **options):
+                 double start=0.0, double stop=float("inf"), uint64_t most=0, double timeout=0.0, Retries retries=None, **options):
         cdef int i
         if users < 1:
             raise ValueError(f"users {users}: expected at least 1")
@@ -88,14 +94,15 @@ cdef class LoadClients(Clients):
         self.request = Batch(request, rng)
         self.response = Batch(response, rng)
         self.per_connection = per_connection
+        self.retries = Retries() if retries is None else retries
         self.options = options
-        self.users = [Exchange() for _ in range(users)]
+        self.users = [User() for _ in range(users)]
         for i in range(users):                      # as if they had been thinking already: not all start at once
             namespace.calendar.at(start + self.think.next() * (i + 1) / users, self, i)
 
     def waiting(self):
         """How long each request that has no answer yet has been under way, s."""
-        return [self.namespace.calendar.now - (<Exchange>u).began for u in self.users if (<Exchange>u).asking]
+        return [self.namespace.calendar.now - (<User>u).began for u in self.users if (<User>u).asking or (<User>u).tried]
 
     cdef void fire(self, uint64_t token) noexcept:
         if token == DEADLINE:
@@ -104,20 +111,21 @@ cdef class LoadClients(Clients):
             self.ask(<int>token)
 
     cdef void timed_out(self, Ticket t) noexcept:
-        cdef Exchange u = <Exchange>t
+        cdef User u = <User>t
         cdef TcpSocket s = u.socket
         u.socket = None
         s.abort()
         self.failed_with(s.tag, errno.ETIMEDOUT)
 
     cdef void ask(self, int i) noexcept:
-        """A user's next request: over the connection there is, or a new one."""
-        cdef Exchange u = <Exchange>self.users[i]
+        """A user's next request, or once more the last one: over the connection there is, or a new one."""
+        cdef User u = <User>self.users[i]
         cdef TcpSocket s
-        if self.over():
-            return
-        self.started += 1
-        u.began = self.namespace.calendar.now
+        if u.tried == 0:
+            if self.over():
+                return
+            self.started += 1
+            u.began = self.namespace.calendar.now
         u.asking = True
         self.expect(u)
         if u.socket is not None:
@@ -140,29 +148,30 @@ cdef class LoadClients(Clients):
         self.send(s.tag)
 
     cdef void send(self, int i) noexcept:
-        (<Exchange>self.users[i]).ask(self.request, self.response)
+        (<User>self.users[i]).ask(self.request, self.response)
 
     cdef void data(self, TcpSocket s) noexcept:
-        cdef Exchange u = <Exchange>self.users[s.tag]
+        cdef User u = <User>self.users[s.tag]
         cdef uint64_t n = s.read_count(0xFFFFFFFFU)
         if u.socket is not s or not u.asking or not u.hear(n):
             return
         u.serial += 1
+        u.tried = 0
         self.finished += 1
         self.response_bytes += u.wanted
         self.times.record(self.namespace.calendar.now - u.began)
         if u.left <= 0:
             u.socket = None
             s.finish_sending()
-        self.rest(s.tag)
+        self.rest(s.tag, self.think.next())
         self.check_done()
 
-    cdef void rest(self, int i) noexcept:
-        self.namespace.calendar.at(self.namespace.calendar.now + self.think.next(), self, i)
+    cdef void rest(self, int i, double pause) noexcept:
+        self.namespace.calendar.at(self.namespace.calendar.now + pause, self, i)
 
     cdef void ended(self, TcpSocket s) noexcept:
         """The server closed: an answer that was due will not come."""
-        cdef Exchange u = <Exchange>self.users[s.tag]
+        cdef User u = <User>self.users[s.tag]
         s.finish_sending()
         if u.socket is s:
             u.socket = None
@@ -170,19 +179,26 @@ cdef class LoadClients(Clients):
                 self.failed_with(s.tag, errno.ECONNRESET)
 
     cdef void gone(self, TcpSocket s, int number) noexcept:
-        cdef Exchange u = <Exchange>self.users[s.tag]
+        cdef User u = <User>self.users[s.tag]
         if u.socket is s:
             u.socket = None
             if u.asking:
                 self.failed_with(s.tag, number)
 
     cdef void failed_with(self, int i, int number) noexcept:
-        """A request failed: counted, and the user tries another after thinking."""
-        cdef Exchange u = <Exchange>self.users[i]
+        """A request failed: the user tries it again, or it is counted, and there will be another after thinking."""
+        cdef User u = <User>self.users[i]
+        cdef double pause = self.retries.pause(u.tried)
         u.asking = False
         u.serial += 1
+        if pause >= 0:
+            u.tried += 1
+            self.retried += 1
+            self.rest(i, pause)
+            return
+        u.tried = 0
         self.count_failed(number)
-        self.rest(i)
+        self.rest(i, self.think.next())
         self.check_done()
 
 
@@ -217,6 +233,11 @@ cdef class Arrivals(Clients):
     def connections(self):
         """How many were opened."""
         return self.upstream.opened
+
+    @property
+    def retried(self):
+        """How many requests that failed were made again."""
+        return self.upstream.retried
 
     def forget_times(self):
         """Response times from now on only; the counts go on."""

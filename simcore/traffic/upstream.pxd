@@ -30,6 +30,11 @@ cdef class Batch:
 
 cdef void count_error(dict errors, int number) noexcept
 
+cdef class Retries:
+    cdef readonly int most
+    cdef Batch backoff              # None: what failed is tried again at once
+    cdef double pause(self, int tried) noexcept
+
 # Something that is waited for, but not for ever.
 cdef class Ticket:
     cdef uint64_t serial            # another one, once that is over
@@ -83,12 +88,11 @@ cdef class Upstream(Impatient):
     cdef int n_idle
     cdef int turn                   # the address of the next call, if it can be had
     cdef object waiting             # calls that wait for a connection
-    cdef Batch backoff              # None: calls that failed are made again at once
+    cdef Retries retries
     cdef dict pausing               # token -> call that will be made again
     cdef uint64_t tokens
     cdef bint supplying
     cdef Level level_used, level_waiting
-    cdef int retries
     cdef readonly uint64_t opened, answered, failed, retried
     cdef readonly dict errors       # errno's name -> how often
     cdef readonly Histogram waits   # s, for a connection of the pool

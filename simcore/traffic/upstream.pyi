@@ -7,6 +7,10 @@ from simcore.engine.histogram import Histogram
 from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
 
+class Retries:
+    most: int
+    def __init__(self, most: int = 0, backoff: Distribution | None = None, rng: np.random.Generator | None = None) -> None: ...
+
 class Upstream:
     namespace: Namespace
     addresses: list[str]
@@ -23,7 +27,6 @@ class Upstream:
     times: Histogram
     def __init__(self, namespace: Namespace, addresses: Sequence[str], port: int, request: Distribution, response: Distribution,
                  rng: np.random.Generator, count: int = 1, pool: int = 0, per_connection: int = 0,
-                 timeout: float = 0.0, retries: int = 0, backoff: Distribution | None = None, pauses: np.random.Generator | None = None,
-                 **options: Any) -> None: ...
+                 timeout: float = 0.0, retries: Retries | None = None, **options: Any) -> None: ...
     def forget_times(self) -> None: ...
     def counts(self) -> dict[str, float]: ...

@@ -32,6 +32,30 @@ cdef void count_error(dict errors, int number) noexcept:
     errors[name] = errors.get(name, 0) + 1
 
 
+cdef class Retries:
+    """How often what failed is tried again, and after which pauses.
+
+    Parameters
+    ----------
+    most : int
+        Times.
+    backoff : Distribution, optional
+        Seconds of the first pause; twice as long each time (ten times at most). None if not given.
+    rng : numpy.random.Generator, optional
+        For it; a constant needs none.
+    """
+
+    def __init__(self, int most=0, backoff=None, rng=None):
+        self.most = most
+        self.backoff = None if backoff is None else Batch(backoff, rng)
+
+    cdef double pause(self, int tried) noexcept:
+        """Seconds until it is tried again, having been `tried` again so often; less than 0 if it is not."""
+        if tried >= self.most:
+            return -1.0
+        return 0.0 if self.backoff is None else self.backoff.next() * (1 << min(tried, DOUBLINGS))
+
+
 cdef class Ticket:
     """Something that is waited for."""
 
@@ -141,32 +165,27 @@ cdef class Upstream(Impatient):
         Calls that a connection carries before it is closed (keep-alive), 0 for no end.
     timeout : float
         Seconds, a wait for a connection included, after which a call has failed, and its connection is reset; 0 for no end.
-    retries : int
-        How often a call that failed is made again.
-    backoff : Distribution, optional
-        Seconds of the pause before that, twice as long each time (ten times at most); none if not given.
-    pauses : numpy.random.Generator, optional
-        For it; a constant needs none.
+    retries : Retries, optional
+        Of a call that failed.
     options
         Of the sockets.
     """
 
     def __init__(self, Namespace namespace, addresses, int port, request, response, rng, int count=1, int pool=0, int per_connection=0,
-                 double timeout=0.0, int retries=0, backoff=None, pauses=None, **options):
+                 double timeout=0.0, Retries retries=None, **options):
         super().__init__(namespace, timeout)
         self.addresses = list(addresses)
         self.port = port
         self.count = count
         self.most = pool
         self.per_connection = per_connection
-        self.retries = retries
+        self.retries = Retries() if retries is None else retries
         self.options = options
         self.request = Batch(request, rng)
         self.response = Batch(response, rng)
         self.connections = {}
         self.idle = [[] for _ in self.addresses]
         self.waiting = deque()
-        self.backoff = None if backoff is None else Batch(backoff, pauses)
         self.pausing = {}
         self.tokens = DEADLINE
         self.errors = {}
@@ -312,19 +331,19 @@ cdef class Upstream(Impatient):
         self.supply()
 
     cdef void fail(self, Call call, int number) noexcept:
+        cdef double pause = self.retries.pause(call.tried)
         call.serial += 1
         call.carrier = None
-        if call.tried < self.retries:
-            call.tried += 1
-            self.retried += 1
-            if self.backoff is None:
-                self.attempt(call)
-                return
-            self.tokens += 1
-            self.pausing[self.tokens] = call
-            self.namespace.calendar.at(self.namespace.calendar.now + self.backoff.next() * (1 << min(call.tried - 1, DOUBLINGS)), self,
-                                       self.tokens)
+        if pause < 0:
+            self.failed += 1
+            count_error(self.errors, number)
+            self.caller.failed_call(call, number)
             return
-        self.failed += 1
-        count_error(self.errors, number)
-        self.caller.failed_call(call, number)
+        call.tried += 1
+        self.retried += 1
+        if pause == 0:
+            self.attempt(call)
+            return
+        self.tokens += 1
+        self.pausing[self.tokens] = call
+        self.namespace.calendar.at(self.namespace.calendar.now + pause, self, self.tokens)

@@ -57,7 +57,7 @@ x-simcore:
   workloads:
     - {kind: http, from: db, to: api, count: 2, interval: 50ms}
     - {kind: load, from: db, to: api, port: 81, users: 2, think: {exponential: 10ms}, response-size: {pareto: {mean: 10k, shape: 1.5}},
-       keep-alive: 3, tcp-keepalive: 10s, requests: 10}
+       keep-alive: 3, tcp-keepalive: 10s, requests: 10, timeout: 30ms, retries: 2, backoff: {exponential: 5ms}}
     - {kind: load, from: web, to: db, port: 5432, rate: 100, pattern: constant, pool: 2, timeout: 50ms}
     - {kind: udp, from: db, to: api, port: 9, rate: 100, size: 500, on: 10ms, off: {uniform: [1ms, 5ms]}}
     - {kind: bulk, from: db, to: api, port: 82, size: 10k, flows: 2, congestion: bbr}

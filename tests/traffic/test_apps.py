@@ -18,10 +18,13 @@ from simcore.transport import TcpListener, TcpSocket
 from tests.transport.net import Pair
 
 
+USERS = {"users": 3, "think": {"exponential": "20ms"}}
+
+
 def world(services: dict[str, Any], *workloads: dict[str, Any], engine: str = "compiled", **x: Any) -> World:
     w = World(Compose.model_validate({"services": services, "x-simcore": {
         "duration": "5s", "seed": 3, "servers": {"far": {"address": "93.184.216.34"}},
-        "workloads": [{"kind": "load", "from": "user", "port": 80, "users": 3, "think": {"exponential": "20ms"}, **w} for w in workloads],
+        "workloads": [{"kind": "load", "from": "user", "port": 80, **({} if "rate" in w else USERS), **w} for w in workloads],
         **x}}), engine=engine)
     w.run()
     return w
@@ -123,6 +126,53 @@ def test_pauses_before_calls_are_made_again_double(timeout: str, error: str) -> 
     assert s["workloads"][0]["errors"] == {error: 2}
 
 
+OPEN = {"rate": 20, "pattern": "constant"}
+CLOSED = {"users": 1, "think": "50ms"}
+
+
+@pytest.mark.parametrize("clients", [OPEN, CLOSED])
+def test_clients_try_again(clients: dict[str, Any]) -> None:
+    """Nobody listens: three tries more, after pauses of 100, 200 and 400 ms; no other request is made in their place."""
+    load = {"kind": "load", "from": "user", "to": "web", "port": 9, "requests": 2, "retries": 3, "backoff": "100ms", **clients}
+    w = World(Compose.model_validate({"services": {"user": {}, "web": {}},
+                                      "x-simcore": {"workloads": [load], "host": refusing(9), "duration": "5s"}}))
+    w.run(0.6)
+    early = w.summary()["workloads"][0]
+    assert (early["retried"], early["failed"]) == ((6, 0) if clients is OPEN else (3, 0))
+    assert early["unanswered"] == (2 if clients is OPEN else 1)
+    w.run(5.0)
+    end = w.summary()["workloads"][0]
+    assert (end["retried"], end["failed"], end["errors"], end["unanswered"]) == (6, 2, {"ECONNREFUSED": 2}, 0)
+
+
+@pytest.mark.parametrize("clients", [{"rate": 200}, {"users": 10, "think": {"exponential": "50ms"}}])
+def test_pauses_as_long_as_an_outage_bridge_it(clients: dict[str, Any]) -> None:
+    """A second's outage: no request fails, and the longest took as long; the time of all tries counts. Without retries many fail."""
+    def outage(**how: Any) -> dict[str, Any]:
+        w = world({"user": {}, "web": app(service="1ms")}, {"to": "web", "timeout": "100ms"} | clients | how, events=[
+            {"at": "2s", "link": "web/eth0", "state": "down"}, {"at": "3s", "link": "web/eth0", "state": "up"}])
+        return dict(w.summary()["workloads"][0])
+    bridged = outage(retries=5, backoff={"uniform": ["100ms", "200ms"]})
+    assert bridged["failed"] == 0
+    assert 0.9 < bridged["response_s"]["max"] < 4
+    given_up = outage()
+    assert given_up["retried"] == 0
+    assert given_up["failed"] > 50
+    assert given_up["response_s"]["max"] < 0.1
+
+
+def test_a_storm_of_clients() -> None:
+    """Clients that try again at once keep an outage going that they would have got over; the conclusion names them."""
+    def outage(**how: Any) -> dict[str, Any]:
+        return world({"user": {}, "db": app(workers=4, service={"exponential": "10ms"})},
+                     {"to": "db", "rate": 250, "timeout": "100ms", **how}, duration="10s", events=[
+            {"at": "2s", "link": "db/eth0", "state": "down"}, {"at": "3s", "link": "db/eth0", "state": "up"}]).summary()
+    storm, calm = outage(retries=3), outage(retries=3, timeout="2s")
+    assert storm["workloads"][0]["requests_done"] < 250 * 3 < 250 * 9 < calm["workloads"][0]["requests_done"]
+    assert storm["conclusion"] == "What limits: the retries of workloads.0."
+    assert "retries" not in {f["what"] for f in calm["findings"]}
+
+
 def test_a_pooled_connection_that_conntrack_has_forgotten() -> None:
     """The host deletes it while it is idle; the next call on it gets a reset, and is not tried again; the one after opens another."""
     w = World(Compose.model_validate({
@@ -199,7 +249,8 @@ def test_random_chains(data: st.DataObject) -> None:
                           **app(workers=data.draw(number), **{"async": data.draw(st.booleans())}, connections=data.draw(number),
                                 backlog=data.draw(st.integers(1, 4)), calls=calls, service=data.draw(st.sampled_from(SERVICES)))}
     load = {"kind": "load", "from": "user", "to": "web", "port": 80, "keep-alive": data.draw(st.booleans()),
-            "timeout": data.draw(st.sampled_from([None, "10ms"])),
+            "timeout": data.draw(st.sampled_from([None, "10ms"])), "retries": data.draw(st.integers(0, 2)),
+            "backoff": data.draw(st.sampled_from([None, "2ms", {"exponential": "5ms"}])),
             **data.draw(st.sampled_from([{"users": 12, "think": {"exponential": "20ms"}}, {"rate": 150}, {"rate": 100, "pool": 2}]))}
 
     def run(engine: str) -> dict[str, Any]:
