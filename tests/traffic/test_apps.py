@@ -17,7 +17,6 @@ from simcore.traffic.server import Server
 from simcore.transport import TcpListener, TcpSocket
 from tests.transport.net import Pair
 
-
 USERS = {"users": 3, "think": {"exponential": "20ms"}}
 
 
