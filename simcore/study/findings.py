@@ -280,7 +280,7 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                               f"{call['utilisation']:.0%} of the run; calls waited {written('_s', waits)} for one on average, {share:.0%} "
                               "of the time that they took",
                               f"a larger pool ({key}.calls), or answers that come sooner")
-            yield from _retries(call["retried"], tried, call["timeout_s"], name, f"{name}: its calls to {to}", f"{key}.calls")
+            yield from _retries(call, tried, name, f"{name}: its calls to {to}", f"{key}.calls")
             for error, n in call["errors"].items():
                 yield Finding("failed", name, n / tried, f"{name}: {n} of {tried} calls to {to} failed with {error}"
                               + (f" ({_ERRNO[error]})" if error in _ERRNO else "") + ", and so did the requests that they were made for")
@@ -295,14 +295,14 @@ def _apps(summary: Mapping[str, Any]) -> Iterator[Finding]:
                           + (f"; a longer backlog ({key}.backlog) makes them wait instead" if overflows else ""))
 
 
-def _retries(retried: int, tried: int, timeout: float | None, place: str, what: str, key: str) -> Iterator[Finding]:
-    """Of `tried` things that were asked so many were asked again."""
-    again = retried / max(retried + tried, 1)
-    if again > HELD:
-        late = f", as no answer came in {written('_s', timeout)}" if timeout else ""
+def _retries(asked: Mapping[str, Any], tried: int, place: str, what: str, key: str) -> Iterator[Finding]:
+    """What was given up and asked again makes work of which nothing comes; what was refused, or reset, makes none."""
+    again = asked["retried"] / max(asked["retried"] + tried, 1)
+    given_up = asked["timeout_s"] and (not asked["errors"] or "ETIMEDOUT" in asked["errors"])
+    if again > HELD and given_up:
         yield Finding("retries", place, again,
-                      f"{what} were made {1 / (1 - again):.2g} times each{late}: who is asked works on what "
-                      "nobody waits for any more, and so it goes on once it has begun",
+                      f"{what} were made {1 / (1 - again):.2g} times each, as no answer came in {written('_s', asked['timeout_s'])}: "
+                      "who is asked works on what nobody waits for any more, and so it goes on once it has begun",
                       f"fewer retries, pauses before them that are much longer than the timeout (backoff), or a longer timeout ({key})")
 
 
@@ -336,8 +336,8 @@ def _workloads(summary: Mapping[str, Any]) -> Iterator[Finding]:
             share = n / max(tried, 1)
             why = next((text for name, text in _ERRNO.items() if name in error), "")
             yield Finding("failed", place, share, f"{name}: {n} of {tried} failed with {error}" + (f" ({why})" if why else ""))
-        if retried := w.get("retried"):
-            yield from _retries(retried, tried, w["timeout_s"], place, f"{name}: its requests", f"x-simcore.workloads.{i}")
+        if w.get("retried"):
+            yield from _retries(w, tried, place, f"{name}: its requests", f"x-simcore.workloads.{i}")
         if w.get("stalled"):
             yield Finding("stalled", place, w["stalled"] / max(tried, 1), f"{name}: {w['stalled']} of {tried} requests had been waiting "
                           "much longer than others when the run ended")

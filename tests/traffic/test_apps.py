@@ -132,7 +132,8 @@ CLOSED = {"users": 1, "think": "50ms"}
 @pytest.mark.parametrize("clients", [OPEN, CLOSED])
 def test_clients_try_again(clients: dict[str, Any]) -> None:
     """Nobody listens: three tries more, after pauses of 100, 200 and 400 ms; no other request is made in their place."""
-    load = {"kind": "load", "from": "user", "to": "web", "port": 9, "requests": 2, "retries": 3, "backoff": "100ms", **clients}
+    load = {"kind": "load", "from": "user", "to": "web", "port": 9, "requests": 2, "timeout": "90ms", "retries": 3, "backoff": "100ms",
+            **clients}
     w = World(Compose.model_validate({"services": {"user": {}, "web": {}},
                                       "x-simcore": {"workloads": [load], "host": refusing(9), "duration": "5s"}}))
     w.run(0.6)
@@ -142,6 +143,7 @@ def test_clients_try_again(clients: dict[str, Any]) -> None:
     w.run(5.0)
     end = w.summary()["workloads"][0]
     assert (end["retried"], end["failed"], end["errors"], end["unanswered"]) == (6, 2, {"ECONNREFUSED": 2}, 0)
+    assert [f["what"] for f in w.summary()["findings"] if f["place"] == "workloads.0"] == ["failed"]       # no storm
 
 
 @pytest.mark.parametrize("clients", [{"rate": 200}, {"users": 10, "think": {"exponential": "50ms"}}])
