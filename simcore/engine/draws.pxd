@@ -18,5 +18,4 @@ cdef class Draws:
     cdef double uniform(self) noexcept
     cdef double normal(self) noexcept
     cdef double exponential(self) noexcept
-
     cdef const double* exponentials(self) noexcept

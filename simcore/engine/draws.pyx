@@ -50,7 +50,7 @@ cdef class Draws:
     cdef double exponential(self) noexcept:
         """Mean 1."""
         if self.at_e == BATCH:
-            random_standard_exponential_fill(self.bits, BATCH, self.e)
+            self.exponentials()
             self.at_e = 0
         self.at_e += 1
         return self.e[self.at_e - 1]

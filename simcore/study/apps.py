@@ -100,9 +100,9 @@ class Apps:
             stages.append([])
             for at, call in stage:
                 to = self.world.reached_by(instance, number, call.to)
+                retries = Retries(call.retries, call.backoff, streams[f"{stream}/call/{at}/backoff"] if call.backoff else None)
                 upstream = Upstream(ns, to, call.port, call.request_size, call.response_size, streams[f"{stream}/call/{at}"], call.count,
-                                    call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0,
-                                    Retries(call.retries, call.backoff, streams[f"{stream}/call/{at}/backoff"]))
+                                    call.pool or 0, per_connection(call.keep_alive), call.timeout or 0.0, retries)
                 stages[-1].append(upstream)
                 calls[_title(call, calls)] = Called(upstream, len(stages), [
                     (target, call.server_port or call.port)

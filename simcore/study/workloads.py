@@ -270,7 +270,7 @@ class Workloads:
         """Those of one namespace."""
         keepalive = (w.tcp_keepalive, w.tcp_keepalive, 9) if w.tcp_keepalive else None
         stream, per, most = self._stream(number, i), per_connection(w.keep_alive), w.requests or 0
-        retries = Retries(w.retries, w.backoff, self._stream(number, i, "backoff"))
+        retries = Retries(w.retries, w.backoff, self._stream(number, i, "backoff") if w.backoff else None)
         if w.rate is None:
             return LoadClients(e.ns, e.to, w.port, w.users, w.think, w.request_size, w.response_size, stream, per, w.start,
                                self._end(w), most, w.timeout or 0.0, retries, keepalive=keepalive)

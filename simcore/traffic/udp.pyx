@@ -111,8 +111,7 @@ cdef class UdpSource(Datagrams):
         self.size = size
         if rng is not None:
             self.draws = Draws(rng)
-            self.upcoming = self.draws.exponentials()
-            self.drawn = self.upcoming + BATCH
+            self.draw()
         self.stop = stop
         self.on = on
         self.off = off
@@ -120,13 +119,16 @@ cdef class UdpSource(Datagrams):
         self.until = float("inf") if on is None else start + float(on.sample(pauses, 1)[0])
         namespace.calendar.at(self.next(start), self, 0)
 
+    cdef void draw(self) noexcept:
+        self.upcoming = self.draws.exponentials()
+        self.drawn = self.upcoming + BATCH
+
     cdef double next(self, double now) noexcept:
         """When the next datagram is due; a period of silence puts it off."""
         cdef double at = now + self.mean, over
         if self.drawn != NULL:
             if self.upcoming == self.drawn:
-                self.upcoming = self.draws.exponentials()
-                self.drawn = self.upcoming + BATCH
+                self.draw()
             at = now + self.mean * self.upcoming[0]
             self.upcoming += 1
         while at > self.until:

@@ -31,7 +31,7 @@ cdef class Batch:
 cdef void count_error(dict errors, int number) noexcept
 
 cdef class Retries:
-    cdef readonly int most
+    cdef int most
     cdef Batch backoff              # None: what failed is tried again at once
     cdef double pause(self, int tried) noexcept
 

@@ -8,7 +8,6 @@ from simcore.net.namespace import Namespace
 from simcore.traffic.distributions import Distribution
 
 class Retries:
-    most: int
     def __init__(self, most: int = 0, backoff: Distribution | None = None, rng: np.random.Generator | None = None) -> None: ...
 
 class Upstream:
