@@ -12,7 +12,7 @@ from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ES
                              IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, set_expiry, settled, source_of, IPS_ASSURED,
+from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, hash_half, set_expiry, settled, source_of, IPS_ASSURED,
                             IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_NAT_MASK, IPS_SEEN_REPLY, Table, table_delete,
                             table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
@@ -327,7 +327,7 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
         return CT_ACCEPT
 
 
-cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil:
+cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner, uint64_t original, uint64_t reply) noexcept nogil:
     """Two first packets of a connectionless flow were under way at once (nf_ct_resolve_clash).
 
     If both were translated alike, the second joins the first's entry. If not (DNAT to another server), its entry is
@@ -350,33 +350,38 @@ cdef bint resolve_clash(Conntrack* c, Packet* p, uint32_t winner) noexcept nogil
         return False
     mine.status |= IPS_FIXED_TIMEOUT | IPS_NAT_CLASH
     set_expiry(&c.table, mine, c.now + 1000)
-    table_insert(&c.table, p.ct)
+    table_insert(&c.table, p.ct, original, reply)
     p.owned = False
     return True
 
 
 cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
     """POSTROUTING and INPUT, last of all: the packet is going through, so its connection exists."""
+    cdef Table* t = &c.table
     cdef Entry* e
     cdef uint32_t ref
+    cdef uint64_t original, reply
     if p.ct == 0:
         return CT_ACCEPT
-    e = &c.table.entries[p.ct]
+    e = &t.entries[p.ct]
     if e.status & (IPS_CONFIRMED | IPS_DYING):
         return CT_ACCEPT
-    ref = find_live(c, &e.tuple[0], e.proto, ORIGINAL)
-    if ref == 0:
-        ref = find_live(c, &e.tuple[1], e.proto, REPLY)
-    if ref != 0:
-        # another packet was faster, or NAT found no free port
-        c.stats.insert_failed += 1
-        if resolve_clash(c, p, ref >> 1):
-            c.stats.clash_resolve += 1
-            return CT_ACCEPT
-        c.stats.drop += 1
-        p.dropped_by = BY_WANT_OF_PORTS if e.status & IPS_NAT_MASK else BY_CLASH
-        return CT_DROP
-    table_insert(&c.table, p.ct)
+    original = hash_half(t, &e.tuple[0], e.proto, ORIGINAL)
+    reply = hash_half(t, &e.tuple[1], e.proto, REPLY)
+    if t.memo.absent[ORIGINAL] != t.inserted or t.memo.absent[REPLY] != t.inserted:     # nobody has looked since, or in vain
+        ref = find_live(c, &e.tuple[0], e.proto, ORIGINAL)
+        if ref == 0:
+            ref = find_live(c, &e.tuple[1], e.proto, REPLY)
+        if ref != 0:
+            # another packet was faster, or NAT found no free port
+            c.stats.insert_failed += 1
+            if resolve_clash(c, p, ref >> 1, original, reply):
+                c.stats.clash_resolve += 1
+                return CT_ACCEPT
+            c.stats.drop += 1
+            p.dropped_by = BY_WANT_OF_PORTS if e.status & IPS_NAT_MASK else BY_CLASH
+            return CT_DROP
+    table_insert(t, p.ct, original, reply)
     p.owned = False
     c.stats.insert += 1
     return CT_ACCEPT

@@ -8,7 +8,7 @@ from natfast.log cimport LOG_RULE, log_packet
 from natfast.kinds cimport (K_BRIDGED, K_CONNLIMIT, K_CONNMARK, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_HASHLIMIT, K_ICMP,
                             K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
                             K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_CONNMARK, T_DROP, T_DNAT,
-                            T_JUMP, T_LOG, T_MARK, T_MASQUERADE, T_NETMAP, T_NONE, T_NOTRACK, T_REJECT, T_RESTORE_MARK, T_RETURN,
+                            T_JUMP, T_LOG, T_MARK, T_NETMAP, T_NONE, T_NOTRACK, T_REDIRECT, T_REJECT, T_RESTORE_MARK, T_RETURN,
                             T_SAVE_MARK, T_SNAT, T_TCPMSS, T_TOS, T_TTL)
 from natfast.nat cimport MANIP_DST, MANIP_SRC, NatRange, nat_setup
 from natfast.packet cimport IP_CT_IS_REPLY, IP_CT_NEW, IP_CT_UNTRACKED, FORWARD, LOCAL_OUT, PREROUTING, Packet
@@ -286,6 +286,44 @@ cdef inline CRule* next_rule(const Program* p, Cursor* w) noexcept nogil:
     return &p.rules[w.at - 1]
 
 
+cdef int map_connection(Program* p, const CRule* r, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
+    """What the nat table's targets do with a connection; NF_ACCEPT, or NF_DROP where the host has no address to give."""
+    cdef NatRange nat
+    cdef Entry* e = &c.table.entries[k.ct]
+    cdef uint32_t address
+    cdef int manip = MANIP_DST
+    if k.ct == 0:
+        return NF_DROP
+    if r.target == T_SNAT:
+        nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_SRC)
+        return NF_ACCEPT
+    elif r.target == T_DNAT:
+        nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_DST)
+        return NF_ACCEPT
+    elif r.target == T_NETMAP:
+        memset(&nat, 0, sizeof(nat))
+        if hook != PREROUTING and hook != LOCAL_OUT:
+            manip = MANIP_SRC
+        address = (ip_dst(k.data) if manip == MANIP_DST else ip_src(k.data)) & ~r.arg2 | <uint32_t>r.arg
+    else:
+        nat = p.ranges[r.arg]
+        if r.target == T_REDIRECT:
+            address = 0x7F000001 if hook == LOCAL_OUT else primary_address(host, k.iif, 0)
+        else:                   # MASQUERADE
+            if e.tuple[0].src == 0:
+                return NF_ACCEPT
+            manip = MANIP_SRC
+            address = primary_address(host, k.oif, ip_dst(k.data))
+            e.masq_oif = k.oif
+        if address == 0:
+            return NF_DROP
+    nat.flags |= RANGE_MAP_IPS
+    nat.min_ip = address
+    nat.max_ip = address
+    nat_setup(c, k.ct, &nat, manip)
+    return NF_ACCEPT
+
+
 cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Host* host) noexcept nogil:
     """Walk one table's chain of a hook; NF_ACCEPT, NF_DROP or NF_REJECT."""
     cdef int32_t chain = p.base[table][hook]
@@ -294,9 +332,6 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
     cdef int m
     cdef CRule* r
     cdef CChain* base
-    cdef NatRange nat
-    cdef uint32_t src
-    cdef int manip
     if chain < 0:
         return NF_ACCEPT
     base = &p.chains[chain]
@@ -324,83 +359,37 @@ cdef int walk(Program* p, int table, int hook, Conntrack* c, Packet* k, const Ho
         r.bytes += k.len
         if r.target == T_NONE:
             continue
-        if r.target == T_ACCEPT:
+        elif r.target == T_ACCEPT:
             return NF_ACCEPT
-        if r.target == T_DROP:
+        elif r.target == T_DROP:
             return NF_DROP
-        if r.target == T_RETURN:
+        elif r.target == T_RETURN:
             w.at = w.end
-            continue
-        if r.target == T_JUMP:
+        elif r.target == T_JUMP:
             jump(p, &w, r)
-            continue
-        if r.target == T_REJECT:
+        elif r.target == T_REJECT:
             k.reject = <uint8_t>(r.arg + 1)
             return NF_REJECT
-        if r.target == T_LOG:
+        elif r.target == T_LOG:
             log_packet(&c.log, LOG_RULE, r.arg, c.now, hook, k)
-            continue
-        if r.target == T_MARK:
+        elif r.target == T_MARK:
             k.mark = (k.mark & ~r.arg2) ^ <uint32_t>r.arg
-            continue
-        if r.target == T_CONNMARK or r.target == T_SAVE_MARK or r.target == T_RESTORE_MARK:
+        elif r.target == T_CONNMARK or r.target == T_SAVE_MARK or r.target == T_RESTORE_MARK:
             if k.ct != 0:
                 connmark(r, &c.table.entries[k.ct], k)
-            continue
-        if r.target == T_TTL:
+        elif r.target == T_TTL:
             set_ttl(k, r.arg, r.arg2)
-            continue
-        if r.target == T_TOS:
+        elif r.target == T_TOS:
             set_byte(k, 1, (k.data[1] & ~r.arg2) ^ r.arg)
-            continue
-        if r.target == T_TCPMSS:
+        elif r.target == T_TCPMSS:
             # arg2: --clamp-mss-to-pmtu
             if r.arg2 and k.mtu <= 40 or not set_mss(k, k.mtu - 40 if r.arg2 else <uint32_t>r.arg):
                 return NF_DROP
-            continue
-        if r.target == T_NOTRACK:
+        elif r.target == T_NOTRACK:
             if k.ct == 0:
                 k.ctinfo = IP_CT_UNTRACKED
-            continue
-        # the rest translate: only the nat table has them, and only first packets of a connection walk it
-        if k.ct == 0:
-            return NF_DROP
-        if r.target == T_SNAT:
-            nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_SRC)
-            return NF_ACCEPT
-        if r.target == T_DNAT:
-            nat_setup(c, k.ct, &p.ranges[r.arg], MANIP_DST)
-            return NF_ACCEPT
-        if r.target == T_NETMAP:
-            manip = MANIP_DST if hook == PREROUTING or hook == LOCAL_OUT else MANIP_SRC
-            src = (ip_dst(k.data) if manip == MANIP_DST else ip_src(k.data)) & ~r.arg2 | <uint32_t>r.arg
-            memset(&nat, 0, sizeof(nat))
-            nat.flags = RANGE_MAP_IPS
-            nat.min_ip = src
-            nat.max_ip = src
-            nat_setup(c, k.ct, &nat, manip)
-            return NF_ACCEPT
-        nat = p.ranges[r.arg]
-        nat.flags |= RANGE_MAP_IPS
-        if r.target == T_MASQUERADE:
-            if c.table.entries[k.ct].tuple[0].src == 0:
-                return NF_ACCEPT
-            src = primary_address(host, k.oif, ip_dst(k.data))
-            if src == 0:
-                return NF_DROP
-            nat.min_ip = src
-            nat.max_ip = src
-            c.table.entries[k.ct].masq_oif = k.oif
-            nat_setup(c, k.ct, &nat, MANIP_SRC)
-            return NF_ACCEPT
-        # REDIRECT
-        src = 0x7F000001 if hook == LOCAL_OUT else primary_address(host, k.iif, 0)
-        if src == 0:
-            return NF_DROP
-        nat.min_ip = src
-        nat.max_ip = src
-        nat_setup(c, k.ct, &nat, MANIP_DST)
-        return NF_ACCEPT
+        else:                   # the rest translate: only the nat table has them, and only first packets of a connection walk it
+            return map_connection(p, r, hook, c, k, host)
 
 
 cdef enum:                      # Certainty

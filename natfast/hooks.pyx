@@ -25,13 +25,13 @@ from natfast.headers cimport ETH_HLEN, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, b
 from natfast.listing cimport entry_text, state_name
 from natfast.log cimport log_free, log_lines
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, rewrite)
+from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate, rewrite)
 from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN,
                              LOCAL_OUT, Packet, POSTROUTING, PREROUTING)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, count_packet, expired
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_CONFIRMED, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, prefetch,
+from natfast.table cimport (Bucket, bucket_of, chain_first, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, prefetch,
                             prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, Table, table_bytes, table_clear, table_free,
                             table_init, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
@@ -144,9 +144,8 @@ cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexce
     return walk(nf.program, table, hook, &nf.c, p, &nf.host)
 
 
-cdef inline int nat_decide(Netfilter nf, int hook, int manip, Packet* p) noexcept nogil:
-    """What a connection's first packet decides for it: a mapping, or none."""
-    cdef Entry* e = &nf.c.table.entries[p.ct]
+cdef inline int nat_decide(Netfilter nf, int hook, int manip, Packet* p, const Entry* e) noexcept nogil:
+    """What the first packet of connection `e` decides for it: a mapping, or none."""
     cdef int verdict
     if nat_initialized(e, manip):
         return NF_ACCEPT
@@ -169,7 +168,7 @@ cdef inline int nat_hook(Netfilter nf, int hook, int manip, Packet* p) noexcept 
     if p.ctinfo != IP_CT_NEW and p.data[9] == IPPROTO_ICMP:
         return translated(p, nat_icmp_error(c, p, manip))
     # a RST of our own is related to a connection that may be new: rules see it in place of the packet that it answers
-    verdict = nat_decide(nf, hook, manip, p)
+    verdict = nat_decide(nf, hook, manip, p, e)
     return verdict if verdict != NF_ACCEPT else translated(p, nat_packet(c, p, manip))
 
 
@@ -546,8 +545,8 @@ cdef class Netfilter:
         p.owned = True
         surely_absent(&c.table, REPLY)              # if so, both NAT and the table need not look
         count_empty(self.program, PREROUTING, 1, p.len)
-        v = nat_decide(self, PREROUTING, MANIP_DST, &p)
-        if v == NF_ACCEPT and not nat_packet(c, &p, MANIP_DST):
+        v = nat_decide(self, PREROUTING, MANIP_DST, &p, e)
+        if v == NF_ACCEPT and e.status & IPS_DST_NAT and not nat_translate(c, &p, MANIP_DST):
             v = NF_DROP
         if v == NF_ACCEPT:
             ip_decrease_ttl(ip)
@@ -560,7 +559,7 @@ cdef class Netfilter:
                 v = filter_hook(self, TABLE_FILTER, FORWARD, &p)
         if v == NF_ACCEPT:
             count_empty(self.program, POSTROUTING, 1, p.len)
-            v = nat_decide(self, POSTROUTING, MANIP_SRC, &p)
+            v = nat_decide(self, POSTROUTING, MANIP_SRC, &p, e)
         if v == NF_ACCEPT:
             if e.status & IPS_SRC_NAT:
                 translate(ip, &e.tuple[1], e.proto, True, 0)

@@ -12,7 +12,6 @@
   first, as Linux's nf_nat_bysource.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
 from natfast.memo cimport Memo, ORIGINAL, REPLY, SOURCE, recall
 from natfast.tuples cimport Half, first_word, second_word, source_word
 
@@ -121,6 +120,7 @@ cdef extern from "simd.h" nogil:
     uint32_t natfast_tag_mask(const uint16_t* tags, uint16_t tag)
     int __builtin_ctz(unsigned int x)
     int __builtin_popcount(unsigned int x)
+    void clear_line "natfast_clear_line"(void* p)
     void prefetch "natfast_prefetch"(const void* p)
     void prefetch_to_write "natfast_prefetch_to_write"(const void* p)
 
@@ -193,7 +193,8 @@ cdef inline uint32_t table_alloc(Table* t) noexcept nogil:
         soon = t.entries + <int32_t>(t.free + 3 * (t.free - e))
         prefetch(soon)
         prefetch(<char*>soon + 64)
-        memset(&t.entries[e], 0, sizeof(Entry))
+        clear_line(&t.entries[e])
+        clear_line(<char*>&t.entries[e] + 64)
         return e
     if t.fresh >= t.capacity:
         return 0
@@ -217,16 +218,14 @@ cdef inline bint surely_absent(Table* t, uint32_t role) noexcept nogil:
     return True
 
 
-cdef inline uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
-    """First entry of the chain that this original source may be in; 0 if it is in none."""
-    cdef uint64_t hash = hash_source(t, h, proto)
+cdef inline uint32_t source_head(Table* t, uint64_t hash) noexcept nogil:
+    """First entry of the chain that an original source with this hash may be in; 0 if it is in none."""
     cdef uint32_t chain = source_of(t, hash)[0]
     return chain_first(t, chain) if chain & source_bit(t, hash) else 0
 
 
-cdef inline void source_link(Table* t, uint32_t e) noexcept nogil:
+cdef inline void source_link(Table* t, uint32_t e, uint64_t hash) noexcept nogil:
     cdef Entry* x = &t.entries[e]
-    cdef uint64_t hash = hash_source(t, &x.tuple[0], x.proto)
     cdef uint32_t* chain = source_of(t, hash)
     x.src_prev = 0
     x.src_next = chain_first(t, chain[0])
@@ -245,20 +244,18 @@ cdef inline bint bucket_put(Bucket* b, uint16_t tag, uint32_t ref) noexcept nogi
     return holes != 0
 
 
-cdef inline void index_put(Table* t, uint32_t ref) noexcept nogil:
-    cdef Entry* e = &t.entries[ref >> 1]
-    cdef uint64_t hash = hash_half(t, &e.tuple[ref & 1], e.proto, REPLY if ref & 1 else ORIGINAL)
+cdef inline void index_put(Table* t, uint32_t ref, uint64_t hash) noexcept nogil:
     cdef Bucket* b = bucket_of(t, hash)
     if not bucket_put(b, tag_of(hash), ref):
         table_chain(t, b, tag_of(hash), ref)
 
 
-cdef inline void table_insert(Table* t, uint32_t e) noexcept nogil:
-    """Make the entry findable by both its tuples; after a clash by the answer's alone."""
+cdef inline void table_insert(Table* t, uint32_t e, uint64_t original, uint64_t reply) noexcept nogil:
+    """Make the entry findable by both its tuples, which have these hashes; after a clash by the answer's alone."""
     cdef Entry* x = &t.entries[e]
     if not x.status & IPS_NAT_CLASH:
-        index_put(t, e << 1)
-    index_put(t, e << 1 | 1)
+        index_put(t, e << 1, original)
+    index_put(t, e << 1 | 1, reply)
     t.inserted += 1
     x.status |= IPS_CONFIRMED
     set_expiry(t, x, x.expires)                 # its block counts it from now on
