@@ -14,10 +14,11 @@ cdef class Endpoint(Handler):
     """A socket as the stack sees it."""
     cdef readonly int protocol
     cdef readonly uint32_t local_ip     # 0: any
-    cdef readonly uint16_t local_port
     cdef readonly uint32_t remote_ip    # 0: any
+    cdef readonly uint16_t local_port
     cdef readonly uint16_t remote_port
     cdef public uint32_t mark           # SO_MARK: of what it sends
+    cdef uint32_t place                 # among those that are registered, from 1 on; 0: it is not
     cdef double confirmed               # when the other end last said that something had arrived; 0: never
     cdef void packet(self, Frame* f, uint32_t l4) noexcept
     cdef void error(self, int kind, int code, uint32_t info) noexcept
@@ -28,8 +29,8 @@ cdef class Endpoints:
     cdef U64Map places
     cdef uint32_t bound[3]              # how many there are of each kind
     cdef uint16_t next_port
-    cdef set members                    # keeps alive what `places` points to
-    cdef readonly set waiting           # those with an event in the calendar, which only borrows its handlers
+    cdef list members                   # keeps alive what `places` points to
+    cdef readonly set waiting           # not registered, but with an event in the calendar, which only borrows its handlers
     cdef dict exhausted                 # what no ephemeral port was free for -> `removed` at that time
     cdef uint64_t removed               # sockets that have given their ports back
     cdef void put(self, Endpoint e)

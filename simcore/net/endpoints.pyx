@@ -45,7 +45,7 @@ cdef class Endpoints:
     def __cinit__(self, Calendar calendar):
         self.calendar = calendar
         self.places = U64Map()
-        self.members = set()
+        self.members = []
         self.waiting = set()
         self.exhausted = {}
 
@@ -76,16 +76,22 @@ cdef class Endpoints:
         if self.lookup(e.protocol, e.local_ip, e.local_port, e.remote_ip, e.remote_port) != NULL:
             raise OSError(errno.EADDRINUSE, "EADDRINUSE: address already in use")
         self.put(e)
-        self.members.add(e)
+        self.members.append(e)
+        e.place = <uint32_t>len(self.members)
         self.bound[binding(e)] += 1
 
     def unregister(self, Endpoint e):
         """The socket receives no more."""
         cdef uint64_t key = own_key(e), value
         cdef list moved = []
-        if e not in self.members:
+        cdef Endpoint last
+        if e.place == 0:
             return
-        self.members.remove(e)
+        last = self.members.pop()
+        if last is not e:                           # takes its place
+            self.members[e.place - 1] = last
+            last.place = e.place
+        e.place = 0
         self.removed += 1
         self.bound[binding(e)] -= 1
         while self.places.get(key, &value) and <void*><size_t>value != <void*>e:

@@ -1,5 +1,6 @@
 """Congestion control: how large the window is, and how it changes."""
 from libc.stdint cimport uint32_t, uint64_t
+from simcore.engine.flag cimport Flag
 from simcore.transport.flight cimport Sample
 
 ctypedef struct Window:
@@ -14,14 +15,13 @@ ctypedef struct Window:
     uint32_t nxt
     uint32_t pipe                   # bytes in the network
     uint64_t delivered              # bytes, ever
-    bint limited                    # cwnd is what holds the sender back
-    bint recovering
-    bint idling                     # set by the algorithm: it holds back on purpose, rates measured now say little
+    Flag limited                    # cwnd is what holds the sender back
+    Flag recovering
+    Flag idling                     # set by the algorithm: it holds back on purpose, rates measured now say little
 
 cdef class CongestionControl:
-    cdef readonly str name
-    cdef readonly bint models       # sets cwnd itself on every ACK (BBR); else cwnd follows `grow`, and PRR in recovery
-    cdef readonly bint accurate_ecn # reacts to the share of marks, and sends ECT on everything (DCTCP)
+    cdef Flag models                # sets cwnd itself on every ACK (BBR); else cwnd follows `grow`, and PRR in recovery
+    cdef Flag accurate_ecn          # reacts to the share of marks, and sends ECT on everything (DCTCP)
     cdef void start(self, Window* w) noexcept
     cdef double reduce(self, Window* w, bint ecn) noexcept
     cdef void grow(self, Window* w, const Sample* s) noexcept

@@ -1,7 +1,9 @@
 from libc.math cimport cbrt
+from libc.stdint cimport uint8_t, uint16_t
 
 from natfast.headers cimport before
 from natfast.siphash cimport siphash13
+from simcore.engine.flag cimport Flag
 
 ALGORITHMS = ("reno", "cubic", "linux-cubic", "dctcp", "bbr")
 
@@ -48,9 +50,7 @@ cdef class CongestionControl:
 
 cdef class Reno(CongestionControl):
     """RFC 5681: slow start, then a segment per round trip; half on loss."""
-
-    def __init__(self):
-        self.name = "reno"
+    name = "reno"
 
     cdef void grow(self, Window* w, const Sample* s) noexcept:
         if w.cwnd < w.ssthresh:
@@ -88,17 +88,18 @@ cdef class Cubic(ByTime):
     friendly : bool
         Grow at least as Reno would (RFC 9438 4.3); Linux's module parameter `tcp_friendliness`.
     """
-    cdef bint friendly
+    name = "cubic"
     cdef double w_max, k, w_est, prior
     cdef double saved_w_max, saved_epoch
     # HyStart++
-    cdef uint32_t round_end
-    cdef bint in_round, css
-    cdef int samples, css_rounds
     cdef double last_min, this_min, css_baseline
+    cdef uint32_t round_end
+    cdef int samples
+    cdef uint8_t css_rounds
+    cdef Flag in_round, css
+    cdef Flag friendly
 
     def __init__(self, bint friendly=True):
-        self.name = "cubic"
         self.friendly = friendly
 
     cdef void start(self, Window* w) noexcept:
@@ -196,18 +197,18 @@ cdef class LinuxCubic(ByTime):
     the window of the last loss, from where RFC 9438 has a whole one; so random loss costs it more. tests/kernel/test_live_transfers.py
     compares it with the kernel's on the same paths.
     """
+    name = "linux-cubic"
     cdef double last_max, origin, k                 # segments, segments, s
     cdef double reno, acks, count                   # segments, segments acknowledged in this epoch, ACKs for one more
     cdef double last_cwnd, last_time
     cdef double delay_min                           # s; 0: not known
     # HyStart
-    cdef bint found
-    cdef uint32_t round_end
     cdef double round_start, last_ack, round_min    # s; round_start -1: none has begun
-    cdef int samples
+    cdef uint32_t round_end
+    cdef uint16_t samples
+    cdef Flag found
 
     def __init__(self):
-        self.name = "linux-cubic"
         self.forget()
 
     cdef void forget(self) noexcept:
@@ -298,13 +299,13 @@ cdef class LinuxCubic(ByTime):
 
 cdef class Dctcp(Reno):
     """RFC 8257: the window is cut in proportion to the share of marked bytes."""
+    name = "dctcp"
     cdef readonly double alpha
     cdef uint64_t bytes_acked, bytes_marked
     cdef uint32_t window_end
     cdef bint running
 
     def __init__(self):
-        self.name = "dctcp"
         self.accurate_ecn = True
         self.alpha = 1.0
 
@@ -340,6 +341,7 @@ cdef enum:
 
 cdef class Bbr(CongestionControl):
     """BBR v1 (draft-cardwell-iccrg-bbr-congestion-control-00): a model of bottleneck rate and round trip sets both."""
+    name = "bbr"
     cdef readonly double bandwidth          # bytes/s
     cdef int mode
     cdef double gain, cwnd_gain
@@ -353,7 +355,6 @@ cdef class Bbr(CongestionControl):
     cdef double prior_cwnd
 
     def __init__(self):
-        self.name = "bbr"
         self.models = True
 
     cdef void start(self, Window* w) noexcept:

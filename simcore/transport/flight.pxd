@@ -1,5 +1,6 @@
 """What a TCP sender knows of the segments it has in flight: SACK scoreboard, RACK, delivery rate."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from simcore.engine.flag cimport Flag
 from simcore.transport.reassembly cimport Range
 
 cdef enum:                          # Sent.state
@@ -63,13 +64,13 @@ ctypedef struct Flight:
     uint32_t n_known                # marked since there was none
     uint32_t high_sacked            # end of the highest delivered segment, valid once anything was
     # RFC 8985
-    double rack_at                  # sending time of the most recently sent segment that was delivered
     uint32_t rack_end
+    double rack_at                  # sending time of the most recently sent segment that was delivered
     double rack_rtt
     double min_rtt
-    bint reordering
-    bint advanced                   # RACK's latest delivery is a later one than when losses were looked for last
-    int window_mult                 # of the reordering window, grows with DSACKs
+    uint16_t window_mult            # of the reordering window, grows with DSACKs
+    Flag reordering
+    Flag advanced                   # RACK's latest delivery is a later one than when losses were looked for last
     # delivery rate
     uint64_t delivered
     double delivered_at

@@ -4,7 +4,7 @@ from libc.string cimport memmove, memset
 from natfast.headers cimport after, before
 
 cdef enum:
-    FIRST_ROOM = 4
+    FIRST_ROOM = 1                  # most connections that wait have sent a segment at a time
 
 
 cdef void flight_init(Flight* f) noexcept nogil:

@@ -1,25 +1,26 @@
 """A TCP receiver's buffer: how large a window it offers, and how it grows with what is read (dynamic right-sizing)."""
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from natfast.headers cimport before
+from simcore.engine.flag cimport Flag
 
 ctypedef struct ReceiveBuffer:
-    bint tuned                      # else `window` is of a fixed size
-    bint grows                      # tcp_moderate_rcvbuf
+    Flag tuned                      # else `window` is of a fixed size
+    Flag grows                      # tcp_moderate_rcvbuf
+    uint16_t ratio                  # 256ths of the memory that are payload, ...
+    uint32_t longest                # ... as of this longest segment yet
     uint32_t size                   # bytes of memory (sk_rcvbuf)
     uint32_t most                   # that `size` may grow to
     uint32_t window                 # bytes of payload that the memory holds
     uint32_t clamp                  # of them those that a window may take up
     uint32_t offered                # of those what is offered yet (rcv_ssthresh): more with every segment that comes
-    uint32_t ratio                  # 256ths of the memory that are payload, ...
-    uint32_t longest                # ... as of this longest segment yet
     # the round trip at hand, as the receiver sees it
     uint32_t read                   # bytes read in the best one so far
     uint32_t round_start            # sequence number that had been read up to when it began
-    double round_at
-    double rtt                      # s; 0: not known
     uint32_t echo                   # timestamp of the last sample: each counts once
     uint32_t passed                 # without timestamps: a round trip lasts until this number has come ...
     double passed_at                # ... since then
+    double round_at
+    double rtt                      # s; 0: not known
 
 cdef void rcvbuf_tune(ReceiveBuffer* b, uint32_t size, uint32_t most, bint grows) noexcept nogil
 cdef void rcvbuf_fix(ReceiveBuffer* b, uint32_t window) noexcept nogil

@@ -6,7 +6,7 @@ control (`congestion`) otherwise. The scoreboard is in `flight`.
 """
 import errno
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from natfast.headers cimport TCP_ACK, TCP_ECE, TCP_FIN, TCP_PSH, after, be32, before
 from simcore.engine.timer cimport timer_cancel
@@ -40,7 +40,7 @@ cdef class Sender(Tcb):
         cdef uint64_t at, left
         cdef int size, i
         cdef double now = self.ns.calendar.now
-        cdef int held = HELD_NOT
+        cdef uint8_t held = HELD_NOT
         cdef bint sent = False, limited = False
         if self.state_ < ESTABLISHED or self.state_ == FIN_WAIT_2 or self.state_ == TIME_WAIT:
             self.is_held(HELD_IDLE)
@@ -100,7 +100,7 @@ cdef class Sender(Tcb):
             sent = True
         if self.tx_end == self.tx_base and self.flight.outstanding == 0:
             held = HELD_IDLE
-        elif held == HELD_NOT and self.tx_waiters is not None and len(self.tx_waiters):
+        elif held == HELD_NOT and self.waiters is not None and self.waiters.senders:
             held = HELD_SNDBUF                              # nothing is left but what Nagle keeps, and its user waits with more
         self.is_held(HELD_CWND if limited else held)
         if sent:
@@ -188,9 +188,9 @@ cdef class Sender(Tcb):
                 self.tx_next -= self.tx_next > 0
             if not self.tx:
                 self.tx = None
-        if self.tx_waiters is not None:
-            while self.tx_waiters and self.tx_end - self.tx_base <= self.sndbuf:
-                event, size = self.tx_waiters.popleft()
+        if self.waiters is not None:
+            while self.waiters.senders and self.tx_end - self.tx_base <= self.sndbuf:
+                event, size = self.waiters.senders.popleft()
                 event.succeed(size)
 
     cdef void spend(self, uint32_t n) noexcept:

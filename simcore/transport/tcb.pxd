@@ -1,6 +1,7 @@
 """The transmission control block: what a TCP connection knows of itself (RFC 9293 3.3.1)."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.headers cimport TCP_ACK, TCP_CWR, TCP_ECE, TCP_SYN
+from simcore.engine.flag cimport Flag
 from simcore.engine.timer cimport Timer
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
@@ -62,91 +63,90 @@ cdef extern from *:
     const double INFINITE "TCP_INFINITE"
     const double INVALID_RATELIMIT "TCP_INVALID_RATELIMIT"
 
+cdef class Waiters:
+    """The events that SimPy processes wait for at a socket; compiled applications have none."""
+    cdef object connecting
+    cdef object closing
+    cdef object getter
+    cdef uint32_t getter_max
+    cdef bint getter_count
+    cdef object senders                 # deque of (event, bytes that it was called for)
+
 cdef class Tcb(Endpoint):
     # what every segment needs comes first, then what a receiver does, then a sender: with thousands of connections each is cold
     cdef Namespace ns
     cdef readonly uint64_t segments_in
     cdef double heard_at
-    cdef int state_
+    cdef uint8_t state_, keep_sent, quick, snd_scale, rcv_scale
+    cdef Flag timestamps, scaling, sack, ecn, fin_queued, fin_sent
+    cdef Flag discard, interactive, fin_received, ece_owed, cwr_owed
     cdef public int mss
     cdef uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, max_wnd
     cdef uint32_t rcv_nxt, rcv_edge
     cdef uint32_t ts_recent
-    cdef int snd_scale, rcv_scale
-    cdef bint timestamps, scaling, sack, ecn
-    cdef bint fin_queued, fin_sent
-    cdef int keep_sent, quick
     cdef uint32_t unacked_bytes
     cdef uint64_t rx_bytes              # received and not yet read, out of order apart
     cdef ReceiveBuffer rcv
     cdef Reassembly ooo
     cdef object tx                      # send queue: only real bytes are kept, as (position of the stream, bytes)
-    cdef uint32_t tx_next               # index in it of what new segments take their bytes from
     cdef uint64_t tx_base
     cdef uint64_t tx_end
-    cdef Timer timer[5]
+    cdef Timer timer[TIMERS]
     # the receiver's side
     cdef readonly uint64_t bytes_in
     cdef double data_at
     cdef object app                     # an App, told instead of events; None: SimPy processes use the socket
-    cdef object getter
-    cdef bint discard, interactive, fin_received
+    cdef Waiters waiters                # None while no process waits
     # the sender's
-    cdef bint restart, paced
-    cdef int ca, dupacks, backoff
+    cdef Flag restart, paced, nodelay, undo_marker_set, tlp_out, tlp_again, probe_is_tlp
+    cdef Flag holding                   # nothing is sent again for now
+    cdef uint8_t ca, held_by            # the last: what keeps it from sending more, ...
+    cdef uint16_t backoff
+    cdef int dupacks
     cdef uint32_t recover
     cdef uint32_t retrans_ts
-    cdef bint undo_marker_set, tlp_out
     cdef uint32_t small_end             # of the last segment that was not full
+    cdef uint32_t tx_next               # index in `tx` of what new segments take their bytes from
     cdef readonly uint64_t bytes_out
     cdef double sent_at
+    cdef double held_at                 # ... since then
     cdef readonly double rttvar
     cdef readonly double rto
-    cdef object tx_waiters
     cdef CongestionControl cc
     cdef Flight flight
     cdef Window w
-    cdef readonly list history
-    # the rest
-    cdef object parent                  # TcpListener, until it is accepted
-    cdef int mss_offered                # ours, once the other's is known
-    cdef uint32_t iss, irs
-    cdef int ecn_wanted                 # tcp_ecn
-    cdef readonly uint32_t sndbuf
-    cdef bint nodelay
-    cdef int probing, retries, syn_retries
-    cdef bint ece_owed, cwr_owed
-    cdef object rx                      # what is to be read; zeros at the end are only counted
-    cdef uint64_t rx_zeros
-    cdef uint32_t getter_max
-    cdef bint getter_count
-    cdef object connecting
-    cdef object closing
-    cdef int failure, soft_error
-    cdef double prior_cwnd, prr_delivered, prr_out
-    cdef uint32_t undo_marker
-    cdef int undo_retrans
-    cdef double undo_cwnd, undo_ssthresh
-    cdef bint tlp_again, probe_is_tlp
-    cdef bint holding                   # nothing is sent again for now
-    cdef uint32_t tlp_end, dsack_round
-    cdef double pace_at, invalid_at
-    cdef int held_by                    # what keeps it from sending more, ...
-    cdef double held_at                 # ... since then
-    cdef double held[4]                 # s, by what it was
     cdef double limited_at              # when cwnd was last what held the sender back
     cdef uint32_t usage_end             # what is known of how cwnd is used is of the time until this is acknowledged:
     cdef uint32_t usage, usage_most     # bytes that were out at most, then and since `limited_at`
-    cdef double burst               # bytes that may still leave before the pace counts
-    # keepalive
-    cdef double keep_idle, keep_interval
-    cdef int keep_probes
+    cdef readonly uint32_t sndbuf
+    cdef readonly list history
+    # the rest
+    cdef double held[4]                 # s, by what held it
+    cdef double pace_at
+    cdef double burst                   # bytes that may still leave before the pace counts
+    cdef double invalid_at
+    cdef double prior_cwnd, prr_delivered, prr_out
+    cdef double undo_cwnd, undo_ssthresh
+    cdef uint32_t undo_marker
+    cdef int undo_retrans
+    cdef uint32_t tlp_end, dsack_round
+    cdef readonly uint32_t retransmits
+    cdef readonly uint32_t spurious     # reductions taken back
+    cdef readonly uint32_t dsacks
+    cdef uint32_t iss, irs
+    cdef int mss_offered                # ours, once the other's is known
+    cdef object parent                  # TcpListener, until it is accepted
+    cdef object rx                      # what is to be read; zeros at the end are only counted
+    cdef uint64_t rx_zeros
+    cdef uint16_t failure, soft_error
+    cdef uint8_t ecn_wanted             # tcp_ecn
+    cdef uint8_t probing, retries, syn_retries
+    cdef Flag driven                    # by an application
     cdef int events                     # timers' events in the calendar
-    cdef readonly uint64_t retransmits
-    cdef readonly uint64_t spurious     # reductions taken back
-    cdef readonly uint64_t dsacks
-    cdef bint driven                    # by an application
     cdef public int tag                 # the application's own
+    # keepalive
+    cdef uint8_t keep_probes
+    cdef double keep_idle, keep_interval
     cdef bint fin_acked(self) noexcept
     cdef bint too_often(self, uint32_t n) noexcept
     cdef void arm(self, int timer, double delay) noexcept
@@ -190,7 +190,7 @@ cdef class Tcb(Endpoint):
         """Stream position of a sequence number not before snd_una."""
         return self.tx_base + (seq - self.snd_una)
 
-    cdef inline void is_held(self, int by) noexcept:
+    cdef inline void is_held(self, uint8_t by) noexcept:
         """What keeps more from being sent from now on."""
         cdef double now = self.ns.calendar.now
         if by == self.held_by:

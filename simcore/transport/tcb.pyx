@@ -11,6 +11,10 @@ STATES = ("CLOSED", "LISTEN", "SYN_SENT", "SYN_RCVD", "ESTABLISHED", "FIN_WAIT_1
 RECOVERY_STATES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 
 
+cdef class Waiters:
+    pass
+
+
 cdef class Tcb(Endpoint):
     """What `Sender` and `TcpSocket` share: all fields, what is told from them, timers, and what the one asks of the other."""
 
@@ -44,7 +48,7 @@ cdef class Tcb(Endpoint):
             self.wait(timer)
 
     cdef void wait(self, int timer) noexcept:
-        if self.events == 0:
+        if self.events == 0 and self.place == 0:
             self.ns.sockets.waiting.add(self)       # the calendar only borrows its handlers
         self.events += 1
         self.ns.calendar.at(self.timer[timer].event, self, timer)

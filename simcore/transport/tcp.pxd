@@ -6,6 +6,7 @@ from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
 from simcore.transport.options cimport Options
 from simcore.transport.sender cimport Sender
+from simcore.transport.tcb cimport Waiters
 
 cdef class App(Handler):
     """What a compiled application is told by its sockets; it may call their methods at once."""
@@ -19,6 +20,7 @@ cdef class TcpSocket(Sender):
     cdef bytes read(self, uint32_t size)
     cdef uint64_t read_count(self, uint32_t size) noexcept
     cdef void finish_sending(self) noexcept
+    cdef Waiters waits(self)
     cdef double fin_timeout(self) noexcept
     cdef void start(self, int state) noexcept
     cdef uint32_t widest(self) noexcept

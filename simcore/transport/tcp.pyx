@@ -31,7 +31,7 @@ from simcore.transport.rcvbuf cimport (rcvbuf_arrived, rcvbuf_echoed, rcvbuf_fir
                                        rcvbuf_round_is_over, rcvbuf_scale, rcvbuf_start, rcvbuf_tune)
 from simcore.transport.tcb cimport (CLOSED, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK,
                                     TIME_WAIT, CWR, HELD_CWND, HELD_RWND, HELD_SNDBUF, HELD_IDLE, RTO, DELACK, PROBE, PACE, KEEP,
-                                    TIMERS, INITIAL_WINDOW, ATO, INFINITE)
+                                    TIMERS, INITIAL_WINDOW, Waiters, ATO, INFINITE)
 from simcore.transport.tcb import RECOVERY_STATES, STATES
 
 cdef enum:
@@ -41,6 +41,7 @@ cdef enum:
     CE = 3
 
 cdef enum:
+    KEEP_PROBES = 127               # at most (Linux's MAX_TCP_KEEPCNT)
     QUICK_ACKS = 16                 # segments acknowledged one by one at the start
 
 cdef double RTO_FIRST = 1.0
@@ -139,79 +140,69 @@ cdef class TcpSocket(Sender):
         self.retries = int(sysctl["net.ipv4.tcp_retries2"])
         self.syn_retries = int(sysctl["net.ipv4.tcp_syn_retries"])
         if keepalive is not None:
-            self.keep_idle, self.keep_interval, self.keep_probes = keepalive
-            if self.keep_idle <= 0 or self.keep_interval <= 0 or self.keep_probes < 1:
-                raise ValueError("keepalive: expected seconds idle, seconds between probes and a number of probes, all positive")
+            self.keep_idle, self.keep_interval, probes = keepalive
+            if self.keep_idle <= 0 or self.keep_interval <= 0 or not 1 <= probes <= KEEP_PROBES:
+                raise ValueError("keepalive: expected seconds idle and between probes, both positive, and a number of probes from 1 to "
+                                 f"{KEEP_PROBES}")
+            self.keep_probes = probes
 
     @property
-
     def state(self):
         """RFC 9293's name of the connection's state."""
         return STATES[self.state_]
 
     @property
-
     def recovery(self):
         """Where the sender stands with losses."""
         return RECOVERY_STATES[self.ca]
 
     @property
-
     def congestion(self):
         """Name of the congestion control."""
         return self.cc.name
 
     @property
-
     def cwnd(self):
         """Congestion window, bytes."""
         return self.w.cwnd
 
     @property
-
     def ssthresh(self):
         """Slow-start threshold, bytes."""
         return self.w.ssthresh
 
     @property
-
     def srtt(self):
         """Smoothed round-trip time, s."""
         return self.w.srtt
 
     @property
-
     def min_rtt(self):
         """Least round-trip time seen, s; -1 before the first."""
         return self.flight.min_rtt
 
     @property
-
     def inflight(self):
         """Bytes sent and not acknowledged."""
         return self.snd_nxt - self.snd_una
 
     @property
-
     def bytes_acked(self):
         """Payload bytes that the other end has acknowledged, as `ss -i` has them."""
         cdef uint32_t unacked = self.snd_nxt - self.snd_una
         return self.bytes_out - (unacked - (1 if self.fin_sent else 0) if unacked else 0) if self.bytes_out else 0
 
     @property
-
     def local(self):
         """(address, port) of this end."""
         return str(ipaddress.IPv4Address(self.local_ip)), self.local_port
 
     @property
-
     def remote(self):
         """(address, port) of the other end."""
         return str(ipaddress.IPv4Address(self.remote_ip)), self.remote_port
 
     @property
-
     def limited(self):
         """Seconds with something to send or unacknowledged (`busy`), and of them those in which the congestion window (`cwnd`),
         the receiver's (`rwnd`) or the send buffer (`sndbuf`) kept more from being sent; the last two as `ss -i` has them.
@@ -241,12 +232,13 @@ cdef class TcpSocket(Sender):
         if self.local_port == 0:
             self.local_port = self.ns.ephemeral_port(IPPROTO_TCP, self.local_ip, self.remote_ip, port)
         self.ns.sockets.register(self)
-        self.connecting = simpy.Event(self.ns.env)
+        if not self.driven:
+            self.waits().connecting = simpy.Event(self.ns.env)
         self.start(SYN_SENT)
         self.ecn = self.ecn_wanted == 1
         self.emit(self.syn_flags(), self.iss, 0, 0)
         self.arm(RTO, self.rto)
-        return self.connecting
+        return None if self.driven else self.waiters.connecting
 
     def send(self, data):
         """Queue bytes, or a number of zero bytes; the event comes when the send buffer has room again."""
@@ -267,9 +259,7 @@ cdef class TcpSocket(Sender):
         if self.tx_end - self.tx_base <= self.sndbuf:
             event.succeed(n)
         else:
-            if self.tx_waiters is None:
-                self.tx_waiters = deque()
-            self.tx_waiters.append((event, n))
+            self.waits().senders.append((event, n))
         self.push()
         return event
 
@@ -290,9 +280,9 @@ cdef class TcpSocket(Sender):
         elif self.state_ == CLOSED:
             event.fail(os_error(errno.ENOTCONN))
         else:
-            self.getter = event
-            self.getter_max = size
-            self.getter_count = count
+            self.waits().getter = event
+            self.waiters.getter_max = size
+            self.waiters.getter_count = count
         return event
 
     def close(self):
@@ -308,7 +298,7 @@ cdef class TcpSocket(Sender):
         elif self.fin_acked():
             event.succeed()
         else:
-            self.closing = event
+            self.waits().closing = event
             if not self.fin_queued:
                 self.fin_queued = True
                 self.push()
@@ -346,6 +336,13 @@ cdef class TcpSocket(Sender):
         if self.state_ != CLOSED and not self.fin_queued:
             self.fin_queued = True
             self.push()
+
+    cdef Waiters waits(self):
+        """Those of its processes."""
+        if self.waiters is None:
+            self.waiters = Waiters()
+            self.waiters.senders = deque()
+        return self.waiters
 
     # --- helpers -----------------------------------------------------------------------------------
 
@@ -487,8 +484,9 @@ cdef class TcpSocket(Sender):
         self.state_ = CLOSED
         for i in range(TIMERS):
             timer_cancel(&self.timer[i])
-        if self.local_port and self.remote_ip:
-            self.ns.sockets.unregister(self)
+        if self.events:
+            self.ns.sockets.waiting.add(self)
+        self.ns.sockets.unregister(self)
         if parent is not None:
             parent.half_open.discard(self)
             self.parent = None
@@ -501,17 +499,13 @@ cdef class TcpSocket(Sender):
         """The connection failed: everyone who waits is told."""
         self.failure = number
         self.finish()
-        for event in (self.connecting, self.getter):
-            if event is not None and not event.triggered and not self.driven:
-                event.fail(os_error(number))
-        if self.tx_waiters is not None:
-            for event, _ in self.tx_waiters:
-                event.fail(os_error(number))
-            self.tx_waiters.clear()
-        self.connecting = None
-        self.getter = None
-        if self.closing is not None and not self.closing.triggered:
-            self.closing.succeed()
+        if self.waiters is not None:
+            w, self.waiters = self.waiters, None
+            for event in (w.connecting, w.getter, *[event for event, _ in w.senders]):
+                if event is not None and not event.triggered:
+                    event.fail(os_error(number))
+            if w.closing is not None and not w.closing.triggered:
+                w.closing.succeed()
 
     cdef void keep_alive(self) noexcept:
         """Nothing has been heard for a while (RFC 9293 3.8.4)."""
@@ -519,7 +513,7 @@ cdef class TcpSocket(Sender):
         if self.state_ == FIN_WAIT_2:                       # the other end is silent: do not wait for its FIN for ever
             if idle < self.fin_timeout() - TICK:
                 self.arm(KEEP, self.fin_timeout() - idle)
-            elif self.getter is None:                       # but for who is still reading: Linux times out only what is closed both ways
+            elif self.waiters is None or self.waiters.getter is None:                       # but for who is still reading: Linux times out only what is closed both ways
                 self.die(errno.ETIMEDOUT)
             return
         if self.keep_probes == 0:
@@ -601,9 +595,9 @@ cdef class TcpSocket(Sender):
                 (<App>self.app).data(self)
             if self.fin_received and self.app is not None:
                 (<App>self.app).ended(self)
-        elif self.getter is not None and (self.rx_bytes or self.fin_received):
-            event, self.getter = self.getter, None
-            event.succeed(self.take(self.getter_max, self.getter_count))
+        elif self.waiters is not None and self.waiters.getter is not None and (self.rx_bytes or self.fin_received):
+            event, self.waiters.getter = self.waiters.getter, None
+            event.succeed(self.take(self.waiters.getter_max, self.waiters.getter_count))
 
     # --- receiving ---------------------------------------------------------------------------------
 
@@ -790,10 +784,9 @@ cdef class TcpSocket(Sender):
         timer_cancel(&self.timer[RTO])
         if self.keep_probes:
             self.arm(KEEP, self.keep_idle)
-        if self.connecting is not None:
-            event, self.connecting = self.connecting, None
-            if self.app is None:
-                event.succeed(self)
+        if self.waiters is not None and self.waiters.connecting is not None:
+            event, self.waiters.connecting = self.waiters.connecting, None
+            event.succeed(self)
         if self.app is not None:
             (<App>self.app).connected(self)
         if parent is not None:
@@ -808,8 +801,8 @@ cdef class TcpSocket(Sender):
             self.enter_time_wait()
         elif self.state_ == LAST_ACK:
             self.finish()
-        if self.closing is not None and not self.closing.triggered:
-            self.closing.succeed()
+        if self.waiters is not None and self.waiters.closing is not None and not self.waiters.closing.triggered:
+            self.waiters.closing.succeed()
 
     cdef void accept_data(self, Frame* f, uint32_t off, uint32_t seq, uint32_t n, uint32_t flags) noexcept:
         """In order to the reader, out of order kept; what was seen before is cut off."""
