@@ -5,7 +5,7 @@ from simcore.engine.frame cimport frame_free
 from simcore.engine.map cimport key_from
 
 cdef enum:
-    SOCKET_LINES = 10                   # of memory that a socket takes up, of those that are hot
+    SOCKET_LINES = 6                    # of memory that a socket takes up, of those that each segment needs
 
 
 cdef class Endpoint(Handler):

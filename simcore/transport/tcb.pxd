@@ -110,6 +110,9 @@ cdef class Tcb(Endpoint):
     cdef readonly uint64_t bytes_out
     cdef double sent_at
     cdef double held_at                 # ... since then
+    cdef double held[4]                 # s, by what held it
+    cdef double pace_at
+    cdef double burst                   # bytes that may still leave before the pace counts
     cdef readonly double rttvar
     cdef readonly double rto
     cdef CongestionControl cc
@@ -121,9 +124,6 @@ cdef class Tcb(Endpoint):
     cdef readonly uint32_t sndbuf
     cdef readonly list history
     # the rest
-    cdef double held[4]                 # s, by what held it
-    cdef double pace_at
-    cdef double burst                   # bytes that may still leave before the pace counts
     cdef double invalid_at
     cdef double prior_cwnd, prr_delivered, prr_out
     cdef double undo_cwnd, undo_ssthresh
