@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -254,11 +255,35 @@ class Compose(Model):
         return self._path
 
     def networks_of(self, service: str) -> dict[str, NetworkUse | None]:
-        """The networks that a service is on. If it names none: `default` if the file speaks of that, else docker0."""
+        """The networks that a service is on, its way out first, as Docker chooses it: by name, or who has the highest `gw_priority`.
+
+        If it names none: `default` if the file speaks of that, else docker0.
+        """
         s = self.services[service]
         if s.shares or s.network_mode == "none":
             return {}
-        return s.networks or {"default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
+        on: dict[str, NetworkUse | None] = s.networks or {
+            "default" if "default" in self.networks and s.network_mode is None else DEFAULT_NETWORK: None}
+        asked = {n: use.gw_priority if use and self.x.host.docker >= 28 else 0 for n, use in on.items()}
+        return dict(sorted(on.items(), key=lambda use: (self.network(use[0]).internal, -asked[use[0]], use[0])))
+
+    def started(self) -> list[tuple[str, Service]]:
+        """Services as Compose starts them: those that depend on none, then those that these are enough for, and so on.
+
+        Raises
+        ------
+        graphlib.CycleError
+        """
+        place = {name: i for i, name in enumerate(self.services)}
+        order = TopologicalSorter({name: [d for d in (*s.depends_on, *(link.split(":")[0] for link in s.links)) if d in place]
+                                   for name, s in self.services.items()})
+        order.prepare()
+        found: list[tuple[str, Service]] = []
+        while order.is_active():
+            ready = sorted(order.get_ready(), key=place.__getitem__)
+            found += [(name, self.services[name]) for name in ready]
+            order.done(*ready)
+        return found
 
     def network(self, name: str) -> Network:
         """A network by name; docker0 need not be declared."""
@@ -291,7 +316,7 @@ class Compose(Model):
             As `ports.place`.
         """
         wanted, without = [], []
-        for name, s in self.services.items():
+        for name, s in self.started():
             for k, instance in enumerate([] if s.shares else self.instances(name)):
                 for i, item in enumerate(s.ports):
                     for p in item:
@@ -434,6 +459,10 @@ def check(path: Path, c: Compose) -> None:
                     pools[use].allocate(name, options.ipv4_address)
                 except IpamError as error:
                     raise fail(f"services.{name}.networks.{use}.ipv4_address", str(error)) from None
+    try:
+        c.started()
+    except CycleError as error:
+        raise fail("services", f"{' depends on '.join(reversed(error.args[1]))}: none of them can be started") from None
     members: dict[str, int] = {}
     for name, service in c.services.items():
         for use in c.networks_of(name):

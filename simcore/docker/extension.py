@@ -117,6 +117,7 @@ class HostSpec(Model):
 
     interface: str = "eth0"
     address: Cidr = "192.168.1.100/24"
+    docker: Literal[27, 28] = 27        # the release as of which Docker's rules are: up to 27, or since 28
     userland_proxy: bool = Field(default=True, alias="userland-proxy")
     bridge_nf_call_iptables: bool = Field(default=True, alias="bridge-nf-call-iptables")
     sysctls: Sysctls = {}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from natfast import Rules
 from simcore.docker import proxy
-from simcore.docker.ipam import Pool, mac_of
+from simcore.docker.ipam import DOCKER0, Pool, mac_of
 from simcore.docker.iptables import EMPTY, Bridge, Published, docker_rules, with_lines
 from simcore.docker.options import BridgeOptions
+from simcore.docker.ports import EVERYWHERE
 from simcore.engine import Environment, Streams
 from simcore.net.cable import LinkParameters, connect
 from simcore.net.device import Device
@@ -67,11 +68,13 @@ class DockerHost:
         Docker's setting: off means hairpin NAT and route_localnet.
     iptables : sequence of str
         Rules besides Docker's, as on iptables' command line.
+    engine : {27, 28}
+        Docker's release, as of which its rules are.
     """
 
     def __init__(self, env: Environment, streams: Streams, address: str = "192.168.1.100/24", gateway: str = "192.168.1.1",
                  interface: str = "eth0", userland_proxy: bool = True, sysctl: dict[str, float | str] | None = None,
-                 conntrack: bool = True, iptables: Sequence[str] = ()) -> None:
+                 conntrack: bool = True, iptables: Sequence[str] = (), engine: int = 27) -> None:
         self.env, self.streams = env, streams
         self.address, self.gateway, self.interface = address, gateway, interface
         self.userland_proxy = userland_proxy
@@ -87,6 +90,7 @@ class DockerHost:
         self.sysctl = {k: v for k, v in settings.items() if k not in MACHINE}
         self.conntrack = conntrack
         self.iptables = iptables
+        self.engine = engine
         self.namespace: Namespace
         self._on_the_card: list[tuple[Container, Network, str, LinkParameters]] = []
 
@@ -114,7 +118,8 @@ class DockerHost:
 
     def published_on(self, container: Container) -> str | None:
         """The network that a container's published ports lead to: its first bridge that is not internal."""
-        return next((n.name for n in self.bridges if n.name in container.addresses and not n.internal), None)
+        on = (self.networks[name] for name in container.addresses)
+        return next((n.name for n in on if not (n.internal or n.macvlan)), None)
 
     def on_the_card_only(self, name: str) -> bool:
         """Whether that is a container that is on no bridge, but by macvlan on the host's own network."""
@@ -137,8 +142,9 @@ class DockerHost:
         """
         name = network or self._reached_by(container)
         on = self.networks[name]
+        at = host_address or on.options.host_address
         self.published.append(Published(on.interface, container.addresses[name], port, host_port, protocol,
-                                        host_address or on.options.host_address))
+                                        "" if at == EVERYWHERE else at))
 
     def move_port(self, host_port: int, protocol: str, container: Container) -> None:
         """Let a published port lead to another container from now on: what the engine does when one is replaced.
@@ -199,7 +205,12 @@ class DockerHost:
         """Docker's for what is declared, and those that were added."""
         bridges = [Bridge(n.interface, str(n.pool.network), n.internal, n.options.masquerade, n.options.icc)
                    for n in self.bridges]
-        return with_lines(docker_rules(bridges, self.published, self.userland_proxy), self.iptables)
+        unused = ipaddress.IPv4Network(DOCKER0)
+        if not any(n.interface == "docker0" or n.pool.network.overlaps(unused) for n in self.networks.values()):
+            bridges.insert(0, Bridge("docker0", DOCKER0))       # is there, and so are its rules
+        outward = {n.name: n.interface for n in self.bridges if not n.internal}
+        endpoints = [(address, outward[name]) for c in self.containers.values() for name, address in c.addresses.items() if name in outward]
+        return with_lines(docker_rules(bridges, self.published, self.userland_proxy, self.engine, endpoints), self.iptables)
 
     def write_rules(self) -> None:
         """Put the present rules in force."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 class PublishedPort(NamedTuple):
     """A container's port, and where on the host it shall be reached."""
 
-    address: str                    # "": all of the host's
+    address: str                    # "": as the network says, or all of the host's
     low: int                        # the first free of these host ports
     high: int
     port: int
@@ -21,6 +21,7 @@ class PublishedPort(NamedTuple):
         return ":" in self.address
 
 
+EVERYWHERE = "0.0.0.0"              # all of the host's addresses, whatever the network says
 EPHEMERAL = 32768, 60999            # host ports for those that ask for none, as Docker takes them
 
 
@@ -60,7 +61,7 @@ def parse_port(value: str | dict[str, Any]) -> list[PublishedPort]:
             raise ValueError(f"{text!r}: {part} is no range: it ends before it begins")
         return low, high
 
-    address = parts[0] if len(parts) == 3 and parts[0] != "0.0.0.0" else ""
+    address = parts[0] if len(parts) == 3 else ""
     if address:
         try:
             ipaddress.ip_address(address)
@@ -99,10 +100,11 @@ def place(wanted: Sequence[Wanted]) -> list[tuple[Wanted, int]]:
     """
     taken: dict[tuple[int, str], list[tuple[str, str]]] = {}        # (host port, protocol) -> (address, container) of each that has it
     found: dict[int, int] = {}
+    everywhere = "", EVERYWHERE
     for n, (key, container, p) in sorted(enumerate(wanted), key=lambda w: w[1].port.low != w[1].port.high):
         for host in range(p.low, p.high + 1):
             others = taken.setdefault((host, p.protocol), [])
-            owner = next((who for address, who in others if not address or p.address in ("", address)), None)
+            owner = next((who for address, who in others if address in everywhere or p.address in (*everywhere, address)), None)
             if owner is None:
                 break
         else:

@@ -9,6 +9,7 @@ from simcore.docker import compose as compose_file
 from simcore.docker.compose import Compose
 from simcore.docker.extension import Event
 from simcore.docker.host import DockerHost, Internet
+from simcore.docker.ports import EVERYWHERE
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
 from simcore.files import write_csv
@@ -41,7 +42,7 @@ class World(Topology):
         self.compose = compose
         sysctl: dict[str, float | str] = {"net.bridge.bridge-nf-call-iptables": int(x.host.bridge_nf_call_iptables), **x.host.sysctls}
         self.host = DockerHost(self.env, self.streams, x.host.address, x.router.address.split("/")[0], x.host.interface,
-                               x.host.userland_proxy, sysctl, iptables=x.host.iptables)
+                               x.host.userland_proxy, sysctl, iptables=x.host.iptables, engine=x.host.docker)
         for name, config, _ in compose_file.network_configs(compose):
             network = compose.network(name)
             if network.macvlan:
@@ -123,7 +124,7 @@ class World(Topology):
         for (_, net), address in wanted.items():
             self.host.networks[net].pool.release(str(address))
         reserved = {net: [a for (_, n), a in wanted.items() if n == net] for net in self.host.networks}
-        for name, service in services.items():
+        for name, service in self.compose.started():
             if service.shares:
                 if service.ports:
                     self.notes.append(f"services.{name}.ports: not published: {name} is in the network namespace of {service.shares}")
@@ -151,7 +152,7 @@ class World(Topology):
             if self.host.published_on(container) is None:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published: {name} has no bridge with a way out")
                 continue
-            if p.address and not p.address.startswith("127.") and p.address != self.host.address.split("/")[0]:
+            if p.address not in ("", EVERYWHERE, self.host.address.split("/")[0]) and not p.address.startswith("127."):
                 self.notes.append(f"services.{name}.ports: {p.address} is no address of the host, so nobody reaches {p.port} there: "
                                   f"it is {self.host.address} (x-simcore.host.address)")
             self.host.publish(container, host_port, p.port, p.protocol, p.address)

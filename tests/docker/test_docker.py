@@ -122,9 +122,9 @@ volumes: {data: {}}
 """)
     world = World(load(file))
     assert {n: c.addresses for n, c in world.host.containers.items()} == {
-        "proxy": {"front": "172.18.0.2", "back": "10.5.0.2"}, "app": {"back": "10.5.0.77"}, "db": {"back": "10.5.0.3"}}
+        "app": {"back": "10.5.0.77"}, "db": {"back": "10.5.0.2"}, "proxy": {"back": "10.5.0.3", "front": "172.18.0.2"}}
     assert [d.name for d in world.host.namespace.interfaces] == [
-        "lo", "eth0", "br-front", "br-back", "veth-proxy", "veth-proxy-1", "veth-app", "veth-db"]
+        "lo", "eth0", "br-front", "br-back", "veth-app", "veth-db", "veth-proxy", "veth-proxy-1"]
     world.run(0.1)
 
 
@@ -132,7 +132,7 @@ def test_forms_of_ports() -> None:
     def short(text: str) -> list[tuple[str, int, int, int, str]]:
         return [tuple(p) for p in parse_port(text)]             # type: ignore[misc]
     assert short("8080:80") == [("", 8080, 8080, 80, "tcp")]
-    assert short("0.0.0.0:53:5353/udp") == [("", 53, 53, 5353, "udp")]
+    assert short("0.0.0.0:53:5353/udp") == [("0.0.0.0", 53, 53, 5353, "udp")]
     assert short("127.0.0.1:9000-9001:90-91") == [("127.0.0.1", 9000, 9000, 90, "tcp"), ("127.0.0.1", 9001, 9001, 91, "tcp")]
     assert short("8000-9000:80") == [("", 8000, 9000, 80, "tcp")]
     assert short("80") == [("", 32768, 60999, 80, "tcp")]
@@ -265,7 +265,7 @@ x-simcore:
                            "services.job.ports: 90 is not published: job has no bridge with a way out",
                            "services.web.ports: 80 is not published on [::1]: there is IPv4 only"]
     assert world.namespace("job").interfaces == world.namespace("job").interfaces[:1]           # lo
-    assert {dev.name: dev.mtu for dev in world.namespace("web").interfaces} == {"lo": 65536, "eth0": 1500, "eth1": 1450}
+    assert {dev.name: dev.mtu for dev in world.namespace("web").interfaces} == {"lo": 65536, "eth0": 1450, "eth1": 1500}
     world.run(5.0)
     assert world.summary()["workloads"][0]["requests"][0]["status"] == 200
     path.write_text(path.read_text().replace("from: api, to: host", "from: api, to: job"))
@@ -306,6 +306,7 @@ x-simcore:
     assert "-A FORWARD -i br0 -o br0 -j DROP" in rules
     assert "-A DOCKER -d 127.0.0.1/32 ! -i br0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.18.0.2:80" in rules
     assert [rule for rule in rules if "MASQUERADE" in rule] == [
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
         "-A POSTROUTING -s 172.18.0.2/32 -d 172.18.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE"]
     world.run(10.0)
     s = world.summary()

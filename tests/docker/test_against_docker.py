@@ -1,0 +1,78 @@
+"""What Docker 27.5 and 28.5 made of some Compose files (record.py), and what is made of them here."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scapy.all import IP, TCP, Ether
+
+from natfast import ACCEPT, DROP, Netfilter, Rules
+from simcore.docker.compose import load
+from simcore.study.scenario import World
+
+DATA = Path(__file__).parent.parent / "data" / "docker"
+
+
+def by_chain(text: list[str]) -> dict[tuple[str, str], list[str]]:
+    """(table, chain) -> its policy, then its rules."""
+    found: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for line in text:
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            found[table, line.split()[0][1:]] = [line.split()[1]]
+        elif line.startswith("-A"):
+            found[table, line.split()[1]].append(line)
+    return found
+
+
+@pytest.mark.parametrize("record", sorted(DATA.glob("*.json")), ids=lambda path: path.stem)
+def test_against_docker(record: Path, tmp_path: Path) -> None:
+    docker: dict[str, Any] = json.loads(record.read_text())
+    release = int(docker["engine"].split(".")[0])
+    file = yaml.safe_load((DATA / docker["file"]).read_text())
+    file["networks"] = {n: file["networks"][n] for n in docker["networks"] if n in file["networks"]}     # Compose makes them in any order
+    file["x-simcore"] = {"host": {"docker": release, "userland-proxy": "--userland-proxy=false" not in docker["dockerd"]}}
+    path = tmp_path / "compose.yaml"
+    path.write_text(yaml.safe_dump(file, sort_keys=False))
+    host = World(load(path)).host
+
+    ours, theirs = by_chain(host.rules().to_iptables_save().splitlines()), by_chain(docker["rules"])
+    on_several = any(len(c["networks"]) > 1 for c in docker["containers"].values())
+    if release >= 28 and on_several:                # which of a container's networks comes first is left to chance
+        for rules in (ours, theirs):
+            rules["raw", "PREROUTING"].sort()
+    assert ours == theirs
+    assert Rules.from_iptables_save("\n".join(docker["rules"])).to_iptables_save()
+
+    def container(networks: dict[str, str], interfaces: dict[str, str], gateway: str | None) -> tuple[Any, ...]:
+        return networks, sorted(interfaces.values()) if release >= 28 else interfaces, gateway
+
+    here = {}
+    for name, c in host.containers.items():
+        way = host.way_out(c)
+        interfaces = dict(zip((dev.name for dev in c.namespace.interfaces[1:]), c.addresses.values(), strict=True))
+        here[name] = container(c.addresses, interfaces, host.networks[way].pool.gateway if way else None)
+    there = {name if name in here else name.removesuffix("-1"): container(**c) for name, c in docker["containers"].items()}
+    assert set(here) == set(there)
+    if any(name.endswith("-2") for name in here):   # replicas are started side by side
+        assert sorted(map(repr, here.values())) == sorted(map(repr, there.values()))
+    else:
+        assert here == there
+
+
+def test_a_container_is_reached_past_its_published_port_up_to_27(tmp_path: Path) -> None:
+    """By whoever routes its subnet to the host; since 28 the raw table drops that, and what comes the right way goes through it."""
+    path = tmp_path / "compose.yaml"
+    for release, past in ((27, ACCEPT), (28, DROP)):
+        path.write_text(f"services: {{web: {{ports: ['8080:80']}}}}\nx-simcore: {{host: {{docker: {release}}}}}\n")
+        nat = Netfilter(World(load(path)).host.rules(), {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]})
+        for address, port, verdict in (("172.17.0.2", 80, past), ("192.168.1.100", 8080, ACCEPT)):
+            frame = bytes(Ether() / IP(src="93.184.216.34", dst=address) / TCP(sport=40000, dport=port, flags="S"))
+            frames = np.frombuffer(frame, np.uint8).reshape(1, -1).copy()
+            assert nat.forward(frames, np.array([len(frame)], np.uint32), "eth0", "docker0", 1.0)[0] == verdict
