@@ -65,6 +65,12 @@ class NetworkUse(Model):
     gw_priority: int = 0
 
 
+class Dependency(BaseModel):
+    """On another service; that it is healthy, say, is of no consequence here."""
+
+    required: bool = True
+
+
 class Deploy(BaseModel):
     """Of how a service is deployed, what is looked at."""
 
@@ -82,7 +88,7 @@ class Service(Model):
     sysctls: SysctlsAmongOthers = {}
     # of what it is like otherwise, what makes traffic likely
     image: Any = None
-    depends_on: list[str] = []
+    depends_on: dict[str, Dependency] = {}
     links: list[str] = []
     expose: list[Any] = []
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
@@ -112,10 +118,23 @@ class Service(Model):
             raise ValueError(f"{value!r}: expected bridge, host, none or service:NAME")
         return value
 
+    @model_validator(mode="after")
+    def _one_number(self) -> Service:
+        if "scale" in self.model_fields_set and self.replicas != self.scale:
+            raise ValueError(f"scale {self.scale} and deploy.replicas {self.replicas} are not one number")
+        return self
+
     @property
     def replicas(self) -> int:
         """Containers."""
         return self.deploy.replicas if self.deploy is not None and self.deploy.replicas is not None else self.scale
+
+    def needs(self) -> dict[str, Dependency]:
+        """The services that have to be there first."""
+        others = [link.split(":")[0] for link in self.links]
+        if self.network_mode and self.network_mode.startswith("service:"):
+            others.append(self.network_mode.removeprefix("service:"))
+        return {**self.depends_on, **{name: Dependency() for name in others}}
 
     @property
     def shares(self) -> str | None:
@@ -124,8 +143,10 @@ class Service(Model):
 
     @field_validator("depends_on", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
-        return list(value) if isinstance(value, dict) else value
+    def _depends_list(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {str(name): {} for name in value}
+        return {name: how or {} for name, how in value.items()} if isinstance(value, dict) else value
 
     @field_validator("networks", mode="before")
     @classmethod
@@ -275,8 +296,7 @@ class Compose(Model):
         graphlib.CycleError
         """
         place = {name: i for i, name in enumerate(self.services)}
-        order = TopologicalSorter({name: [d for d in (*s.depends_on, *(link.split(":")[0] for link in s.links)) if d in place]
-                                   for name, s in self.services.items()})
+        order = TopologicalSorter({name: [d for d in s.needs() if d in place] for name, s in self.services.items()})
         order.prepare()
         found: list[tuple[str, Service]] = []
         while order.is_active():
@@ -445,10 +465,14 @@ def check(path: Path, c: Compose) -> None:
     if ipaddress.IPv4Interface(c.x.router.address).network != outside:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
     for name, service in c.services.items():
-        if (service.shares or service.network_mode == "none") and service.networks:
+        if service.network_mode and service.networks:
             raise fail(f"services.{name}.network_mode", f"{service.network_mode} and networks exclude each other")
         if service.shares and service.shares != "host" and (service.shares not in c.services or c.services[service.shares].shares):
             raise fail(f"services.{name}.network_mode", f"{service.shares!r} is no service with a network namespace of its own")
+        for other, dependency in service.needs().items():
+            if other not in c.services and dependency.required:
+                key = "depends_on" if other in service.depends_on else "links" if service.network_mode is None else "network_mode"
+                raise fail(f"services.{name}.{key}", f"there is no service {other!r}, or its profiles are not active")
         for use, options in service.networks.items():
             if use not in pools:
                 raise fail(f"services.{name}.networks", f"network {use!r} is not defined; expected one of {', '.join(pools)}")

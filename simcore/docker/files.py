@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from simcore.docker import yaml12
-from simcore.docker.interpolation import substitute
+from simcore.docker.interpolation import env_file, substitute, substitute_some
 from simcore.docker.yaml12 import Instead
 from simcore.errors import ScenarioError
 from simcore.files import read_text
@@ -30,7 +30,8 @@ def gather(path: Path, overrides: Sequence[Path] = (), known: Mapping[str, str] 
 
 
 def merge(base: Any, over: Any, key: str = "") -> Any:
-    """One file over another, as Compose does: mappings key by key, lists appended (of `ports` what is new), the rest replaced.
+    """One file over another, as Compose does: mappings key by key, lists appended (of `ports` what is new), the rest replaced;
+    names in a list are the keys of a mapping, if that is what the other has.
 
     What is tagged `!override` replaces also mappings and lists, and `!reset` takes away what is there.
     """
@@ -42,7 +43,19 @@ def merge(base: Any, over: Any, key: str = "") -> Any:
         return {**base, **{k: merge(base[k], v, k) if k in base else v for k, v in over.items()}}
     if isinstance(base, list) and isinstance(over, list):
         return [*base, *(item for item in over if key != "ports" or item not in base)]
+    if key in NAMED and {type(base), type(over)} == {dict, list}:
+        return merge(_mapping(base), _mapping(over), key)
     return over
+
+
+NAMED = frozenset({"networks", "depends_on", "sysctls"})
+"""What is a mapping, or a list: of names, or of `name=value`."""
+
+
+def _mapping(named: Any) -> Any:
+    if isinstance(named, dict) or not all(isinstance(item, str) for item in named):
+        return named
+    return {name: value if equals else None for name, equals, value in (item.partition("=") for item in named)}
 
 
 def plain(data: Any) -> Any:
@@ -103,8 +116,21 @@ class _Files:
                 other = self.beside(path, name, f"include.{i}")
                 if other.resolve() in (path.resolve(), *including):
                     raise ScenarioError(f"{path}: include.{i}: {name} includes itself")
-                data = merge(self.whole(other, (path.resolve(), *including)), data)
+                there = self.whole(other, (path.resolve(), *including))
+                data = merge(substitute_some(there, self.own_variables(path, item, other, f"include.{i}")), data)
         return data
+
+    def own_variables(self, path: Path, item: Any, other: Path, key: str) -> dict[str, str]:
+        """Those of the `.env` beside an included file, or of the files named instead, where the including one does not know them."""
+        item = item if isinstance(item, dict) else {}
+        named = item.get("env_file")
+        if named is None:
+            directory = item.get("project_directory")
+            files = [(self.beside(path, directory, key) if isinstance(directory, str) else other.parent) / ".env"]
+            files = [file for file in files if file.exists()]
+        else:
+            files = [self.beside(path, str(name), f"{key}.env_file") for name in (named if isinstance(named, list) else [named])]
+        return {k: v for file in files for k, v in env_file(file).items() if k not in self.known}
 
     def service(self, path: Path, services: dict[str, Any], name: str, extending: tuple[tuple[Path, str], ...]) -> Any:
         """A service over the one that it extends."""

@@ -22,11 +22,23 @@ def variables(directory: Path) -> dict[str, str]:
     ScenarioError
         If there is a `.env` that cannot be read.
     """
-    path, found = directory / ".env", {}
-    for line in read_text(path).splitlines() if path.exists() else ():
+    path = directory / ".env"
+    return {**(env_file(path) if path.exists() else {}), **os.environ}
+
+
+def env_file(path: Path) -> dict[str, str]:
+    """The variables that a file of lines `NAME=value` sets.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read.
+    """
+    found = {}
+    for line in read_text(path).splitlines():
         if match := _LINE.match(line):
             found[match[1]] = next(value for value in match.groups()[1:] if value is not None)
-    return {**found, **os.environ}
+    return found
 
 
 def substitute(text: str, known: Mapping[str, str]) -> str:
@@ -55,6 +67,27 @@ def substitute(text: str, known: Mapping[str, str]) -> str:
             raise ValueError(f"{text!r}: {name} is not set" + (f": {rest}" if rest else ""))
         return substitute(rest, known)
     return _VARIABLE.sub(value, text)
+
+
+def substitute_some(data: Any, known: Mapping[str, str]) -> Any:
+    """Put values in place of those variables alone, in every string below: what is left is another's to substitute."""
+    if isinstance(data, dict):
+        return {k: substitute_some(v, known) for k, v in data.items()}
+    if isinstance(data, list):
+        return [substitute_some(v, known) for v in data]
+    if not isinstance(data, str):
+        return data
+
+    def value(match: re.Match[str]) -> str:
+        name, how, rest = match["plain"] or match["name"], match["how"] or "", substitute_some(match["rest"] or "", known)
+        if name not in known:
+            return f"${{{name}{how}{rest}}}" if match["name"] else match[0]
+        given = not (how.startswith(":") and known[name] == "")
+        if how.endswith("+"):
+            return rest if given else ""
+        # an empty one that may not be so is complained of where it is known where that is
+        return known[name].replace("$", "$$") if given else match[0] if how.endswith("?") else rest
+    return _VARIABLE.sub(value, data)
 
 
 def interpolate(data: Any, known: Mapping[str, str], key: str = "") -> Any:

@@ -1,4 +1,6 @@
-"""What Docker 27.5 and 28.5 made of some Compose files (record.py), and what is made of them here."""
+"""What Docker 27.5 and 28.5 made of some Compose files (record.py), what Compose 2.40 understood of others (record_config.py), and
+what is made of them here.
+"""
 from __future__ import annotations
 
 import json
@@ -11,7 +13,9 @@ import yaml
 from scapy.all import IP, TCP, Ether
 
 from natfast import ACCEPT, DROP, Netfilter, Rules
-from simcore.docker.compose import load
+from simcore.docker.compose import Compose, load
+from simcore.docker.ports import EPHEMERAL
+from simcore.errors import ScenarioError
 from simcore.study.scenario import World
 
 DATA = Path(__file__).parent.parent / "data" / "docker"
@@ -76,3 +80,46 @@ def test_a_container_is_reached_past_its_published_port_up_to_27(tmp_path: Path)
             frame = bytes(Ether() / IP(src="93.184.216.34", dst=address) / TCP(sport=40000, dport=port, flags="S"))
             frames = np.frombuffer(frame, np.uint8).reshape(1, -1).copy()
             assert nat.forward(frames, np.array([len(frame)], np.uint32), "eth0", "docker0", 1.0)[0] == verdict
+
+
+def understood(compose: Compose) -> dict[str, Any]:
+    """As `summary_of` of record_config."""
+    services, networks = {}, {}
+    for name, s in compose.services.items():
+        on = {n: use.ipv4_address if use else None for n, use in s.networks.items()}
+        ports = [[p.address, "" if (p.low, p.high) == EPHEMERAL else "-".join(map(str, sorted({p.low, p.high}))), p.port, p.protocol]
+                 for item in s.ports for p in item]
+        services[name] = {"networks": {} if s.network_mode else on or {"default": None}, "network_mode": s.network_mode,
+                          "ports": sorted(ports), "depends_on": sorted(s.needs()),
+                          "sysctls": {k: float(v) for k, v in s.sysctls.items()}, "replicas": s.replicas}
+    for name, n in compose.networks.items():
+        networks[name] = {"internal": n.internal, "external": n.external, "subnets": [part.subnet for part in n.ipam.config]}
+    return {"services": services, "networks": networks}
+
+
+CASES = [json.loads(line) for line in (DATA / "config.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+def test_compose_files_are_understood_as_compose_does(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in case["files"].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("PORT", "EMPTY", "TAG", "N", "NET", "UNSET", "UNSET2", "COMPOSE_PROFILES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in case["environment"].items():
+        monkeypatch.setenv(name, value)
+    expected = case["expected"]
+    ours, problem = None, ""
+    try:
+        ours = understood(load(tmp_path / "compose.yaml", [tmp_path / "over.yaml"] if "over.yaml" in case["files"] else []))
+    except ScenarioError as error:
+        problem = str(error)
+    if any(words in problem for words in ("already published", "expected at least one service")):   # Compose finds it when it starts them
+        return
+    assert (ours is None) == (expected is None), problem
+    if ours is None:
+        return
+    assert ours["services"] == expected["services"]
+    for name, network in expected["networks"].items():              # those that somebody uses
+        assert ours["networks"].get(name, network) == network

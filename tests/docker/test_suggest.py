@@ -17,7 +17,10 @@ services:
     depends_on: {redis: {condition: service_healthy}}
     ports: ["8080:80", "127.0.0.1:9229:9229", "5000:53/udp"]
     networks: [front, back]
-  worker: {depends_on: [redis, db, vote, gone], networks: [back], deploy: {replicas: 2}}
+  worker:
+    depends_on: {redis: {}, db: {}, vote: {condition: service_started}, gone: {required: false}}
+    networks: [back]
+    deploy: {replicas: 2}
   redis: {image: redis:alpine, networks: [back]}
   db: {image: "registry.example/postgres:${TAG:?no tag}", networks: [back], expose: ["9999"]}
   apart: {depends_on: [db], networks: [other]}
