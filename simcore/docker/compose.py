@@ -18,7 +18,7 @@ from simcore.docker.apps import AppSpec
 from simcore.docker.extension import Extension, ServiceExtension, SysctlsAmongOthers
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
-from simcore.docker.ipam import DOCKER0, IpamError, Pool
+from simcore.docker.ipam import DOCKER0, IpamError, Pool, default_subnets
 from simcore.docker.model import Address, Model, first_error
 from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
@@ -575,7 +575,7 @@ def apps(c: Compose) -> Iterator[tuple[str, str, AppSpec]]:
 def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
     """(name, addresses, key) of every network: docker0 first if a service uses it.
 
-    Those that say no subnet get the next 172.x.0.0/16 from 172.18 on that is free, as Docker's do.
+    Those that say no subnet get the next of Docker's that is free.
     """
     given = {name: pool for name, n in c.networks.items() if (pool := n.ipam.first()) is not None}
     lan = ipaddress.IPv4Interface(c.x.host.address).network
@@ -583,14 +583,14 @@ def network_configs(c: Compose) -> list[tuple[str, IpamConfig, str]]:
     for _, config in given.values():
         with suppress(ValueError):                  # what is no subnet is told of where it is used
             taken.append(ipaddress.IPv4Network(config.subnet))
-    free = (n for n in ipaddress.IPv4Network("172.16.0.0/12").subnets(new_prefix=16) if n.network_address.packed[1] >= 18)
+    free = default_subnets()
 
     def default(name: str) -> str:
         if name == DEFAULT_NETWORK:
             return DOCKER0
         subnet = next((n for n in free if not any(n.overlaps(t) for t in taken)), None)
         if subnet is None:
-            raise IpamError(f"networks.{name}: no subnet is left in 172.18.0.0-172.31.0.0")
+            raise IpamError(f"networks.{name}: Docker has no subnet left for it; expected one in its ipam.config")
         return str(subnet)
 
     def on_the_lan(config: IpamConfig) -> IpamConfig:

@@ -2,10 +2,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 DOCKER0 = "172.17.0.0/16"
 """Of the default bridge."""
+
+
+def default_subnets() -> Iterator[ipaddress.IPv4Network]:
+    """What networks that say no subnet get, in turn, if nothing else overlaps it: Docker's default-address-pools, but for docker0's."""
+    yield from (n for n in ipaddress.IPv4Network("172.16.0.0/12").subnets(new_prefix=16) if n > ipaddress.IPv4Network(DOCKER0))
+    yield from ipaddress.IPv4Network("192.168.0.0/16").subnets(new_prefix=20)
 
 
 class IpamError(ValueError):

@@ -65,8 +65,12 @@ x-simcore: {host: {address: 172.20.1.1/24}, router: {address: 172.20.1.2/24}}
     assert [str(n.pool.network) for n in world.host.networks.values()] == ["172.19.0.0/16", "172.18.0.0/16", "172.21.0.0/16"]
     assert world.host.containers["a"].addresses == {"x": "172.19.0.2", "y": "172.18.9.1"}
     assert world.notes[0] == "networks.y.enable_ipv6: there is IPv4 only"
-    path.write_text("services: {a: }\nnetworks: {" + ", ".join(f"n{i}: " for i in range(15)) + "}\n")
-    with pytest.raises(ScenarioError, match=r"networks.n14: no subnet is left in 172.18.0.0-172.31.0.0"):
+    # a Docker host at 192.168.1.100/24 has these 29 for them
+    path.write_text("services: {a: }\nnetworks: {" + ", ".join(f"n{i}: " for i in range(29)) + "}\n")
+    assert [str(n.pool.network) for n in World(load(path)).host.networks.values()][1:] == [
+        *(f"172.{i}.0.0/16" for i in range(18, 32)), *(f"192.168.{i}.0/20" for i in range(16, 256, 16))]
+    path.write_text(path.read_text().replace("n28", "n28: , n29"))
+    with pytest.raises(ScenarioError, match=r"networks.n29: Docker has no subnet left for it; expected one in its ipam.config"):
         load(path)
 
 
