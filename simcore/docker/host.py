@@ -187,7 +187,8 @@ class DockerHost:
         if p.protocol == "tcp":
             proxy.serve_tcp(self.namespace, p.host_port, backend, p.host_address)
         else:
-            own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)]
+            # up to 27 it answers from whichever address is nearest to who asked: not to be taken for one, if another was asked
+            own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)] if self.engine >= 28 else [""]
             proxy.serve_udp(self.namespace, p.host_port, backend, [p.host_address] if p.host_address else own)
 
     def add_rules(self, lines: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ def _send(sock: UdpSocket, data: bytes, address: str, port: int) -> None:
 def serve_udp(host: Namespace, host_port: int, backend: Backend, addresses: Sequence[str]) -> None:
     """Relay datagrams to `host_port` at the host's `addresses` to a container, and answers back from the address that was asked.
 
+    With "", any of its addresses may be asked, and the answer comes from the one that the route to who asked says.
     Each sender has a socket of its own towards the container, until no answer has come for UDP_IDLE.
     """
     env = host.env

@@ -214,8 +214,13 @@ def _ask_tcp(sock: TcpSocket, answer: Reached) -> Process:
 
 
 def _ask_udp(sock: UdpSocket, answer: Reached) -> Process:
+    """As a socket that is connected: what comes from elsewhere is no answer."""
     sock.sendto(b"?", answer.address, answer.target.port)
-    yield sock.recvfrom()
+    while True:
+        _, address, port = yield sock.recvfrom()
+        if (address, port) == (answer.address, answer.target.port):
+            return
+        answer.why = f"the answer comes from {address}:{port}, which was not asked"
 
 
 class _Survey:
@@ -235,7 +240,7 @@ class _Survey:
         drops, stopped = self._drops(), self._stopped()
         self.env.run(until=self.env.process(self._question(answer, ns)))
         if answer.outcome != "reached":
-            answer.why = self._stopped_by(stopped, drops)
+            answer.why = answer.why or self._stopped_by(stopped, drops)
         if answer.outcome == "ENETUNREACH" and answer.by == ns.name:
             answer.why = f"{ns.name}: no route"
         return answer

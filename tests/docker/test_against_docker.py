@@ -16,6 +16,7 @@ from natfast import ACCEPT, DROP, Netfilter, Rules
 from simcore.docker.compose import Compose, load
 from simcore.docker.ports import EPHEMERAL
 from simcore.errors import ScenarioError
+from simcore.study.reach import reach
 from simcore.study.scenario import World
 
 DATA = Path(__file__).parent.parent / "data" / "docker"
@@ -123,3 +124,14 @@ def test_compose_files_are_understood_as_compose_does(case: dict[str, Any], tmp_
     assert ours["services"] == expected["services"]
     for name, network in expected["networks"].items():              # those that somebody uses
         assert ours["networks"].get(name, network) == network
+
+
+@pytest.mark.parametrize("record", sorted(DATA.glob("*.answers")), ids=lambda path: path.stem)
+def test_who_reaches_what_as_whom(record: Path) -> None:
+    docker: dict[str, Any] = json.loads(record.read_text())
+    compose = load(DATA / docker["file"], settings={"x-simcore.host.docker": int(docker["engine"].split(".")[0]),
+                                                    "x-simcore.host.userland-proxy": "--userland-proxy=false" not in docker["dockerd"]})
+    ours = [answer.as_json() for answer in reach(compose)]
+    assert len(ours) > 50
+    assert [{key: a[key] if key != "seen_as" or a["outcome"] == "reached" else "" for key in docker["answers"][0]} for a in ours
+            ] == docker["answers"]
