@@ -12,9 +12,9 @@ from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ES
                              IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, count_packet, expired, random32
-from natfast.table cimport (Bucket, Entry, IPS_SRC_NAT_DONE, BLOCK, BLOCK_BITS, prefetch, bucket_of, hash_half, set_expiry, settled, source_of, IPS_ASSURED,
-                            IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH, IPS_NAT_MASK, IPS_SEEN_REPLY, Table, table_delete,
-                            table_insert, table_release, table_unlink)
+from natfast.table cimport (BLOCK, BLOCK_BITS, Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH,
+                            IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT_DONE, Table, bucket_of, hash_half, prefetch, set_expiry, settled,
+                            source_of, table_delete, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
 from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
 from natfast.tuples cimport Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
@@ -368,7 +368,7 @@ cdef int conntrack_confirm(Conntrack* c, Packet* p) noexcept nogil:
         return CT_ACCEPT
     original = hash_half(t, &e.tuple[0], e.proto, ORIGINAL)
     reply = hash_half(t, &e.tuple[1], e.proto, REPLY)
-    if t.memo.absent[ORIGINAL] != t.inserted or t.memo.absent[REPLY] != t.inserted:     # nobody has looked since, or in vain
+    if t.memo.absent[ORIGINAL] != t.inserted or t.memo.absent[REPLY] != t.inserted:     # nobody has looked since the last one came in
         ref = find_live(c, &e.tuple[0], e.proto, ORIGINAL)
         if ref == 0:
             ref = find_live(c, &e.tuple[1], e.proto, REPLY)

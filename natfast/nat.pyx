@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from natfast.checksum cimport fold, replace4, replace4_at, replace6, sum_bytes
 from natfast.headers cimport (ICMP_REDIRECT, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
                               IPPROTO_UDPLITE, be16, be32, icmp_has_id, ip_ihl, put16, put32)
@@ -9,8 +9,8 @@ from natfast.memo cimport REPLY
 from natfast.packet cimport IP_CT_IS_REPLY, Packet
 from natfast.state cimport Conntrack, random32
 from natfast.table cimport (Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_DST_NAT_DONE, IPS_DYING, IPS_FIXED_TIMEOUT,
-                            IPS_NAT_DONE_MASK, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SRC_NAT_DONE, hash_source,
-                            source_head, source_link)
+                            IPS_NAT_DONE_MASK, IPS_NAT_MASK, IPS_SRC_NAT, IPS_SRC_NAT_DONE, source_head,
+                            source_link)
 from natfast.tcp cimport TCP_SYN_SENT, TCP_TIME_WAIT
 from natfast.trackers cimport l4_checksum_ok, sctp_crc
 from natfast.tuples cimport Half, half_equal, invert_half
@@ -78,9 +78,9 @@ cdef bint in_range(uint32_t proto, const Half* h, const NatRange* r) noexcept no
     return port_in_range(proto, h, MANIP_SRC, r)
 
 
-cdef bint current_mapping(Conntrack* c, const Half* orig, uint64_t source, uint32_t ei, const NatRange* r, Half* out) noexcept nogil:
+cdef bint current_mapping(Conntrack* c, const Half* orig, uint32_t ei, const NatRange* r, Half* out) noexcept nogil:
     """The mapping that this source already has towards other destinations, newest first."""
-    cdef uint32_t i = source_head(&c.table, source)
+    cdef uint32_t i = source_head(&c.table, orig, c.table.entries[ei].proto)
     cdef uint32_t proto = c.table.entries[ei].proto
     cdef Entry* e
     while i != 0:
@@ -205,15 +205,15 @@ cdef void choose_port(Conntrack* c, Half* h, const NatRange* r, int manip, uint3
         off = random32(c) & 0xFFFF
 
 
-cdef void unique_tuple(Conntrack* c, const Half* orig, uint64_t source, Half* out, const NatRange* r, uint32_t ei, int manip) noexcept nogil:
-    """get_unique_tuple: keep what can be kept, reuse the mapping of the source that has this hash, else search."""
+cdef void unique_tuple(Conntrack* c, const Half* orig, Half* out, const NatRange* r, uint32_t ei, int manip) noexcept nogil:
+    """get_unique_tuple: keep what can be kept, reuse the source's mapping, else search."""
     cdef uint32_t proto = c.table.entries[ei].proto
     if manip == MANIP_SRC and not r.flags & RANGE_PROTO_RANDOM_ALL:
         if in_range(proto, orig, r):
             if not taken(c, orig, ei):
                 out[0] = orig[0]
                 return
-        elif current_mapping(c, orig, source, ei, r, out) and not taken(c, out, ei):
+        elif current_mapping(c, orig, ei, r, out) and not taken(c, out, ei):
             return
     out[0] = orig[0]
     choose_address(proto, out, r, manip)
@@ -231,19 +231,17 @@ cdef void nat_setup(Conntrack* c, uint32_t ei, const NatRange* r, int manip) noe
     """Decide the connection's translation in one direction; only before it is confirmed."""
     cdef Entry* e = &c.table.entries[ei]
     cdef Half current, chosen
-    cdef uint64_t source = 0
     if e.status & (IPS_CONFIRMED | IPS_DYING):
         return
     invert_half(&e.tuple[1], e.proto, &current)
+    unique_tuple(c, &current, &chosen, r, ei, manip)
     if manip == MANIP_SRC:
-        source = hash_source(&c.table, &e.tuple[0], e.proto)
-    unique_tuple(c, &current, source, &chosen, r, ei, manip)
+        c.masquerading_as = chosen.src
     if not half_equal(&chosen, &current):
         invert_half(&chosen, e.proto, &e.tuple[1])
         e.status |= IPS_SRC_NAT if manip == MANIP_SRC else IPS_DST_NAT
     if manip == MANIP_SRC:
-        c.masquerading_as = chosen.src
-        source_link(&c.table, ei, source)
+        source_link(&c.table, ei)
         e.status |= IPS_SRC_NAT_DONE
     else:
         e.status |= IPS_DST_NAT_DONE

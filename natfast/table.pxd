@@ -218,14 +218,16 @@ cdef inline bint surely_absent(Table* t, uint32_t role) noexcept nogil:
     return True
 
 
-cdef inline uint32_t source_head(Table* t, uint64_t hash) noexcept nogil:
-    """First entry of the chain that an original source with this hash may be in; 0 if it is in none."""
+cdef inline uint32_t source_head(Table* t, const Half* h, uint8_t proto) noexcept nogil:
+    """First entry of the chain that this original source may be in; 0 if it is in none."""
+    cdef uint64_t hash = hash_source(t, h, proto)
     cdef uint32_t chain = source_of(t, hash)[0]
     return chain_first(t, chain) if chain & source_bit(t, hash) else 0
 
 
-cdef inline void source_link(Table* t, uint32_t e, uint64_t hash) noexcept nogil:
+cdef inline void source_link(Table* t, uint32_t e) noexcept nogil:
     cdef Entry* x = &t.entries[e]
+    cdef uint64_t hash = hash_source(t, &x.tuple[0], x.proto)
     cdef uint32_t* chain = source_of(t, hash)
     x.src_prev = 0
     x.src_next = chain_first(t, chain[0])

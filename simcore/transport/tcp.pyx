@@ -219,7 +219,7 @@ cdef class TcpSocket(Sender):
     # --- the sockets interface ---------------------------------------------------------------------
 
     def connect(self, str address, int port):
-        """Event of the connection being established; fails with OSError (ECONNREFUSED, ETIMEDOUT, ...)."""
+        """Event of the connection being established; fails with OSError (ECONNREFUSED, ETIMEDOUT, ...). None for an App, which is told."""
         if self.state_ != CLOSED or self.failure:
             raise os_error(errno.EISCONN)
         self.remote_ip = int(ipaddress.IPv4Address(address))
@@ -259,7 +259,9 @@ cdef class TcpSocket(Sender):
         if self.tx_end - self.tx_base <= self.sndbuf:
             event.succeed(n)
         else:
-            self.waits().senders.append((event, n))
+            if self.waits().senders is None:
+                self.waiters.senders = deque()
+            self.waiters.senders.append((event, n))
         self.push()
         return event
 
@@ -341,7 +343,6 @@ cdef class TcpSocket(Sender):
         """Those of its processes."""
         if self.waiters is None:
             self.waiters = Waiters()
-            self.waiters.senders = deque()
         return self.waiters
 
     # --- helpers -----------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ cdef class TcpSocket(Sender):
         self.finish()
         if self.waiters is not None:
             w, self.waiters = self.waiters, None
-            for event in (w.connecting, w.getter, *[event for event, _ in w.senders]):
+            for event in (w.connecting, w.getter, *[event for event, _ in w.senders or ()]):
                 if event is not None and not event.triggered:
                     event.fail(os_error(number))
             if w.closing is not None and not w.closing.triggered:
@@ -513,7 +514,8 @@ cdef class TcpSocket(Sender):
         if self.state_ == FIN_WAIT_2:                       # the other end is silent: do not wait for its FIN for ever
             if idle < self.fin_timeout() - TICK:
                 self.arm(KEEP, self.fin_timeout() - idle)
-            elif self.waiters is None or self.waiters.getter is None:                       # but for who is still reading: Linux times out only what is closed both ways
+            elif self.waiters is None or self.waiters.getter is None:
+                # but for who is still reading: Linux times out only what is closed both ways
                 self.die(errno.ETIMEDOUT)
             return
         if self.keep_probes == 0:
