@@ -85,7 +85,7 @@ def substitute_some(data: Any, known: Mapping[str, str]) -> Any:
         given = not (how.startswith(":") and known[name] == "")
         if how.endswith("+"):
             return rest if given else ""
-        # an empty one that may not be so is complained of where it is known where that is
+        # one that must not be empty, and is, is left to be complained of with the key that it stands at
         return known[name].replace("$", "$$") if given else match[0] if how.endswith("?") else rest
     return _VARIABLE.sub(value, data)
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from natfast import Rules
 
-ENGINES = (27, 28)
-"""By the first or last release that writes them."""
-
 
 @dataclass(frozen=True)
 class Published:
@@ -138,12 +135,13 @@ def _filter_28(bridges: Sequence[Bridge], opened: list[str]) -> tuple[list[str],
 
 def _raw(ports: Sequence[Published], endpoints: Sequence[tuple[str, str]]) -> list[str]:
     """What comes for a container's own address past its bridge is dropped; so is, from elsewhere, what is published on 127.0.0.1."""
-    rules = []
-    for address, bridge in endpoints:
-        rules.append(f"-A PREROUTING -d {address}/32 ! -i {bridge} -j DROP")
-        rules += [f"-A PREROUTING -d {p.host_address}/32 ! -i lo -p {p.protocol} -m {p.protocol} --dport {p.host_port} -j DROP"
-                  for p in ports if p.address == address and p.host_address.startswith("127.")]
-    return rules
+    local: dict[str, list[str]] = {}
+    for p in ports:
+        if p.host_address.startswith("127."):
+            local.setdefault(p.address, []).append(
+                f"-A PREROUTING -d {p.host_address}/32 ! -i lo -p {p.protocol} -m {p.protocol} --dport {p.host_port} -j DROP")
+    return [rule for address, bridge in endpoints
+            for rule in (f"-A PREROUTING -d {address}/32 ! -i {bridge} -j DROP", *local.get(address, []))]
 
 
 def with_lines(rules: Rules, lines: Sequence[str]) -> Rules:
