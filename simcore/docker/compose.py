@@ -132,8 +132,8 @@ class Service(Model):
     def needs(self) -> dict[str, Dependency]:
         """The services that have to be there first."""
         others = [link.split(":")[0] for link in self.links]
-        if self.network_mode and self.network_mode.startswith("service:"):
-            others.append(self.network_mode.removeprefix("service:"))
+        if self.shares not in (None, "host"):
+            others.append(str(self.shares))
         return {**self.depends_on, **{name: Dependency() for name in others}}
 
     @property
@@ -471,7 +471,7 @@ def check(path: Path, c: Compose) -> None:
             raise fail(f"services.{name}.network_mode", f"{service.shares!r} is no service with a network namespace of its own")
         for other, dependency in service.needs().items():
             if other not in c.services and dependency.required:
-                key = "depends_on" if other in service.depends_on else "links" if service.network_mode is None else "network_mode"
+                key = "depends_on" if other in service.depends_on else "links"      # whose namespace is shared has been looked for
                 raise fail(f"services.{name}.{key}", f"there is no service {other!r}, or its profiles are not active")
         for use, options in service.networks.items():
             if use not in pools:

@@ -41,6 +41,11 @@ def env_file(path: Path) -> dict[str, str]:
     return found
 
 
+def _counts(value: str, how: str) -> bool:
+    """Whether a value counts as one: an empty one not, where there is a colon."""
+    return value != "" or not how.startswith(":")
+
+
 def substitute(text: str, known: Mapping[str, str]) -> str:
     """Put values in place of `$NAME` and `${NAME}`; `$$` is a dollar.
 
@@ -58,7 +63,7 @@ def substitute(text: str, known: Mapping[str, str]) -> str:
         if match["stray"]:
             raise ValueError(f"{text!r}: $ begins no variable, as ${{NAME}}; a dollar is $$")
         name, how, rest = match["plain"] or match["name"], match["how"] or "", match["rest"] or ""
-        given = name in known and not (how.startswith(":") and known[name] == "")
+        given = name in known and _counts(known[name], how)
         if how.endswith("+"):
             return substitute(rest, known) if given else ""
         if given:
@@ -82,7 +87,7 @@ def substitute_some(data: Any, known: Mapping[str, str]) -> Any:
         name, how, rest = match["plain"] or match["name"], match["how"] or "", substitute_some(match["rest"] or "", known)
         if name not in known:
             return f"${{{name}{how}{rest}}}" if match["name"] else match[0]
-        given = not (how.startswith(":") and known[name] == "")
+        given = _counts(known[name], how)
         if how.endswith("+"):
             return rest if given else ""
         # one that must not be empty, and is, is left to be complained of with the key that it stands at

@@ -97,10 +97,8 @@ def _leaving(b: Bridge) -> str:
 
 def _filter_27(bridges: Sequence[Bridge], opened: list[str]) -> tuple[list[str], list[str]]:
     """Chains and rules: of each network before those of the ones that are older."""
-    forward, shut, one = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"], [], []
-    for b in bridges:
-        if not b.icc:
-            shut.append(f"-A FORWARD -i {b.interface} -o {b.interface} -j DROP")
+    forward, one = ["-A FORWARD -j DOCKER-USER", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"], list[str]()
+    shut = [f"-A FORWARD -i {b.interface} -o {b.interface} -j DROP" for b in bridges if not b.icc]
     for b in reversed(bridges):
         name = b.interface
         if not b.internal:

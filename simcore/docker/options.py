@@ -26,7 +26,7 @@ class BridgeOptions:
     icc : bool
         Whether its containers may talk to each other.
     host_address : str
-        Where on the host ports are published that name no address; "" for all of its addresses.
+        Where on the host ports are published that name no address; "" or 0.0.0.0 for all of its addresses.
     container_prefix : str
         Of the names of interfaces in containers.
     """
@@ -81,7 +81,7 @@ def _switch(value: str) -> bool:
 
 def _host_address(value: str) -> str:
     try:
-        return "" if value == "0.0.0.0" else str(ipaddress.IPv4Address(value))
+        return str(ipaddress.IPv4Address(value))
     except ValueError:
         raise ValueError(f"{value!r} is not an IPv4 address") from None
 

@@ -100,7 +100,7 @@ cdef class Tcb(Endpoint):
     # the sender's
     cdef Flag restart, paced, nodelay, undo_marker_set, tlp_out, tlp_again, probe_is_tlp
     cdef Flag holding                   # nothing is sent again for now
-    cdef uint8_t ca, held_by            # the last: what keeps it from sending more, ...
+    cdef uint8_t ca, held_by            # the last: what keeps it from sending more
     cdef uint16_t backoff
     cdef int dupacks
     cdef uint32_t recover
@@ -109,7 +109,7 @@ cdef class Tcb(Endpoint):
     cdef uint32_t tx_next               # index in `tx` of what new segments take their bytes from
     cdef readonly uint64_t bytes_out
     cdef double sent_at
-    cdef double held_at                 # ... since then
+    cdef double held_at                 # since when
     cdef double held[4]                 # s, by what held it
     cdef double pace_at
     cdef double burst                   # bytes that may still leave before the pace counts

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-UPLINK = ("link set lo up", "link add eth0 type veth peer name uplink", "link set uplink up", "addr add 192.168.1.100/24 dev eth0",
-          "link set eth0 up", "route add default via 192.168.1.1")
+UPLINK = ("link add eth0 type veth peer name uplink", "link set uplink up")
+HOST = ("link set lo up", "addr add 192.168.1.100/24 dev eth0", "link set eth0 up", "route add default via 192.168.1.1")
 
 
 def out_of(*command: str) -> str:
@@ -54,6 +54,36 @@ def engine(flags: list[str]) -> Iterator[str]:
             daemon.wait(30)
 
 
+@contextmanager
+def started(file: Path) -> Iterator[dict[str, Any]]:
+    """A Compose file's containers, as `docker inspect` has them, by name."""
+    compose = ["docker-compose", "-p", "p", "-f", str(file)]
+    for service in json.loads(out_of(*compose, "config", "--format", "json"))["services"].values():
+        out_of("docker", "tag", "box", service["image"])
+    out_of(*compose, "up", "-d", "--no-build")
+    found = [json.loads(out_of("docker", "inspect", i))[0] for i in out_of("docker", "ps", "-q", "--no-trunc").split()]
+    yield {c["Name"].removeprefix("/p-"): c for c in found}
+    out_of(*compose, "down", "-t", "0")
+
+
+def inside(container: dict[str, Any]) -> list[str]:
+    """What runs a command in its network namespace."""
+    return ["nsenter", "-t", str(container["State"]["Pid"]), "-n"]
+
+
+def given() -> argparse.Namespace:
+    """`out`, `files`, and what is said to `dockerd`."""
+    parser = argparse.ArgumentParser(description="Record what Docker does.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--dockerd", action="append", default=[])
+    return parser.parse_args()
+
+
+def record_name(file: Path, version: str, flags: list[str]) -> str:
+    return "-".join([file.stem, version.split(".")[0], *(flag.strip("-").replace("=", "-") for flag in flags)])
+
+
 def networks() -> dict[str, str]:
     """Interfaces by networks' names, the oldest first."""
     made = [json.loads(out_of("docker", "network", "inspect", i))[0] for i in out_of("docker", "network", "ls", "-q", "--no-trunc").split()]
@@ -61,41 +91,27 @@ def networks() -> dict[str, str]:
             for n in sorted(made, key=lambda n: str(n["Created"])) if n["Driver"] == "bridge"}
 
 
-def containers() -> dict[str, Any]:
-    """Addresses by networks, interfaces and way out of each."""
-    found = {}
-    for i in out_of("docker", "ps", "-q", "--no-trunc").split():
-        c = json.loads(out_of("docker", "inspect", i))[0]
-        inside = ["nsenter", "-t", str(c["State"]["Pid"]), "-n", "ip"]
-        nics = {words[1]: words[3].split("/")[0] for line in out_of(*inside, "-4", "-o", "addr").splitlines() if (words := line.split())}
-        routes = out_of(*inside, "route").splitlines()
-        found[c["Name"].removeprefix("/p-")] = {
-            "networks": {name.removeprefix("p_"): n["IPAddress"] for name, n in c["NetworkSettings"]["Networks"].items()},
+def attached(container: dict[str, Any]) -> dict[str, Any]:
+    """Its addresses by networks, its interfaces and its way out."""
+    ip = [*inside(container), "ip"]
+    nics = {words[1]: words[3].split("/")[0] for line in out_of(*ip, "-4", "-o", "addr").splitlines() if (words := line.split())}
+    routes = out_of(*ip, "route").splitlines()
+    return {"networks": {name.removeprefix("p_"): n["IPAddress"] for name, n in container["NetworkSettings"]["Networks"].items()},
             "interfaces": {name: address for name, address in sorted(nics.items()) if name != "lo"},
             "gateway": next((line.split()[2] for line in routes if line.startswith("default")), None)}
-    return dict(sorted(found.items()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--dockerd", action="append", default=[])
-    options = parser.parse_args()
-    for command in UPLINK:
+    options = given()
+    for command in (*UPLINK, *HOST):
         out_of("ip", *command.split())
     with engine(options.dockerd) as version:
         for file in options.files:
-            compose = ["docker-compose", "-p", "p", "-f", str(file)]
-            for service in json.loads(out_of(*compose, "config", "--format", "json"))["services"].values():
-                out_of("docker", "tag", "box", service["image"])
-            out_of(*compose, "up", "-d", "--no-build")
-            rules = [line for line in out_of("iptables-save").splitlines() if not line.startswith("#")]
-            name = "-".join([file.stem, version.split(".")[0], *(flag.strip("-").replace("=", "-") for flag in options.dockerd)])
-            (options.out / f"{name}.json").write_text(json.dumps({
-                "engine": version, "dockerd": options.dockerd, "file": file.name, "networks": networks(), "containers": containers(),
-                "rules": rules}, indent=1) + "\n")
-            out_of(*compose, "down", "-t", "0")
+            with started(file) as containers:
+                rules = [line for line in out_of("iptables-save").splitlines() if not line.startswith("#")]
+                (options.out / f"{record_name(file, version, options.dockerd)}.json").write_text(json.dumps({
+                    "engine": version, "dockerd": options.dockerd, "file": file.name, "networks": networks(),
+                    "containers": {name: attached(c) for name, c in sorted(containers.items())}, "rules": rules}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

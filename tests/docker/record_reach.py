@@ -8,7 +8,6 @@ Networks have subnets of their own in these files, and services depend on each o
 """
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import socket
@@ -21,13 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from record import engine, out_of
+from record import HOST, engine, given, inside, out_of, record_name, started
 
 from simcore.docker.compose import load
 from simcore.study.reach import reach
 
 OUTSIDE = "203.0.113.10"                    # `simcore reach`'s server `internet`
-HOST = ("link set lo up", "addr add 192.168.1.100/24 dev eth0", "link set eth0 up", "route add default via 192.168.1.1")
 BEYOND = ("link set lo up", "addr add 192.168.1.1/24 dev router", "link set router up", f"addr add {OUTSIDE}/32 dev lo")
 PATIENCE = 2.5                              # s
 
@@ -68,20 +66,20 @@ def ask(address: str, port: int, protocol: str, source: str) -> list[str]:
         return [errno.errorcode[error.errno or 0]]
 
 
-def answers(file: Path, release: int, flags: list[str], inside: Callable[[str], list[str]]) -> list[dict[str, Any]]:
+def answers(file: Path, release: int, flags: list[str], at: Callable[[str], list[str]]) -> list[dict[str, Any]]:
     compose = load(file, settings={"x-simcore.host.docker": release,
                                    "x-simcore.host.userland-proxy": "--userland-proxy=false" not in flags})
     own = {(host, p.protocol): p.port for _, _, p, host in compose.published()}
     questions = [a.as_json() for a in reach(compose)]
     asked = [(q["to"], own[q["port"], q["protocol"]] if q["published"] else q["port"], q["protocol"]) for q in questions]
     me = [sys.executable, __file__]
-    servers = [subprocess.Popen([*inside(name), *me, "serve", str(port), *(p for n, t, p in sorted(set(asked)) if (n, t) == (name, port))])
+    servers = [subprocess.Popen([*at(name), *me, "serve", str(port), *(p for n, t, p in sorted(set(asked)) if (n, t) == (name, port))])
                for name, port in sorted({(name, port) for name, port, _ in asked})]
     time.sleep(2)
 
     def answer(q: dict[str, Any]) -> dict[str, Any]:
         source = OUTSIDE if q["from"] == "internet" else ""
-        said = json.loads(out_of(*inside(q["from"]), *me, "ask", q["address"], str(q["port"]), q["protocol"], source))
+        said = json.loads(out_of(*at(q["from"]), *me, "ask", q["address"], str(q["port"]), q["protocol"], source))
         return {**{key: q[key] for key in ("from", "to", "address", "port", "protocol")}, "outcome": said[0], "seen_as": "".join(said[1:])}
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(answer, questions))
@@ -91,11 +89,7 @@ def answers(file: Path, release: int, flags: list[str], inside: Callable[[str], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--dockerd", action="append", default=[])
-    options = parser.parse_args()
+    options = given()
     beyond = subprocess.Popen(["unshare", "--net", "sleep", "3600"])
     time.sleep(0.5)
     there = ["nsenter", "-t", str(beyond.pid), "-n"]
@@ -105,21 +99,13 @@ def main() -> None:
     for command in BEYOND:
         out_of(*there, "ip", *command.split())
     with engine(options.dockerd) as version:
-        release = int(version.split(".")[0])
         for file in options.files:
-            compose = ["docker-compose", "-p", "p", "-f", str(file)]
-            for service in json.loads(out_of(*compose, "config", "--format", "json"))["services"].values():
-                out_of("docker", "tag", "box", service["image"])
-            out_of(*compose, "up", "-d", "--no-build")
-            started = [json.loads(out_of("docker", "inspect", i))[0] for i in out_of("docker", "ps", "-q").split()]
-            where = {c["Name"].removeprefix("/p-").removesuffix("-1"): ["nsenter", "-t", str(c["State"]["Pid"]), "-n"] for c in started}
-            where |= {"internet": there, "host": []}
-            found = answers(file, release, options.dockerd, where.__getitem__)
-            name = "-".join([file.stem, str(release), *(flag.strip("-").replace("=", "-") for flag in options.dockerd)])
+            with started(file) as containers:
+                where = {name.removesuffix("-1"): inside(c) for name, c in containers.items()} | {"internet": there, "host": []}
+                found = answers(file, int(version.split(".")[0]), options.dockerd, where.__getitem__)
             lines = ",\n  ".join(json.dumps(a) for a in found)
-            (options.out / f"{name}.answers").write_text(
+            (options.out / f"{record_name(file, version, options.dockerd)}.answers").write_text(
                 f'{{"engine": "{version}", "dockerd": {json.dumps(options.dockerd)}, "file": "{file.name}", "answers": [\n  {lines}]}}\n')
-            out_of(*compose, "down", "-t", "0")
     beyond.kill()
 
 
