@@ -10,7 +10,7 @@ cdef enum:
     FEW = 12                    # pending events that the heap alone serves as well
     TUNE_EVERY = 4096           # events taken
     INSERTION = 64              # longer buckets are left to qsort
-    HANDLER_LINES = 5           # of memory that a handler takes up, of those that are hot
+    HANDLER_LINES = 4           # of memory that a handler takes up, of those that are hot
 
 cdef extern from *:
     int ctz "__builtin_ctzll"(unsigned long long x) nogil

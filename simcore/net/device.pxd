@@ -16,9 +16,9 @@ cdef class Wire(Handler):
 
 cdef class Device(Handler):
     cdef readonly str name
-    cdef readonly Calendar calendar
     cdef readonly list ports            # outgoing Wire of each port, None if unplugged
     cdef object inbox
+    cdef readonly Calendar calendar
     cdef int add_port(self) except -1
     cdef void receive(self, Frame* f, int port) noexcept
     cdef void deliver(self, Frame* f, int port) noexcept

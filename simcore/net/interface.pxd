@@ -1,6 +1,7 @@
 """Network interfaces of a namespace, and the taps that watch them."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from simcore.engine.calendar cimport Calendar
+from simcore.engine.flag cimport Flag
 from simcore.engine.frame cimport Frame
 from simcore.net.device cimport Wire
 
@@ -15,26 +16,29 @@ cdef class Tap:
     cdef int look(self, double time, Interface interface, const Frame* f, bint outgoing) except -1
 
 cdef class Interface:
-    # what every frame touches, side by side
+    # what every frame received touches: one cache line with the object's header
     cdef readonly int index
-    cdef readonly int kind
     cdef readonly int number        # netfilter's number for it
-    cdef public uint32_t mtu
-    cdef public bint up
-    cdef uint8_t mac[6]
-    cdef Wire wire                  # what it sends into; None: nothing is plugged in
+    cdef readonly uint8_t kind
+    cdef Flag is_up
+    cdef Flag watched               # `first_tap` is there
     cdef readonly Interface master  # the bridge it is a port of
-    cdef public Tap tap
     cdef public uint64_t rx_packets
-    cdef public uint64_t tx_packets
     cdef public uint64_t rx_bytes
+    cdef readonly int port          # device port, -1 for a bridge or loopback
+    cdef public int rp_filter       # 0 off, 1 strict, 2 loose
+    # what every frame sent touches: the next
+    cdef public uint32_t mtu
+    cdef uint8_t mac[6]
+    cdef Flag plain                 # up, plugged in, and nobody watches: most are, always
+    cdef Wire wire                  # what it sends into; None: nothing is plugged in
+    cdef public uint64_t tx_packets
     cdef public uint64_t tx_bytes
     # the rest
-    cdef readonly int port          # device port, -1 for a bridge or loopback
-    cdef public bint hairpin
-    cdef public bint route_localnet     # 127/8 is not martian here
-    cdef public bint send_redirects
-    cdef public int rp_filter           # 0 off, 1 strict, 2 loose
+    cdef public Flag hairpin
+    cdef public Flag route_localnet     # 127/8 is not martian here
+    cdef public Flag send_redirects
+    cdef Tap first_tap
     cdef Calendar calendar          # that a tap's error stops
     cdef uint32_t address           # the primary one
     cdef uint32_t mask
@@ -42,6 +46,7 @@ cdef class Interface:
     cdef readonly str place         # namespace/interface
     cdef readonly list members      # a bridge's ports
     cdef readonly list addresses    # CIDR strings
+    cdef void update_plain(self) noexcept
 
 
 cdef inline void seen(Interface dev, double now, const Frame* f, bint outgoing) noexcept:
@@ -52,5 +57,5 @@ cdef inline void seen(Interface dev, double now, const Frame* f, bint outgoing) 
     else:
         dev.rx_packets += 1
         dev.rx_bytes += f.len
-    if dev.tap is not None:
-        dev.tap.frame(now, dev, f, outgoing)
+    if dev.watched:
+        dev.first_tap.frame(now, dev, f, outgoing)

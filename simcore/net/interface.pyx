@@ -30,11 +30,34 @@ cdef class Interface:
         self.number = number
         self.port = port
         self.mtu = mtu
-        self.up = True
+        self.is_up = True
         self.members = []
         self.addresses = []
         for i in range(6):
             self.mac[i] = raw[i]
+
+    cdef void update_plain(self) noexcept:
+        self.plain = self.is_up and self.wire is not None and not self.watched
+
+    @property
+    def up(self):
+        return self.is_up
+
+    @up.setter
+    def up(self, bint up):
+        self.is_up = up
+        self.update_plain()
+
+    @property
+    def tap(self):
+        """Who watches; None: nobody."""
+        return self.first_tap
+
+    @tap.setter
+    def tap(self, Tap tap):
+        self.first_tap = tap
+        self.watched = tap is not None
+        self.update_plain()
 
     @property
     def mac_address(self):

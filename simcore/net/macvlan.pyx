@@ -72,7 +72,7 @@ cdef class Macvlan(Device):
             self.onto_wire(f)
 
     cdef void onto_wire(self, Frame* f) noexcept:
-        if not self.card.up:
+        if not self.card.is_up:
             frame_free(f)
             return
         seen(self.card, self.calendar.now, f, True)

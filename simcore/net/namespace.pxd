@@ -1,15 +1,16 @@
 """A network namespace: the way of a packet through a Linux host."""
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.object cimport PyObject
 from natfast.packet cimport Packet
-from simcore.engine.ahead cimport Trail
+from simcore.engine.ahead cimport LINE, Trail, prefetch
 from simcore.engine.frame cimport Frame
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.interface cimport Interface
 from simcore.net.neighbours cimport Neighbour
 from simcore.net.options cimport Echo
 from simcore.net.tables cimport Tables
-from simcore.net.ways cimport Way
+from simcore.net.ways cimport KeptWay, Way
 
 @cython.final
 cdef class Namespace(Tables):
@@ -57,7 +58,9 @@ cdef class Namespace(Tables):
     cdef Interface interface_numbered(self, uint32_t number)
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_out(self, Frame* f, const Packet* cause=*) noexcept
-    cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept
+    cdef void send_again(self, Frame* f, uint8_t* headers, KeptWay* kept) noexcept
+    cdef void keep_way(self, uint8_t* headers, KeptWay* kept) noexcept
+    cdef void trail_again(self, const uint8_t* headers, const KeptWay* kept, Trail* t) noexcept
     cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag, const Echo* options=*) noexcept
     cdef Endpoint socket_for(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport)
@@ -69,3 +72,10 @@ cdef class Namespace(Tables):
     cdef void local_error(self, Frame* f) noexcept
     cdef uint32_t neighbour_index(self, uint64_t token) noexcept
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
+
+
+cdef inline void ask_for_sender(Namespace ns, const KeptWay* kept) noexcept:
+    """Ask for what `send_again` touches, but for the wire."""
+    prefetch(<const char*><void*>ns + sizeof(PyObject))
+    prefetch(&ns.ways.changes)
+    prefetch(<const char*>kept.out + LINE)

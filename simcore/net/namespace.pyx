@@ -21,7 +21,7 @@ from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ET
                               ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
 from natfast.hooks cimport Netfilter, forward_shortly
 from natfast.packet cimport BY_RULE, IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
-from natfast.table cimport Bucket
+from natfast.table cimport IPS_SEEN_REPLY, Bucket, Entry
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from natfast.wide cimport load64, swap64
@@ -33,12 +33,12 @@ from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQue
 from simcore.net.arp cimport ARP_OK, ARP_REPLY, ARP_REQUEST, ARP_TRUNCATED, Arp, arp_emit, arp_parse
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.icmp cimport ICMP_QUOTED, icmp_emit_error, icmp_emit_reply, icmp_is_answered
-from simcore.net.interface cimport BRIDGE, LOOPBACK, Interface, seen
+from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
 from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
 from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
 from simcore.net.mac cimport mac_key
 from simcore.net.transport_checksum cimport set_checksum
-from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KnownWay, Way, ways_find, ways_note,
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find, ways_note,
                                ways_trail)
 from simcore.net.sysctl import numbers
 
@@ -164,6 +164,10 @@ cdef inline bint forward_at_once(Namespace ns, Interface dev, Frame* f, Way* w) 
     return True
 
 
+cdef inline bint is_kept(Namespace ns, const KeptWay* kept) noexcept:
+    return kept.changes == ns.ways.changes and ns.calendar.now < kept.until
+
+
 cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
     seen(dev, ns.calendar.now, f, True)
     if dev.wire is None:
@@ -173,8 +177,17 @@ cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
 
 
 cdef inline void to_wire(Namespace ns, Interface dev, Frame* f) noexcept:
-    if not dev.up or f.len - ETH_HLEN > dev.mtu + 4:
-        ns.drop(f, NULL, "interface down" if not dev.up else "longer than the interface's MTU")
+    if dev.plain and f.len - ETH_HLEN <= dev.mtu + 4 and ns.cpu is None:
+        dev.tx_packets += 1
+        dev.tx_bytes += f.len
+        dev.wire.send(f)
+    else:
+        to_wire_after_all(ns, dev, f)
+
+
+cdef void to_wire_after_all(Namespace ns, Interface dev, Frame* f) noexcept:
+    if not dev.is_up or f.len - ETH_HLEN > dev.mtu + 4:
+        ns.drop(f, NULL, "interface down" if not dev.is_up else "longer than the interface's MTU")
     elif ns.cpu is not None and ns.cpu.running:
         ns.cpu.hold(dev, f)
     else:
@@ -201,8 +214,8 @@ cdef inline void finish_output(Namespace ns, const Way* w, Frame* f) noexcept:
 cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
     """A frame has come in: to the bridge that its interface is a port of, or up."""
     cdef Interface dev = <Interface>ns.port_interface[port]
-    if not dev.up or f.len < ETH_HLEN:
-        ns.drop(f, NULL, "interface down" if not dev.up else "shorter than an Ethernet header")
+    if not dev.is_up or f.len < ETH_HLEN:
+        ns.drop(f, NULL, "interface down" if not dev.is_up else "shorter than an Ethernet header")
         return
     seen(dev, ns.calendar.now, f, False)
     f.frag_max = 0
@@ -368,7 +381,7 @@ cdef class Namespace(Tables):
                 f = self.reassemble(f, 0x1000 + port.index)
                 if f == NULL:
                     return
-            elif bridge.tap is None and forward_at_once(self, bridge, f, &w):
+            elif not bridge.watched and forward_at_once(self, bridge, f, &w):
                 self.fdb.learn(mac_key(f.data + 6), port.index, self.calendar.now)
                 bridge.rx_packets += 1
                 bridge.rx_bytes += f.len
@@ -948,29 +961,40 @@ cdef class Namespace(Tables):
         f.born = self.calendar.now
         return f
 
-    cdef void trail_output(self, const uint8_t* headers, uint32_t length, Trail* t) noexcept:
-        """Add what a packet with these headers, sent from here, touches on its way to the next hop and through it."""
-        cdef uint8_t frame[FRAME_ROOM]
-        cdef const KnownWay* k = ways_trail(&self.ways, ip_addresses(headers + IP), FROM_HERE, t)
-        cdef Interface out
-        trail_add(t, <void*>self, <char*>(&self.ip_id + 1) - <char*><void*>self)
-        if k == NULL or k.way.out == NULL or length > FRAME_ROOM:
+    cdef void send_again(self, Frame* f, uint8_t* headers, KeptWay* kept) noexcept:
+        """`local_out` for one of many packets that begin with these headers, frame header included: where they go is kept."""
+        if is_kept(self, kept) and self.cpu is None and self.flows is None and f.len - IP <= (<Interface>kept.out).mtu:
+            to_wire(self, <Interface>kept.out, f)
             return
-        out = <Interface>k.way.out
-        trail_add(t, <void*>out, <char*>&out.port - <char*><void*>out)
-        memcpy(frame, headers, length)
-        if k.way.neighbour != NULL:
-            trail_add(t, k.way.neighbour, LINE)
-            memcpy(frame, (<Neighbour>k.way.neighbour).mac, 6)
-        memcpy(frame + 6, out.mac, 6)
-        if out.wire is not None:
-            out.wire.trail(frame, t)
+        memset(f.data, 0, 12)
+        self.local_out(f)
+        self.keep_way(headers, kept)
+
+    cdef void keep_way(self, uint8_t* headers, KeptWay* kept) noexcept:
+        """Keep where packets with these headers go, if nothing but a neighbour whose MAC is known is between them and the wire."""
+        cdef const KnownWay* k = ways_find(&self.ways, ip_addresses(headers + IP), FROM_HERE)
+        cdef Neighbour n
+        kept.until = 0
+        if self.netfilter is not None or k == NULL or k.way.neighbour == NULL or (<Interface>k.way.out).kind != ETHERNET:
+            return
+        n = <Neighbour>k.way.neighbour
+        memcpy(headers, n.mac, 6)
+        memcpy(headers + 6, (<Interface>k.way.out).mac, 6)
+        kept.out = k.way.out
+        kept.until = n.good_until()
+        kept.changes = self.ways.changes
+
+    cdef void trail_again(self, const uint8_t* headers, const KeptWay* kept, Trail* t) noexcept:
+        """Add what a packet of `send_again` touches on its way to the next hop and through it."""
+        if is_kept(self, kept) and (<Interface>kept.out).wire is not None:
+            (<Interface>kept.out).wire.trail(headers, t)
 
     cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept:
         cdef Interface dev = <Interface>self.port_interface[port]
         cdef Netfilter nf = self.netfilter
         cdef Bucket* bucket
         cdef uint64_t m0, m1
+        cdef const Entry* entry
         cdef uint32_t ref
         cdef uint64_t* cell
         trail_add(t, &self.port_interface[port], sizeof(void*))
@@ -987,7 +1011,8 @@ cdef class Namespace(Tables):
         bucket = probable_bucket(&nf.c, frame, ETH_HLEN + ip_total(frame + IP), &m0, &m1, &ref)
         trail_add(t, bucket, LINE)
         if ref != 0:
-            trail_add(t, &nf.c.table.entries[ref >> 1], 2 * LINE)
+            entry = &nf.c.table.entries[ref >> 1]
+            trail_add(t, entry, LINE if entry.proto == IPPROTO_UDP and not entry.status & IPS_SEEN_REPLY else sizeof(Entry))
 
     cdef void local_out(self, Frame* f, const Packet* cause=NULL) noexcept:
         """A packet that this host sends: OUTPUT, routing, POSTROUTING. `cause`: what an ICMP error is about."""
@@ -1180,6 +1205,7 @@ cdef class Namespace(Tables):
             n.confirm(self.calendar.now)
         elif n.state < N_REACHABLE or memcmp(n.mac, mac, 6) != 0:
             n.hear(self.calendar.now)
+        self.ways.changes += 1                      # what is kept of the MAC, or that it is to be asked
         memcpy(n.mac, mac, 6)
         memset(&n.waiting, 0, sizeof(FrameQueue))
         while True:

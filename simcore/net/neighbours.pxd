@@ -1,5 +1,6 @@
 """Neighbours: who has an address on a link (RFC 826), and how many of them a machine remembers."""
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t, uint32_t
 from simcore.engine.frame cimport FrameQueue
 
@@ -22,6 +23,10 @@ cdef class Neighbour:
     cdef bint remembered            # it takes a place in the machine's cache
     cdef void confirm(self, double now) noexcept
     cdef void hear(self, double now) noexcept
+
+    cdef inline double good_until(self) noexcept:
+        """Until when frames may go to its MAC with nothing else to see to; 0: each has to ask."""
+        return INFINITY if self.state == N_PERMANENT else self.stale_from if self.state == N_REACHABLE else 0
 
     cdef inline bint stale(self, double now) noexcept:
         """Known, but to be asked again if it is needed."""

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
+from simcore.engine.flag cimport Flag
 from simcore.engine.frame cimport FrameQueue
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
@@ -17,14 +18,14 @@ from simcore.net.ways cimport Ways
 
 cdef class Tables(Device):
     # what every packet sent needs, side by side: with thousands of namespaces each is cold when its turn comes
-    cdef Ways ways
-    cdef readonly Netfilter netfilter
     cdef Processor cpu          # None: handling takes no time
     cdef public FlowProbe flows
     cdef uint16_t ip_id
+    cdef Flag forwarding
+    cdef Flag bridge_netfilter
+    cdef Ways ways
     # and what those need that come in, too
-    cdef bint forwarding
-    cdef bint bridge_netfilter
+    cdef readonly Netfilter netfilter
     cdef void** port_interface  # of each port; `interfaces` keeps them
     cdef public object tracer
     cdef readonly Endpoints sockets

@@ -66,8 +66,10 @@ cdef class Tables(Device):
         free(self.port_interface)
 
     def attach(self, int port, Wire wire not None):
+        cdef Interface dev = <Interface>self.port_interface[port]
         Device.attach(self, port, wire)
-        (<Interface>self.port_interface[port]).wire = wire
+        dev.wire = wire
+        dev.update_plain()
 
     def conf(self, str interface, str key):
         """A `net.ipv4.conf` setting of an interface: the larger of `all` and its own (or `default`), as Linux takes it."""
@@ -175,6 +177,7 @@ cdef class Tables(Device):
         cdef bytes raw = mac_bytes(mac)
         memcpy(n.mac, <const char*>raw, 6)
         n.state = N_PERMANENT
+        self.ways.changes += 1
 
     def add_fdb(self, str mac, str port):
         """A static forwarding entry of the bridge that `port` belongs to."""

@@ -26,12 +26,20 @@ ctypedef struct KnownWay:           # a cache line
     Way way
     uint64_t unused[2]
 
+# What a sender of equal packets keeps of its way, so that it need not be looked for: as Linux's sockets keep a dst, and that the
+# next hop's hardware header. The MACs stand in the sender's own headers.
+ctypedef struct KeptWay:
+    void* out                       # an Interface, the namespace's
+    double until                    # s; 0: nothing is kept
+    uint32_t changes                # as of Ways
+
 # Two places for each hash, side by side: where both are taken a newer decision displaces an older one, which is rare since the
 # cache grows when a third of it is taken. Nothing in it may outlive a change of what decisions rest on: whoever changes addresses
 # or routes clears it.
 ctypedef struct Ways:
-    KnownWay* known
+    uint32_t changes                # how often what decisions rest on, or a neighbour's MAC, has changed
     uint32_t mask
+    KnownWay* known
     uint32_t used                   # places that are taken
 
 cdef int ways_init(Ways* w) except -1

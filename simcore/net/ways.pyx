@@ -62,6 +62,7 @@ cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way)
 cdef void ways_clear(Ways* w) noexcept nogil:
     memset(w.known, 0, (<size_t>w.mask + 1) * sizeof(KnownWay))
     w.used = 0
+    w.changes += 1
 
 
 cdef const KnownWay* ways_trail(const Ways* w, uint64_t addresses, uint32_t where, Trail* t) noexcept nogil:

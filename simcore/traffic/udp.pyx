@@ -7,17 +7,19 @@ import numpy as np
 from libc.string cimport memcpy
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
-from natfast.headers cimport IPPROTO_UDP, put16
+from natfast.headers cimport IPPROTO_UDP, ip_dst, ip_src, put16, put32
 from simcore.engine.ahead cimport Trail, prefetch, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport BATCH, Draws
 from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
-from simcore.net.namespace cimport Namespace
+from simcore.net.namespace cimport Namespace, ask_for_sender
+from simcore.net.ways cimport KeptWay
 
 cnp.import_array()
 
 cdef enum:
+    IP = 14
     L4 = 34
 
 
@@ -26,19 +28,19 @@ cdef class Datagrams(Handler):
     cdef Namespace ns
     cdef readonly uint64_t sent
     cdef uint32_t size_made
-    cdef uint8_t header[L4 + 8]
-    cdef uint16_t port, source_port
-    cdef uint32_t dst, src
+    cdef uint8_t header[L4 + 8]             # that all datagrams of a size share, but for the identification, which counts
+    cdef KeptWay way
 
     def __init__(self, Namespace namespace, str address, int port, int source_port):
         self.ns = namespace
         namespace.env.handlers.append(self)
-        self.dst = int(ipaddress.IPv4Address(address))
-        self.src = namespace.source_for(self.dst)
-        if self.src == 0:
+        cdef uint32_t dst = int(ipaddress.IPv4Address(address)), src = namespace.source_for(dst)
+        if src == 0:
             raise ValueError(f"{namespace.name} has no route to {address}")
-        self.port = port
-        self.source_port = source_port
+        put32(self.header + IP + 12, src)
+        put32(self.header + IP + 16, dst)
+        put16(self.header + L4, source_port)
+        put16(self.header + L4 + 2, port)
 
     cdef void send(self, uint32_t size) noexcept:
         """A datagram of `size` bytes on the wire, zeros after its header."""
@@ -48,21 +50,22 @@ cdef class Datagrams(Handler):
         f = self.ns.repeat_packet(self.header, L4 + 8, size)
         f.checksum_ok = CHECKSUM_RIGHT
         self.sent += 1
-        self.ns.local_out(f)
+        self.ns.send_again(f, self.header, &self.way)
 
     cdef void make(self, uint32_t size) noexcept:
-        """The headers that all datagrams of a size share; but for the identification, which counts."""
+        """The headers of datagrams of this size."""
         cdef uint32_t n = size - L4
-        cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, self.src, self.dst, 0, 64, 0x4000)
+        cdef uint8_t* ip = self.header + IP
+        cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, ip_src(ip), ip_dst(ip), 0, 64, 0x4000)
         cdef uint8_t* u = f.data + L4
         cdef uint16_t check
-        put16(u, self.source_port)
-        put16(u + 2, self.port)
+        memcpy(u, self.header + L4, 4)
         put16(u + 4, n)
         put16(u + 6, 0)
         check = <uint16_t>~fold(sum_bytes(u, 8) + pseudo_sum(f.data + 14, IPPROTO_UDP, n))
         put16(u + 6, check if check != 0 else 0xFFFF)
         memcpy(self.header, f.data, L4 + 8)
+        self.way.until = 0                  # the MACs are none yet
         self.size_made = size
         self.ns.ip_id -= 1                  # this one is not sent
         frame_free(f)
@@ -89,13 +92,15 @@ cdef class UdpSource(Datagrams):
     pauses : numpy.random.Generator, optional
         What `on` and `off` are drawn from.
     """
+    # what every datagram touches: with the beginning of the trail, and the above, four cache lines
     cdef uint32_t size
     cdef double mean, stop
     cdef double until                       # the end of this period of sending
-    cdef Draws draws
     cdef const double* upcoming             # the next draw ...
     cdef const double* drawn                # ... and behind the last of those made; NULL if intervals are constant
     cdef Trail trail
+    # the rest
+    cdef Draws draws
     cdef object on, off, pauses
 
     def __init__(self, Namespace namespace, str address, int port, int source_port, double rate, int size, rng=None,
@@ -140,7 +145,8 @@ cdef class UdpSource(Datagrams):
 
     cdef void prepare(self) noexcept:
         if trail_is_due(&self.trail):
-            self.ns.trail_output(self.header, L4 + 8, &self.trail)
+            self.ns.trail_again(self.header, &self.way, &self.trail)
+        ask_for_sender(self.ns, &self.way)
         trail_follow(&self.trail)
         prefetch(self.upcoming)
 

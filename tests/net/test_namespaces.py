@@ -8,9 +8,11 @@ from scapy.all import ARP, ICMP, IP, UDP, Ether
 
 from natfast import Rules
 from simcore.engine import Environment
+from simcore.measure.capture import FrameTap
 from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
+from simcore.traffic.udp import UdpSource
 from simcore.transport import PingSocket, TcpSocket, UdpSocket
 
 
@@ -296,3 +298,66 @@ def test_thousands_of_remembered_ways_do_not_get_mixed_up() -> None:
     assert sent() == [(f"02:00:00:00:01:0{i % 3}", i % 3) for i in range(3000)] * 2
     ns.add_route("101.0.0.0/9", "eth2", via="10.2.0.2")
     assert sent() == [(f"02:00:00:00:01:0{k}", k) for k in (2 if i % 3 == 1 else i % 3 for i in range(3000))] * 2
+
+
+def sent_through_changes(rules: Rules | None) -> list[list[tuple[int, bytes]]]:
+    """What a source of datagrams leads to on two wires while all that its way rests on changes: the frames of each spell."""
+    env = Environment()
+    ns, wires = Namespace(env, "a", rules=rules), Collector(env, "wires", 2)
+    for k in range(2):
+        ns.add_interface(f"eth{k}", f"02:00:00:00:00:0{k}")
+        ns.add_address(f"eth{k}", f"10.{k}.0.1/24")
+        wire(env, ns, k, wires, k)
+    dev = ns.interface("eth0")
+    UdpSource(ns, "10.0.0.9", 9, 5000, 20, 100)
+    sockets = [UdpSocket(ns, 600), UdpSocket(ns, 601)]      # a process sends, too: its packets' numbers come from the same count
+    spells: list[list[tuple[int, bytes]]] = []
+
+    def until(time: float) -> None:
+        env.run(until=time)
+        spells.append(list(wires.frames))
+        wires.frames.clear()
+
+    def said(op: int, mac: str, port: int = 0) -> None:
+        arp = ARP(op=op, hwsrc=mac, psrc="10.0.0.9", hwdst="02:00:00:00:00:00", pdst="10.0.0.1")
+        inject(ns, port, bytes(Ether(src=mac, dst="02:00:00:00:00:00") / arp))
+
+    until(0.52)
+    said(2, "02:00:00:00:09:01")                            # at last
+    until(3.02)
+    said(1, "02:00:00:00:09:02")                            # it has another MAC, and is to be asked
+    until(10.02)
+    said(2, "02:00:00:00:09:02")
+    sockets[0].sendto(b"x", "10.0.0.9", 9)
+    until(45.02)                                            # meanwhile it was asked thrice, and given up
+    said(2, "02:00:00:00:09:03")
+    until(46.02)
+    dev.mtu = 60
+    until(47.02)
+    dev.mtu = 1500
+    dev.up = False
+    until(48.02)
+    dev.up = True
+    ns.add_neighbour("10.0.0.9", "02:00:00:00:09:04", "eth0")
+    until(49.02)
+    frames: list[bytes] = []
+    dev.tap = FrameTap(lambda time, frame, outgoing: frames.append(frame))
+    until(50.02)
+    spells.append([(0, frame) for frame in frames])
+    ns.add_route("10.0.0.9/32", "eth1", via="10.1.0.9")
+    ns.add_neighbour("10.1.0.9", "02:00:00:00:09:05", "eth1")
+    sockets[1].sendto(b"y", "10.0.0.9", 9)
+    until(51.02)
+    ns.add_address("lo", "10.0.0.9/32")                     # it is here
+    until(52.02)
+    return spells
+
+
+def test_what_a_source_keeps_of_its_way_is_given_up_when_that_changes() -> None:
+    """A namespace with netfilter looks for each packet's way anew: with it and without the same frames come out."""
+    spells = sent_through_changes(None)
+    assert spells == sent_through_changes(Rules.from_iptables_save("*filter\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"))
+    to = [{Ether(frame).dst[-2:] for _, frame in spell if Ether(frame).type == 0x800} for spell in spells]
+    assert to == [set(), {"01"}, {"02"}, {"02"}, {"03"}, {"03"}, set(), {"04"}, {"04"}, {"04"}, {"05"}, set()]
+    assert len(spells[9]) == 20
+    assert {port for port, _ in spells[10]} == {1}
