@@ -57,7 +57,7 @@ cdef class Endpoints:
         cdef uint64_t key = key_of(protocol, lip, lport, rip, rport), value
         cdef uint32_t i
         while self.places.get(key, &value):
-            if self.calendar.crowded():             # one of thousands: ask for all of its state at once
+            if rip and self.calendar.crowded():     # one of thousands: ask for all of its state at once
                 for i in range(SOCKET_LINES):
                     prefetch(<const char*><size_t>value + LINE * i)
             if is_bound(<void*><size_t>value, protocol, lip, lport, rip, rport):

@@ -74,8 +74,8 @@ cdef class Namespace(Tables):
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept
 
 
-cdef inline void ask_for_sender(Namespace ns, const KeptWay* kept) noexcept:
-    """Ask for what `send_again` touches, but for the wire."""
-    prefetch(<const char*><void*>ns + sizeof(PyObject))
-    prefetch(&ns.ways.changes)
+cdef inline void ask_for_sender(void* ns, const KeptWay* kept) noexcept:
+    """Ask for what `send_again` of a Namespace touches, but for the wire. Borrowed: counting a reference would mean to wait for it."""
+    prefetch(<const char*>ns + sizeof(PyObject))
+    prefetch(&(<Namespace>ns).ways.changes)
     prefetch(<const char*>kept.out + LINE)

@@ -146,7 +146,7 @@ cdef class UdpSource(Datagrams):
     cdef void prepare(self) noexcept:
         if trail_is_due(&self.trail):
             self.ns.trail_again(self.header, &self.way, &self.trail)
-        ask_for_sender(self.ns, &self.way)
+        ask_for_sender(<void*>self.ns, &self.way)
         trail_follow(&self.trail)
         prefetch(self.upcoming)
 
