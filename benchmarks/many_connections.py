@@ -13,12 +13,13 @@ CONNECTING = 0.25           # s in which the others connect, and then begin to s
 OPENING = 1.0               # s until what follows is timed
 
 
-def many_tcp(connections: int, containers: int, rate: float = 10e9, duration: float = 1.0, seed: int = 1) -> dict[str, Any]:
+def many_tcp(connections: int, containers: int, rate: float = 10e9, duration: float = 1.0, seed: int = 1,
+             window: int | None = None) -> dict[str, Any]:
     """CUBIC uploads without end from `containers` containers over a WAN of `rate` bit/s and 10 ms.
 
     Thousands of connections over the link of a few are another workload, not only colder: with windows of a segment or two
     every segment has its own ACK, and a third is sent again. What a segment costs is told apart from that by links that
-    leave each connection a window of several segments.
+    leave each connection a window of several segments; and by receivers that offer `window` bytes at most, from what is lost.
 
     Returns
     -------
@@ -29,7 +30,7 @@ def many_tcp(connections: int, containers: int, rate: float = 10e9, duration: fl
     env, host, _, server, _ = bench._topology(containers, seed, "compiled", links=links)
     namespaces = [c.namespace for c in host.containers.values()]
     starts = [(namespaces[i % containers], ALONE + i * CONNECTING / connections if i else 0.0) for i in range(connections)]
-    senders, received = bench._uploads(env, server, starts, idle=CONNECTING, backlog=2 * connections)
+    senders, received = bench._uploads(env, server, starts, idle=CONNECTING, backlog=2 * connections, rcvbuf=window)
     with frozen():
         env.run(until=OPENING)
         before = sum(s.bytes_in for s in received), sum(s.retransmits for s in senders), env.calendar.executed
