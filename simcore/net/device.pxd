@@ -18,6 +18,7 @@ cdef class Device(Handler):
     cdef readonly str name
     cdef readonly list ports            # outgoing Wire of each port, None if unplugged
     cdef object inbox
+    cdef void** at_port                 # what a frame of each port meets first, borrowed: its Wire, in a namespace the Interface
     cdef readonly Calendar calendar
     cdef int add_port(self) except -1
     cdef void receive(self, Frame* f, int port) noexcept

@@ -10,6 +10,7 @@ import simpy
 from simpy.events import URGENT
 
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, realloc
 
 from simcore.engine.ahead cimport Trail
 from simcore.engine.calendar cimport Handler
@@ -96,10 +97,20 @@ cdef class Device(Handler):
     def attach(self, int port, Wire wire not None):
         """From now on `port` sends into `wire`."""
         self.ports[port] = wire
+        self.at_port[port] = <void*>wire
 
     cdef int add_port(self) except -1:
+        cdef int port = len(self.ports)
+        cdef void** longer = <void**>realloc(self.at_port, (port + 1) * sizeof(void*))
+        if longer == NULL:
+            raise MemoryError
+        self.at_port = longer
+        self.at_port[port] = NULL
         self.ports.append(None)
-        return len(self.ports) - 1
+        return port
+
+    def __dealloc__(self):
+        free(self.at_port)
 
     cdef void receive(self, Frame* f, int port) noexcept:
         """Take ownership of a frame that came in by `port`."""
@@ -116,11 +127,10 @@ cdef class Device(Handler):
             self.inbox.put(ref_of(f, port))
 
     cdef void send(self, int port, Frame* f) noexcept:
-        cdef Wire wire = <Wire>self.ports[port]
-        if wire is None:
+        if self.at_port[port] == NULL:
             frame_free(f)
         else:
-            wire.send(f)
+            (<Wire>self.at_port[port]).send(f)
 
 
 cdef class PythonDevice(Device):

@@ -403,6 +403,7 @@ cdef class Link(Wire):
     cdef void prepare(self) noexcept:
         if self.head != self.tail:
             prefetch_frame(self.ring[self.head & self.mask].frame)
+            prefetch(&self.sink.at_port[self.sink_port])
 
     cdef void fire(self, uint64_t token) noexcept:
         cdef const Slot* s

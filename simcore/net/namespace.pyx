@@ -214,7 +214,7 @@ cdef inline void finish_output(Namespace ns, const Way* w, Frame* f) noexcept:
 
 cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
     """A frame has come in: to the bridge that its interface is a port of, or up."""
-    cdef Interface dev = <Interface>ns.port_interface[port]
+    cdef Interface dev = <Interface>ns.at_port[port]
     if not dev.is_up or f.len < ETH_HLEN:
         ns.drop(f, NULL, "interface down" if not dev.is_up else "shorter than an Ethernet header")
         return
@@ -991,14 +991,14 @@ cdef class Namespace(Tables):
             (<Interface>kept.out).wire.trail(headers, t)
 
     cdef void trail(self, const uint8_t* frame, int port, Trail* t) noexcept:
-        cdef Interface dev = <Interface>self.port_interface[port]
+        cdef Interface dev = <Interface>self.at_port[port]
         cdef Netfilter nf = self.netfilter
         cdef Bucket* bucket
         cdef uint64_t m0, m1
         cdef const Entry* entry
         cdef uint32_t ref
         cdef uint64_t* cell
-        trail_add(t, &self.port_interface[port], sizeof(void*))
+        trail_add(t, &self.at_port[port], sizeof(void*))
         trail_add(t, <void*>dev, <char*>&dev.port - <char*><void*>dev)
         if dev.master is not None:
             dev = dev.master

@@ -26,7 +26,6 @@ cdef class Tables(Device):
     cdef Ways ways
     # and what those need that come in, too
     cdef readonly Netfilter netfilter
-    cdef void** port_interface  # of each port; `interfaces` keeps them
     cdef public object tracer
     cdef readonly Endpoints sockets
     cdef Fdb fdb

@@ -3,7 +3,6 @@ import ipaddress
 import zlib
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from natfast.filter cimport MAX_ADDRESSES
@@ -63,11 +62,10 @@ cdef class Tables(Device):
     def __dealloc__(self):
         fq_clear(&self.looped)
         ways_free(&self.ways)
-        free(self.port_interface)
 
     def attach(self, int port, Wire wire not None):
-        cdef Interface dev = <Interface>self.port_interface[port]
-        Device.attach(self, port, wire)
+        cdef Interface dev = <Interface>self.at_port[port]
+        self.ports[port] = wire
         dev.wire = wire
         dev.update_plain()
 
@@ -114,10 +112,7 @@ cdef class Tables(Device):
         self.interfaces.append(dev)
         self.by_name[name] = dev
         if port >= 0:
-            self.port_interface = <void**>realloc(self.port_interface, (port + 1) * sizeof(void*))
-            if self.port_interface == NULL:
-                raise MemoryError
-            self.port_interface[port] = <void*>dev
+            self.at_port[port] = <void*>dev
         return dev
 
     def enslave(self, str port, str bridge):
