@@ -8,6 +8,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum:
     FRAME_ROOM = 128            # bytes kept in the frame itself; more is allocated
 
+cdef enum:                      # where in a frame's bytes
+    IP = 14                     # an IP header is, behind Ethernet's,
+    L4 = 34                     # and the transport's, behind one of IP without options
+
 cdef enum:                      # packet type, as Linux's PACKET_*
     PACKET_HOST = 0
     PACKET_BROADCAST = 1

@@ -6,12 +6,9 @@ from libc.string cimport memcmp, memset
 
 from natfast.headers cimport IPPROTO_DCCP, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_dst, ip_frag, ip_ihl, ip_src
 from natfast.siphash cimport siphash13
-from simcore.engine.frame cimport Frame
+from simcore.engine.frame cimport IP, Frame
 from simcore.engine.map cimport key_from
 from simcore.net.processor cimport FlowProbe
-
-cdef enum:
-    IP = 14
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}
 

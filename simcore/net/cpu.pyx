@@ -10,6 +10,7 @@ from simcore.engine.frame cimport Frame, frame_free
 from simcore.net.interface cimport Interface
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
+from simcore.net.neighbourhood cimport neighbour_output
 from simcore.net.qdisc.base cimport flow_hash
 from simcore.net.ways cimport Way
 
@@ -267,7 +268,7 @@ cdef class Cpu(Processor):
                     e.packet(held[k].frame, held[k].l4)
                 Py_DECREF(e)
             elif passes and held[k].kind == TO_NEIGHBOUR:
-                self.namespace.neighbour_output(&held[k].way, held[k].frame)
+                neighbour_output(self.namespace, &held[k].way, held[k].frame)
             elif passes:
                 self.namespace.leave(<Interface>held[k].to, held[k].frame)
         if c.held == NULL:

@@ -3,6 +3,9 @@
 One class models container, Docker host, router and server alike; they differ in interfaces, routes and
 rules. The order of the steps is Linux's: bridge (br_netfilter), ip_rcv, PREROUTING, routing, INPUT or
 FORWARD, POSTROUTING, fragmentation, neighbour, wire. Nothing here waits: timers are calendar events.
+
+It stands on what a namespace consists of (`tables`), where packets go (`routing`), how frames get to the next
+hop (`neighbourhood`), and what a host says itself (`messages`).
 """
 import ipaddress
 
@@ -10,82 +13,43 @@ from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from natfast.checksum cimport canonical, fold, ip_checksum, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
+from natfast.checksum cimport canonical, fold, ip_checksum_ok, ip_decrease_ttl, pseudo_sum, replace2, sum_bytes
 from natfast.conntrack cimport conntrack_attach, conntrack_confirm
 from natfast.fastpath cimport probable_bucket, probable_entry
-from natfast.filter cimport ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, ADDR_UNICAST, Address, NF_ACCEPT, NF_REJECT, address_type
-from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY,
-                              ICMP_PARAMETERPROB, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_TIMESTAMP, IPPROTO_AH, IPPROTO_DCCP,
-                              IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
-                              IPPROTO_UDPLITE, IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst,
-                              ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16, put32)
+from natfast.filter cimport ADDR_LOCAL, NF_ACCEPT, NF_REJECT, address_type
+from natfast.headers cimport (ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ICMP_DEST_UNREACH, ICMP_PARAMETERPROB,
+                              ICMP_TIME_EXCEEDED, IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_PIM, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
+                              IP_DF, be16, ip_dst, ip_frag, ip_ihl, ip_is_fragment, ip_src, ip_total, put16)
 from natfast.hooks cimport Netfilter, forward_shortly
 from natfast.packet cimport BY_RULE, IP_CT_IS_REPLY, IP_CT_NEW, FORWARD, LOCAL_IN, LOCAL_OUT, POSTROUTING, PREROUTING, Packet
 from natfast.table cimport IPS_SEEN_REPLY, Bucket, Entry
-from natfast.tcp cimport tcp_set_closing
-from natfast.trackers cimport l4_checksum_ok
-from natfast.wide cimport load64, swap64
 from natfast.defrag import fragment
 from simcore.engine.ahead cimport LINE, Trail, trail_add
-from simcore.engine.frame cimport (CHECKSUM_PARTIAL, FRAME_ROOM, Frame, FrameQueue, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST,
-                                   PACKET_OTHERHOST, fq_pop, fq_push, frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need,
-                                   frame_new)
-from simcore.net.arp cimport ARP_OK, ARP_REPLY, ARP_REQUEST, ARP_TRUNCATED, Arp, arp_emit, arp_parse
+from simcore.engine.frame cimport (CHECKSUM_PARTIAL, IP, Frame, PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST, fq_pop,
+                                   frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need, frame_new)
 from simcore.net.endpoints cimport Endpoint
-from simcore.net.icmp cimport ICMP_QUOTED, icmp_emit_error, icmp_emit_reply, icmp_is_answered
-from simcore.net.interface cimport BRIDGE, ETHERNET, LOOPBACK, Interface, seen
-from simcore.net.neighbours cimport ArpCache, N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE, N_REACHABLE, Neighbour
-from simcore.net.options cimport Echo, options_echo, options_forward, options_parse
+from simcore.net.interface cimport ETHERNET, Interface, seen
+from simcore.net.neighbours cimport ArpCache, N_REACHABLE, Neighbour
+from simcore.net.options cimport options_forward, options_parse
 from simcore.net.mac cimport mac_key
-from simcore.net.transport_checksum cimport set_checksum
-from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find, ways_note,
+from simcore.net.messages cimport show_partial_sum
+from simcore.net.neighbourhood cimport T_FRAGMENTS, T_LOOPBACK, T_NEIGHBOUR, neighbour_output, to_wire
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find,
                                ways_trail)
+from simcore.net.routing cimport find_way, find_way_out, ip_addresses
+from simcore.net.view cimport view
 from simcore.net.sysctl import numbers
 
-cdef enum:                          # timer tokens: kind in the low byte
-    T_NEIGHBOUR = 1
-    T_FRAGMENTS = 2
-    T_LOOPBACK = 3
-
-cdef enum:
-    IP = 14                         # offset of the IP header in a frame
-    REJECT_RESET = 100              # REJECT --reject-with tcp-reset
-    QUEUE_UNRESOLVED = 101          # frames that wait for an address (Linux: 212992 bytes of skbs)
-
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"
-cdef uint32_t ALL_HOSTS = 0xE0000001U
-cdef double RETRANS = 1.0           # s between solicitations
-cdef double DELAY_PROBE = 5.0
 
-
-cdef inline void view(Packet* p, const Frame* f) noexcept nogil:
-    """Let netfilter see the frame's IP packet."""
-    p.data = <uint8_t*>f.data + IP
-    p.len = f.len - IP
-    p.avail = f.have - IP
-    p.room = FRAME_ROOM - IP if f.data == f.room else f.have - IP
-    p.checksum_ok = f.checksum_ok
-    p.mark = f.mark
-
-
-cdef tuple DROPPED_BY = ("a rule", "conntrack: table full", "conntrack: insert failed", "NAT: no free source port", "NAT: cannot be translated")
+cdef tuple DROPPED_BY = ("a rule", "conntrack: table full", "conntrack: insert failed", "NAT: no free source port",
+                         "NAT: cannot be translated")
 """By a packet's `dropped_by`."""
 
 
 cdef str stopped_by(const Packet* p, str hook):
     """Why netfilter has dropped a packet: for a reason of its own, else at a hook by one of its rules."""
     return hook if p.dropped_by == BY_RULE else <str>DROPPED_BY[p.dropped_by]
-
-
-cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
-    """Is the transport checksum right, where the protocol has one over all it carries?"""
-    cdef uint32_t protocol = p.data[9], off = ip_ihl(p.data)
-    if protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0:
-        return True
-    if (protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP or protocol == IPPROTO_SCTP
-            or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_DCCP):
-        return True
-    return l4_checksum_ok(p, off, protocol)
 
 
 cdef inline uint32_t untagged_type(Frame* f) noexcept:
@@ -110,30 +74,6 @@ cdef uint32_t type_behind_tags(Frame* f) noexcept:
 cdef inline bint header_ok(Namespace ns, Frame* f) noexcept:
     """`ip_header_ok`, which has nothing to look for in what a simulated host made."""
     return f.checksum_ok and f.have >= IP + 20 and f.len == IP + ip_total(f.data + IP) or ns.ip_header_ok(f)
-
-
-cdef inline uint64_t ip_addresses(const uint8_t* ip) noexcept nogil:
-    """Source and destination in one word."""
-    return swap64(load64(ip + 12))
-
-
-cdef inline void find_way(Namespace ns, Interface dev, const Frame* f, Way* w) noexcept:
-    """ip_route_input: where a received packet goes."""
-    cdef uint64_t addresses = ip_addresses(f.data + IP)
-    cdef const KnownWay* k = ways_find(&ns.ways, addresses, dev.index + 1)
-    if k != NULL:
-        w[0] = k.way
-    else:
-        ns.route_input(dev, addresses, w)
-
-
-cdef inline void find_way_out(Namespace ns, uint64_t addresses, Way* w) noexcept:
-    """ip_route_output: where a packet from here goes, and from which address if it has none."""
-    cdef const KnownWay* k = ways_find(&ns.ways, addresses, FROM_HERE)
-    if k != NULL:
-        w[0] = k.way
-    else:
-        ns.route_output(addresses, w)
 
 
 cdef inline bint forward_at_once(Namespace ns, Interface dev, Frame* f, Way* w) noexcept:
@@ -168,48 +108,12 @@ cdef inline bint is_kept(Namespace ns, const KeptWay* kept) noexcept:
     return kept.changes == ns.ways.changes and ns.calendar.now < kept.until
 
 
-cdef inline void leave_by(Namespace ns, Interface dev, Frame* f) noexcept:
-    seen(dev, ns.calendar.now, f, True)
-    if dev.wire is None:
-        frame_free(f)
-    else:
-        dev.wire.send(f)
-
-
-cdef inline void to_wire(Namespace ns, void* dev, Frame* f) noexcept:
-    """Send by an Interface, borrowed: its count of references is on a cache line that nothing else here needs."""
-    if (<Interface>dev).plain and f.len - ETH_HLEN <= (<Interface>dev).mtu + 4 and ns.cpu is None:
-        (<Interface>dev).tx_packets = (<Interface>dev).tx_packets + 1       # += would count a reference
-        (<Interface>dev).tx_bytes = (<Interface>dev).tx_bytes + f.len
-        (<Interface>dev).wire.send(f)
-    else:
-        to_wire_with_care(ns, <Interface>dev, f)
-
-
-cdef void to_wire_with_care(Namespace ns, Interface dev, Frame* f) noexcept:
-    if not dev.is_up or f.len - ETH_HLEN > dev.mtu + 4:
-        ns.drop(f, NULL, "interface down" if not dev.is_up else "longer than the interface's MTU")
-    elif ns.cpu is not None and ns.cpu.running:
-        ns.cpu.hold(dev, f)
-    else:
-        leave_by(ns, dev, f)
-
-
-cdef inline void transmit(Namespace ns, Interface dev, Frame* f) noexcept:
-    """Hand a frame to an interface; its source MAC is the interface's."""
-    memcpy(f.data + 6, dev.mac, 6)
-    if dev.kind == BRIDGE:
-        ns.bridge_transmit(dev, f)
-    else:
-        to_wire(ns, <void*>dev, f)
-
-
 cdef inline void finish_output(Namespace ns, const Way* w, Frame* f) noexcept:
     """ip_finish_output: fragment if needed, then the neighbour."""
     if f.frag_max or f.len - IP > (<Interface>w.out).mtu:
         ns.output_fragments(w, f)
     else:
-        ns.neighbour_output(w, f)
+        neighbour_output(ns, w, f)
 
 
 cdef inline void take(Namespace ns, Frame* f, int port) noexcept:
@@ -254,14 +158,7 @@ cdef inline void ip_go_on(Namespace ns, Interface dev, Frame* f, Packet* p) noex
         ns.no_way(f, p, &w)
 
 
-cdef void show_partial_sum(Frame* f) noexcept:
-    """Let a TCP segment look as it does where nothing but its pseudo header is summed yet, to be quoted in an error."""
-    cdef uint8_t* ip = f.data + IP
-    cdef uint32_t l4 = ip_ihl(ip)
-    put16(ip + l4 + 16, fold(pseudo_sum(ip, IPPROTO_TCP, ip_total(ip) - l4)))
-
-
-cdef class Namespace(Tables):
+cdef class Namespace(Messages):
     """A network namespace with its own interfaces, neighbours, routes, rules and sockets.
 
     Parameters
@@ -287,23 +184,6 @@ cdef class Namespace(Tables):
     def has_route(self, address):
         """Is there a way from here to an IPv4 address?"""
         return self.source_for(int(ipaddress.IPv4Address(address))) != 0
-
-    # --- bookkeeping -------------------------------------------------------------------------------
-
-    cdef void drop(self, Frame* f, Packet* p, str reason) noexcept:
-        """The end of a packet's way."""
-        if self.tracer is not None:
-            self.note("", f, f"dropped: {reason}")
-        self.drops[reason] = self.drops.get(reason, 0) + 1
-        if p != NULL and self.netfilter is not None:
-            self.netfilter.put(p)
-        frame_free(f)
-
-    cdef void note(self, str place, Frame* f, str what) noexcept:
-        try:
-            self.tracer.note(self.calendar.now, f"{self.name}/{place}" if place else self.name, f.id, frame_bytes(f), what)
-        except Exception as error:
-            self.calendar.fail(error)
 
     # --- receiving ---------------------------------------------------------------------------------
 
@@ -447,13 +327,6 @@ cdef class Namespace(Tables):
             frame_free(f)
         if hooked:
             self.netfilter.put(p)
-
-    cdef Interface interface_numbered(self, uint32_t number):
-        cdef Interface dev
-        for dev in self.interfaces:
-            if dev.number == <int>number:
-                return dev
-        return None
 
     cdef void flood(self, Interface port, Interface bridge, Frame* f, Packet* p, bint hooked) noexcept:
         """A copy to every port, not back to `port` unless it is a hairpin; the frame stays the caller's."""
@@ -649,75 +522,6 @@ cdef class Namespace(Tables):
             self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
         self.drop(f, p, "no route")
 
-    cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept:
-        """Decide on a received packet's way, and remember it."""
-        self.decide_input(dev, <uint32_t>(addresses >> 32), <uint32_t>addresses, w)
-        self.next_neighbour(w)
-        ways_note(&self.ways, addresses, dev.index + 1, w)
-
-    cdef void next_neighbour(self, Way* w) noexcept:
-        """Who a frame on this way has to be addressed to, if it is one host on a link."""
-        cdef Neighbour n
-        w.neighbour = NULL
-        w.out = NULL if w.oif < 0 else <void*>self.interfaces[w.oif]
-        if (w.out != NULL and (<Interface>w.out).kind != LOOPBACK
-                and not address_type(&self.host, w.nexthop) & (ADDR_BROADCAST | ADDR_MULTICAST)):
-            n = self.neighbour(w.oif, w.nexthop, True)
-            w.neighbour = <void*>n                  # the namespace keeps it
-
-    cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept:
-        """A received packet's way by addresses and routes; martians go nowhere (RFC 1812 5.3.7)."""
-        cdef uint32_t kind
-        cdef int i
-        w.kind = W_DROP
-        w.source = 0
-        w.oif = -1
-        w.nexthop = 0
-        if (src >> 28) == 14 or src == 0xFFFFFFFFU or dev.kind != LOOPBACK and self.has_address(src):
-            return
-        if (dst >> 28) == 14:
-            # every interface listens to all-hosts; a sender without address may only speak to its own link
-            if dst == ALL_HOSTS and ((src >> 24) != 127 or dev.route_localnet):
-                w.kind = W_BROADCAST
-            return
-        if dst == 0xFFFFFFFFU or (src == 0 and dst == 0):
-            w.kind = W_BROADCAST
-            return
-        if src == 0 or dst == 0:
-            return                                  # the rest of 0/8 is ordinary unicast to Linux
-        if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
-            return
-        kind = address_type(&self.host, dst)
-        if kind == ADDR_LOCAL:
-            w.kind = W_LOCAL
-            return
-        if kind == ADDR_BROADCAST:
-            if (src >> 24) == 127:
-                return
-            w.kind = W_BROADCAST
-            return
-        if not self.forwarding:
-            return
-        i = self.routes.lookup(dst)
-        if i < 0:
-            w.kind = W_UNREACHABLE
-            return
-        if dev.rp_filter:
-            kind = self.routes.lookup(src)
-            if <int>kind < 0 or (dev.rp_filter == 1 and self.routes.routes[kind].interface != dev.index):
-                return
-        w.kind = W_FORWARD
-        w.oif = self.routes.routes[i].interface
-        w.nexthop = self.routes.routes[i].via or dst
-        w.source = self.routes.routes[i].source
-
-    cdef bint has_address(self, uint32_t address) noexcept nogil:
-        cdef uint32_t i
-        for i in range(self.host.n):
-            if self.host.address[i].address == address:
-                return True
-        return address == 0x7F000001
-
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept:
         """ip_rcv_options: read them and fill in our part; a malformed one is answered (12/0), a source route refused."""
         cdef uint8_t* ip = f.data + IP
@@ -730,10 +534,6 @@ cdef class Namespace(Tables):
         if fault:
             self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>fault << 24, f, p, w.kind == W_LOCAL)
         return not fault and not self.options.source_route
-
-    cdef uint32_t time_of_day(self) noexcept:
-        """Milliseconds since midnight, as timestamps have it (RFC 791 3.1)."""
-        return <uint32_t>(<uint64_t>(self.calendar.now * 1000 + 1e-6) % 86400000)
 
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """ip_forward: TTL, MTU, FORWARD, then out."""
@@ -787,15 +587,6 @@ cdef class Namespace(Tables):
             if self.tracer is not None:
                 self.note(out.name, f, f"route: {out.name}, TTL -1")
         finish_output(self, w, f)
-
-    cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
-        """Tell a neighbour the better first hop (RFC 1812 5.2.7.2)."""
-        cdef uint32_t src = ip_src(f.data + IP)
-        cdef int i = self.routes.lookup(src)
-        if i < 0 or self.routes.routes[i].via or self.routes.routes[i].interface != dev.index:
-            return                                  # only who is on the link can use the hint
-        if self.redirect_limit.allows(src, self.calendar.now):
-            self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, False)
 
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
         """INPUT, then the protocol: a socket, an answer, or an error."""
@@ -891,65 +682,6 @@ cdef class Namespace(Tables):
             self.drop(f, NULL, "TCP: no socket")
 
     # --- output ------------------------------------------------------------------------------------
-
-    cdef uint32_t source_for(self, uint32_t dst) noexcept:
-        """The address this host sends from towards `dst`; 0 without a route."""
-        cdef Way w
-        find_way_out(self, dst, &w)
-        return w.source
-
-    cdef void route_output(self, uint64_t addresses, Way* w) noexcept:
-        """Decide on the way of a packet from here, and remember it."""
-        self.decide_output(<uint32_t>addresses, <uint32_t>(addresses >> 32), w)
-        self.next_neighbour(w)
-        ways_note(&self.ways, addresses, FROM_HERE, w)
-
-    cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept:
-        cdef int i
-        w.kind = W_UNREACHABLE
-        w.oif = -1
-        w.nexthop = dst
-        w.source = src
-        if address_type(&self.host, dst) & ADDR_LOCAL:
-            w.kind = W_LOCAL
-            w.oif = 0
-            if src == 0:
-                w.source = dst
-            return
-        i = self.routes.lookup(dst)
-        if i < 0:
-            return
-        w.kind = W_FORWARD
-        w.oif = self.routes.routes[i].interface
-        w.nexthop = self.routes.routes[i].via or dst
-        if src == 0:
-            w.source = self.routes.routes[i].source or (<Interface>self.interfaces[w.oif]).address
-        if address_type(&self.host, dst) & (ADDR_BROADCAST | ADDR_MULTICAST):
-            w.kind = W_BROADCAST
-
-    cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag,
-                           const Echo* options=NULL) noexcept:
-        """A frame with Ethernet and IP header; `have` and `length` count what follows the IP header."""
-        cdef uint32_t ihl = 20 + (options.size if options != NULL else 0)
-        cdef Frame* f = frame_new(IP + ihl + have, IP + ihl + length)
-        cdef uint8_t* ip = f.data + IP
-        memset(f.data, 0, IP + ihl)
-        put16(f.data + 12, ETH_P_IP)
-        ip[0] = 0x40 | ihl >> 2
-        ip[1] = <uint8_t>tos
-        put16(ip + 2, ihl + length)
-        if options != NULL:
-            memcpy(ip + 20, options.data, options.size)
-        self.ip_id += 1
-        put16(ip + 4, 0 if frag & IP_DF and protocol == IPPROTO_TCP and have == 20 and length == 20 else self.ip_id)
-        put16(ip + 6, frag)
-        ip[8] = <uint8_t>ttl
-        ip[9] = <uint8_t>protocol
-        put32(ip + 12, src)
-        put32(ip + 16, dst)
-        ip_checksum(ip)
-        f.born = self.calendar.now
-        return f
 
     cdef Frame* repeat_packet(self, const uint8_t* headers, uint32_t have, uint32_t length) noexcept:
         """A frame of `length` bytes that begins with these `have`, a packet of the next identification."""
@@ -1075,202 +807,19 @@ cdef class Namespace(Tables):
                 g.id = f.id
                 g.flow = f.flow
                 if w != NULL:
-                    self.neighbour_output(w, g)
+                    neighbour_output(self, w, g)
                 else:
                     self.put_on_wire(out, g)
         except Exception as error:
             self.calendar.fail(error)
         frame_free(f)
 
-    cdef void neighbour_output(self, const Way* w, Frame* f) noexcept:
-        """Address a frame to the next hop."""
-        if w.neighbour == NULL or (<Neighbour>w.neighbour).state < N_REACHABLE or self.cpu is not None and self.cpu.running:
-            self.output_unaddressed(w, f)
-            return
-        if (<Neighbour>w.neighbour).stale(self.calendar.now):
-            self.neighbour_stale(<Neighbour>w.neighbour)
-        memcpy(f.data, (<Neighbour>w.neighbour).mac, 6)
-        transmit(self, <Interface>w.out, f)
-
-    cdef void neighbour_stale(self, Neighbour n) noexcept:
-        """Go on using it, and ask if nothing confirms it."""
-        n.state = N_DELAY
-        n.probes = 0
-        self.calendar.at(self.calendar.now + DELAY_PROBE, self, neighbour_token(n))
-
-    cdef double vouched_for(self, Neighbour n) noexcept:
-        """When a connection from here last had something acknowledged that went by this neighbour (dst_confirm); 0: never."""
-        cdef Endpoint e
-        cdef Way w
-        cdef double last = 0
-        for e in self.sockets:
-            if e.confirmed > last:
-                find_way_out(self, <uint64_t>e.local_ip << 32 | e.remote_ip, &w)
-                if w.neighbour == <void*>n:
-                    last = e.confirmed
-        return last
-
-    cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept:
-        """To all, or a group, or a loopback, or whose MAC is not known: then a frame waits for ARP, as it does for the CPU."""
-        cdef Interface out = <Interface>w.out
-        cdef uint32_t nexthop = w.nexthop
-        cdef Neighbour n
-        if self.cpu is not None and self.cpu.running:
-            self.cpu.hold_output(f, w)
-            return
-        if w.neighbour == NULL:
-            if out.kind == LOOPBACK:
-                fq_push(&self.looped, f)
-                self.calendar.at(self.calendar.now, self, T_LOOPBACK)
-                return
-            if (nexthop >> 28) == 14:
-                f.data[0] = 1
-                f.data[1] = 0
-                f.data[2] = 0x5E
-                f.data[3] = (nexthop >> 16) & 0x7F
-                f.data[4] = (nexthop >> 8) & 255
-                f.data[5] = nexthop & 255
-            else:
-                memset(f.data, 255, 6)
-            transmit(self, out, f)
-            return
-        n = <Neighbour>w.neighbour
-        if n.state == 0 and not self.arp_cache.remember(n, self.calendar.now):
-            self.drop(f, NULL, "neighbour table overflow")
-            return
-        if n.waiting.packets >= QUEUE_UNRESOLVED:
-            self.drop(fq_pop(&n.waiting), NULL, "neighbour queue full")
-        fq_push(&n.waiting, f)
-        if self.tracer is not None:
-            self.note(out.name, f, "waits for ARP")
-        if n.state == 0:
-            n.state = N_INCOMPLETE
-            n.probes = 1
-            self.arp_send(out, ARP_REQUEST, NULL, nexthop, self.arp_source(out, nexthop))
-            self.calendar.at(self.calendar.now + RETRANS, self, neighbour_token(n))
-
-    cdef uint32_t arp_source(self, Interface out, uint32_t target) noexcept:
-        """Our address on the target's subnet, else the interface's first."""
-        cdef uint32_t i
-        for i in range(self.host.n):
-            if self.host.address[i].interface == out.index and (self.host.address[i].address ^ target) & self.host.address[i].mask == 0:
-                return self.host.address[i].address
-        return out.address
-
-    cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
-        to_wire(self, <void*>dev, f)
-
-    cdef void leave(self, Interface dev, Frame* f) noexcept:
-        leave_by(self, dev, f)
-
-    # --- neighbours and ARP (RFC 826) --------------------------------------------------------------
-
-    cdef void arp_send(self, Interface dev, int op, const uint8_t* target_mac, uint32_t target, uint32_t sender) noexcept:
-        cdef Frame* f = arp_emit(op, dev.mac, sender, target_mac, target)
-        f.born = self.calendar.now
-        transmit(self, dev, f)
-
-    cdef void arp_receive(self, Interface dev, Frame* f) noexcept:
-        """Answer requests for our addresses; learn from what is said to us."""
-        cdef Arp a
-        cdef Neighbour n
-        cdef bint ours
-        cdef int found = arp_parse(f, &a)
-        if found != ARP_OK:
-            self.drop(f, NULL, "ARP: truncated" if found == ARP_TRUNCATED else "ARP: not IPv4 over Ethernet")
-            return
-        ours = (address_type(&self.host, a.target) & ADDR_LOCAL) != 0 and (a.target >> 24) != 127
-        if a.op == ARP_REQUEST and ours and a.sender == 0:
-            self.arp_send(dev, ARP_REPLY, a.sender_mac, a.sender, a.target)     # duplicate address detection
-        elif a.op == ARP_REQUEST and ours and address_type(&self.host, a.sender) == ADDR_UNICAST:
-            n = self.neighbour(dev.index, a.sender, True)
-            if n.state == N_PERMANENT or self.arp_cache.remember(n, self.calendar.now):
-                self.neighbour_known(n, a.sender_mac, False)
-                self.arp_send(dev, ARP_REPLY, a.sender_mac, a.sender, a.target)
-            else:
-                self.drop(f, NULL, "neighbour table overflow")
-                return
-        elif a.op == ARP_REPLY:
-            n = self.neighbour(dev.index, a.sender, False)
-            if n is not None and n.remembered:
-                self.neighbour_known(n, a.sender_mac, True)
-        frame_free(f)
-
-    cdef void neighbour_known(self, Neighbour n, const uint8_t* mac, bint asked) noexcept:
-        """What a neighbour said of itself, having been asked or not: who has waited for that goes on."""
-        cdef Frame* f
-        cdef FrameQueue waiting = n.waiting
-        if n.state == N_PERMANENT:
-            return
-        if asked:
-            n.confirm(self.calendar.now)
-        elif n.state < N_REACHABLE or memcmp(n.mac, mac, 6) != 0:
-            n.hear(self.calendar.now)
-        self.ways.changes += 1                      # what is kept of the MAC, or that it is to be asked
-        memcpy(n.mac, mac, 6)
-        memset(&n.waiting, 0, sizeof(FrameQueue))
-        while True:
-            f = fq_pop(&waiting)
-            if f == NULL:
-                return
-            if n.stale(self.calendar.now):
-                self.neighbour_stale(n)
-            memcpy(f.data, n.mac, 6)
-            transmit(self, <Interface>self.interfaces[n.interface], f)
-
-    cdef void neighbour_failed(self, Neighbour n) noexcept:
-        """Nobody answered: what waited is dropped, and its senders are told (3/1)."""
-        cdef Frame* f
-        cdef FrameQueue waiting = n.waiting
-        cdef Packet p
-        n.state = 0
-        memset(&n.waiting, 0, sizeof(FrameQueue))
-        while True:
-            f = fq_pop(&waiting)
-            if f == NULL:
-                return
-            memset(&p, 0, sizeof(Packet))
-            view(&p, f)
-            f.packet_type = PACKET_HOST
-            if address_type(&self.host, ip_src(f.data + IP)) & ADDR_LOCAL:
-                self.local_error(f)
-            else:
-                self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, False)
-            self.drop(f, NULL, "neighbour unreachable")
-
-    cdef void local_error(self, Frame* f) noexcept:
-        """Tell the socket that sent a frame that its next hop is unreachable."""
-        cdef uint8_t* ip = f.data + IP
-        cdef uint32_t l4 = IP + ip_ihl(ip)
-        cdef Endpoint e
-        if f.have >= l4 + 4 and (ip[9] == IPPROTO_TCP or ip[9] == IPPROTO_UDP):
-            e = self.socket_for(ip[9], ip_src(ip), be16(f.data + l4), ip_dst(ip), be16(f.data + l4 + 2))
-            if e is not None:
-                e.error(ICMP_DEST_UNREACH, 1, 0)
-
     cdef void fire(self, uint64_t token) noexcept:
-        cdef Neighbour n
         cdef Frame* f
         cdef Packet p
-        cdef double vouched
         cdef int kind = token & 255
         if kind == T_NEIGHBOUR:
-            n = <Neighbour>self.neighbour_objects[self.neighbour_index(token)]
-            if n.state == N_DELAY:
-                vouched = self.vouched_for(n)
-                if vouched > 0 and vouched >= self.calendar.now - DELAY_PROBE:
-                    n.confirm(vouched)
-                else:
-                    n.state = N_PROBE
-                    n.probes = 0
-            if n.state == N_INCOMPLETE or n.state == N_PROBE:
-                if n.probes >= 3:
-                    self.neighbour_failed(n)
-                    return
-                n.probes += 1
-                self.arp_send(<Interface>self.interfaces[n.interface], ARP_REQUEST, n.mac if n.state == N_PROBE else NULL, n.address,
-                              self.arp_source(<Interface>self.interfaces[n.interface], n.address))
-                self.calendar.at(self.calendar.now + RETRANS, self, token)
+            self.neighbour_event(token)
         elif kind == T_FRAGMENTS:
             self.fragment_expiry()
         elif kind == T_LOOPBACK:
@@ -1280,153 +829,7 @@ cdef class Namespace(Tables):
             memset(&p, 0, sizeof(Packet))
             self.ip_receive(<Interface>self.interfaces[0], f, &p)
 
-    cdef uint32_t neighbour_index(self, uint64_t token) noexcept:
-        cdef uint64_t index = 0
-        self.neighbours.get(token >> 8, &index)
-        return <uint32_t>index
-
-    # --- ICMP (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3) ----------------------------------------------
-
-    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept:
-        """icmp_send: an error about `f`, which stays the caller's."""
-        cdef uint8_t* ip = f.data + IP
-        cdef uint32_t src = ip_src(ip), from_, quoted, have
-        cdef Way w
-        cdef Frame* e
-        cdef Echo echo
-        if not icmp_is_answered(f) or address_type(&self.host, ip_dst(ip)) & (ADDR_BROADCAST | ADDR_MULTICAST):
-            return
-        find_way_out(self, src, &w)
-        if w.kind == W_UNREACHABLE or not self.icmp_limit.allows(kind, code, src, self.calendar.now):
-            return
-        from_ = ip_dst(ip) if to_local else w.source
-        if not self.echo_options(ip, from_, &echo):
-            return
-        quoted = min(f.len - IP, <uint32_t>ICMP_QUOTED - echo.size)
-        have = min(f.have - IP, quoted)
-        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0, &echo)
-        icmp_emit_error(e, kind, code, info, ip, have)
-        if self.tracer is not None:
-            self.note("", e, f"ICMP error {kind}/{code} made here")
-        self.local_out(e, p)
-
-    cdef bint echo_options(self, const uint8_t* ip, uint32_t source, Echo* echo) noexcept:
-        """The options of an answer from `source` to the packet at hand; False if there can be no answer."""
-        echo.size = 0
-        return not self.options.size or options_echo(ip, &self.options, &self.host, source, self.time_of_day(), echo)
-
-    cdef void icmp_in(self, Interface dev, Frame* f, uint32_t l4) noexcept:
-        """ICMP for this host: echo is answered, errors go to the socket they are about."""
-        cdef uint8_t* ip = f.data + IP
-        cdef uint8_t* inner
-        cdef uint32_t n = f.len - l4, have
-        cdef Frame* r
-        cdef Endpoint e
-        cdef Echo echo
-        cdef int kind
-        if n < 8 or not frame_need(f, l4 + 8):
-            self.drop(f, NULL, "ICMP: truncated")
-            return
-        if not f.checksum_ok and fold(sum_bytes(f.data + l4, f.have - l4)) != 0xFFFF:
-            self.drop(f, NULL, "ICMP: bad checksum")
-            return
-        ip = f.data + IP
-        kind = f.data[l4]
-        if (kind == ICMP_ECHO or kind == ICMP_TIMESTAMP) and not (
-                address_type(&self.host, ip_dst(ip)) & (ADDR_BROADCAST | ADDR_MULTICAST)):
-            if kind == ICMP_TIMESTAMP and n < 20:
-                self.drop(f, NULL, "ICMP: truncated")
-                return
-            if kind == ICMP_TIMESTAMP:
-                frame_need(f, l4 + 20)
-                n = 20
-            have = f.have - l4 if f.have - l4 < n else n
-            ip = f.data + IP
-            if not self.echo_options(ip, ip_dst(ip), &echo):
-                self.drop(f, NULL, "IP options")
-                return
-            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(ip), ip_src(ip), ip[1], 64, 0, &echo)
-            icmp_emit_reply(r, f.data + l4, have, self.time_of_day())
-            frame_free(f)
-            self.local_out(r)
-            return
-        if kind == ICMP_ECHOREPLY:
-            e = self.socket_for(IPPROTO_ICMP, ip_dst(ip), be16(f.data + l4 + 4), ip_src(ip), 0)
-            if e is not None:
-                e.packet(f, l4)
-                return
-        elif icmp_is_error(kind) and n >= 36 and frame_need(f, l4 + 36):
-            inner = f.data + l4 + 8
-            if ip_ihl(inner) == 20 or (f.have >= l4 + 8 + ip_ihl(inner) + 8):
-                e = self.socket_for(inner[9], ip_src(inner), be16(inner + ip_ihl(inner)), ip_dst(inner),
-                                       be16(inner + ip_ihl(inner) + 2))
-                if e is not None:
-                    e.error(kind, f.data[l4 + 1], be32(f.data + l4 + 4))
-        self.drop(f, NULL, "ICMP: nobody asked")
-
-    cdef void send_reset(self, Frame* f) noexcept:
-        """tcp_v4_send_reset: the answer to a segment that no socket wants."""
-        cdef uint8_t* ip = f.data + IP
-        cdef Echo echo
-        if not f.data[IP + ip_ihl(ip) + 13] & TCP_RST and self.echo_options(ip, ip_dst(ip), &echo):
-            self.local_out(self.new_reset(f, ip[1] & 0xFC, &echo))
-
-    cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept:
-        """A reset that answers `f` (RFC 9293 3.10.7.1)."""
-        cdef const uint8_t* ip = f.data + IP
-        cdef uint32_t l4 = IP + ip_ihl(ip)
-        cdef const uint8_t* th = f.data + l4
-        cdef uint32_t flags = th[13], n
-        cdef Frame* r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), tos, 64, IP_DF, options)
-        cdef uint8_t* o = r.data + IP + ip_ihl(r.data + IP)
-        memset(o, 0, 20)
-        put16(o, be16(th + 2))
-        put16(o + 2, be16(th))
-        o[12] = 5 << 4
-        o[13] = TCP_RST
-        if flags & TCP_ACK:
-            put32(o + 4, be32(th + 8))
-        else:
-            n = f.len - l4 - (th[12] >> 4) * 4
-            put32(o + 8, be32(th + 4) + n + (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0))
-            o[13] = TCP_RST | TCP_ACK
-        set_checksum(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
-        return r
-
-    cdef void reject(self, Frame* f, Packet* p) noexcept:
-        """REJECT's answer; none to a packet whose checksum is wrong.
-
-        A reset leaves by the bridge port that br_netfilter saw the segment at, from whom it was addressed to, without
-        passing any hook.
-        """
-        cdef int code = p.reject - 1
-        cdef uint8_t* ip = f.data + IP
-        cdef uint32_t l4 = ip_ihl(ip)
-        cdef Frame* r
-        if ip_frag(ip) & IP_OFFSET or not p.checksum_ok and not reject_checksum_ok(p):
-            return
-        if code != REJECT_RESET:
-            self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, False)
-            return
-        if ip[9] != IPPROTO_TCP or f.have < IP + l4 + 20 or ip[l4 + 13] & TCP_RST or f.packet_type == PACKET_BROADCAST or f.packet_type == PACKET_MULTICAST:
-            return
-        r = self.new_reset(f, 0, NULL)
-        if p.ct != 0:
-            tcp_set_closing(&self.netfilter.c, p.ct)
-        if not p.physin:
-            r.checksum_ok = CHECKSUM_PARTIAL
-            self.local_out(r, p)
-            return
-        memcpy(r.data, f.data + 6, 6)
-        memcpy(r.data + 6, f.data, 6)
-        self.put_on_wire(self.interface_numbered(p.physin), r)
-
     # --- sockets -----------------------------------------------------------------------------------
-
-    cdef inline Endpoint socket_for(self, int protocol, uint32_t local, uint16_t lport, uint32_t remote, uint16_t rport):
-        """The socket that a packet is for, None if there is none."""
-        cdef void* e = self.sockets.find(protocol, local, lport, remote, rport)
-        return None if e == NULL else <Endpoint>e
 
     def ephemeral_port(self, int protocol, uint32_t local, uint32_t remote, uint16_t rport):
         """A free port of ip_local_port_range; OSError EADDRNOTAVAIL if there is none."""
@@ -1443,7 +846,3 @@ cdef str prerouting_note(Packet* p, bint mapped):
     if p.ctinfo >= IP_CT_IS_REPLY:
         return f"PREROUTING: {state}, reverse mapping"
     return f"PREROUTING: {state}, published port (DNAT)"
-
-
-cdef inline uint64_t neighbour_token(Neighbour n) noexcept:
-    return (<uint64_t>n.interface << 40) | (<uint64_t>n.address << 8) | T_NEIGHBOUR

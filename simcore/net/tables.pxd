@@ -2,8 +2,9 @@
 from libc.stdint cimport uint16_t, uint32_t
 from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
+from natfast.packet cimport Packet
 from simcore.engine.flag cimport Flag
-from simcore.engine.frame cimport FrameQueue
+from simcore.engine.frame cimport Frame, FrameQueue
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Device
 from simcore.net.endpoints cimport Endpoints
@@ -47,3 +48,5 @@ cdef class Tables(Device):
     cdef Host host
     cdef Neighbour neighbour(self, int oif, uint32_t address, bint create)
     cdef Interface new_interface(self, str name, int kind, str mac, int mtu)
+    cdef void drop(self, Frame* f, Packet* p, str reason) noexcept
+    cdef void note(self, str place, Frame* f, str what) noexcept

@@ -7,8 +7,9 @@ from libc.string cimport memcpy
 
 from natfast.filter cimport MAX_ADDRESSES
 from natfast.hooks cimport Netfilter
+from natfast.packet cimport Packet
 from natfast.defrag import Defragmenter
-from simcore.engine.frame cimport fq_clear
+from simcore.engine.frame cimport Frame, fq_clear, frame_bytes, frame_free
 from simcore.engine.map cimport U64Map
 from simcore.net.device cimport Wire
 from simcore.net.endpoints cimport Endpoints
@@ -235,3 +236,18 @@ cdef class Tables(Device):
         self.neighbours.put(key, <uint64_t>len(self.neighbour_objects))
         self.neighbour_objects.append(n)
         return n
+
+    cdef void drop(self, Frame* f, Packet* p, str reason) noexcept:
+        """The end of a packet's way."""
+        if self.tracer is not None:
+            self.note("", f, f"dropped: {reason}")
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if p != NULL and self.netfilter is not None:
+            self.netfilter.put(p)
+        frame_free(f)
+
+    cdef void note(self, str place, Frame* f, str what) noexcept:
+        try:
+            self.tracer.note(self.calendar.now, f"{self.name}/{place}" if place else self.name, f.id, frame_bytes(f), what)
+        except Exception as error:
+            self.calendar.fail(error)

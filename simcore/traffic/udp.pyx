@@ -11,16 +11,12 @@ from natfast.headers cimport IPPROTO_UDP, ip_dst, ip_src, put16, put32
 from simcore.engine.ahead cimport Trail, prefetch, trail_follow, trail_is_due
 from simcore.engine.calendar cimport Handler
 from simcore.engine.draws cimport BATCH, Draws
-from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, IP, L4, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace, ask_for_sender
 from simcore.net.ways cimport KeptWay
 
 cnp.import_array()
-
-cdef enum:
-    IP = 14
-    L4 = 34
 
 
 cdef class Datagrams(Handler):

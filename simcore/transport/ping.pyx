@@ -6,14 +6,11 @@ import simpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from natfast.headers cimport IPPROTO_ICMP, be16, put16
-from simcore.engine.frame cimport Frame, frame_free
+from simcore.engine.frame cimport L4, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
 from simcore.net.transport_checksum cimport set_checksum
 from simcore.transport.errors cimport os_error
-
-cdef enum:
-    L4 = 34                         # offset of the ICMP header in a frame
 
 
 cdef class PingSocket(Endpoint):

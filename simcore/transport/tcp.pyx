@@ -17,7 +17,7 @@ from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN, after, be16, be32, before, ip_dst,
                               ip_src, put16, put32)
 from natfast.siphash cimport siphash13
-from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, IP, L4, Frame, frame_bytes, frame_free
 from simcore.engine.timer cimport TIMER_AGAIN, TIMER_DUE, timer_cancel, timer_fire
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
@@ -35,8 +35,6 @@ from simcore.transport.tcb cimport (CLOSED, SYN_SENT, SYN_RCVD, ESTABLISHED, FIN
 from simcore.transport.tcb import RECOVERY_STATES, STATES
 
 cdef enum:
-    IP = 14
-    L4 = 34
     ECT0 = 2
     CE = 3
 

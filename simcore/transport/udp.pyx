@@ -8,15 +8,11 @@ import simpy
 from libc.string cimport memcpy
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport IPPROTO_UDP, be16, ip_src, put16
-from simcore.engine.frame cimport CHECKSUM_RIGHT, Frame, frame_bytes, frame_free
+from simcore.engine.frame cimport CHECKSUM_RIGHT, IP, L4, Frame, frame_bytes, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
 from simcore.transport.errors cimport errno_of_icmp, os_error
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-
-cdef enum:
-    IP = 14
-    L4 = 34
 
 
 cdef class UdpSocket(Endpoint):

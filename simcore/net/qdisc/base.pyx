@@ -5,10 +5,7 @@ from natfast.checksum cimport replace2
 from natfast.headers cimport (ETH_P_IP, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, be16, be32, ip_dst, ip_frag, ip_ihl, ip_src,
                               put16)
 from natfast.siphash cimport siphash13
-from simcore.engine.frame cimport frame_free
-
-cdef enum:
-    IP = 14
+from simcore.engine.frame cimport IP, frame_free
 
 EPS = 1e-10
 

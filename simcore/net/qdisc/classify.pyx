@@ -6,9 +6,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 
 from natfast.headers cimport ETH_P_IP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_dst, ip_frag, ip_ihl, ip_src
-
-cdef enum:
-    IP = 14
+from simcore.engine.frame cimport IP
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
 DSCP = {name.lower(): value for name, value in CLASSES.items()}
