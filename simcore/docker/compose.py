@@ -37,7 +37,7 @@ _NOT_OURS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name cpu_count "
     "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec "
     "develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment "
-    "external_links extra_hosts gpus group_add healthcheck hostname init ipc isolation label_file labels "
+    "external_links gpus group_add healthcheck hostname init ipc isolation label_file labels "
     "logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj pid "
     "pids_limit platform post_start pre_stop privileged profiles provider pull_policy pull_refresh_after read_only restart "
     "runtime secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt tmpfs tty ulimits "
@@ -91,6 +91,7 @@ class Service(Model):
     depends_on: dict[str, Dependency] = {}
     links: list[str] = []
     expose: list[Any] = []
+    extra_hosts: Any = None
     x: ServiceExtension = Field(default=ServiceExtension(), alias="x-simcore")
 
     @model_validator(mode="before")
@@ -123,6 +124,13 @@ class Service(Model):
         if "scale" in self.model_fields_set and self.replicas != self.scale:
             raise ValueError(f"scale {self.scale} and deploy.replicas {self.replicas} are not one number")
         return self
+
+    @property
+    def knows_host_gateway(self) -> bool:
+        """Whether it has a name for its host, as in `extra_hosts: ["host.docker.internal:host-gateway"]`."""
+        said = self.extra_hosts.values() if isinstance(self.extra_hosts, dict) else self.extra_hosts or []
+        addresses = (a for one in said for a in (one if isinstance(one, list) else [one]))
+        return any(str(a).replace("=", ":").rpartition(":")[2].strip() == "host-gateway" for a in addresses)
 
     @property
     def replicas(self) -> int:

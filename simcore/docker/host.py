@@ -112,6 +112,19 @@ class DockerHost:
         """The networks that are bridges."""
         return [n for n in self.networks.values() if not n.macvlan]
 
+    @property
+    def docker0_is_idle(self) -> bool:
+        """Whether docker0 is there, as it always is, but no network of the file is it or takes its addresses."""
+        own = ipaddress.IPv4Network(DOCKER0)
+        return not any(n.interface == "docker0" or n.pool.network.overlaps(own) for n in self.networks.values())
+
+    @property
+    def host_gateway(self) -> str | None:
+        """The host's address that Docker calls `host-gateway`: docker0's; None if another network takes that."""
+        if self.docker0_is_idle:
+            return str(ipaddress.IPv4Network(DOCKER0)[1])
+        return next((n.pool.gateway for n in self.bridges if n.interface == "docker0"), None)
+
     def way_out(self, container: Container) -> str | None:
         """The network that a container reaches the world by: its first that is not internal."""
         return next((name for name in container.addresses if not self.networks[name].internal), None)
@@ -188,7 +201,8 @@ class DockerHost:
             proxy.serve_tcp(self.namespace, p.host_port, backend, p.host_address)
         else:
             # up to 27 it answers from whichever address is nearest to who asked: not to be taken for one, if another was asked
-            own = [self.address.split("/")[0], "127.0.0.1", *(str(n.pool.gateway) for n in self.bridges)] if self.engine >= 28 else [""]
+            own = [""] if self.engine < 28 else [
+                "127.0.0.1", *(a.split("/")[0] for dev in self.namespace.interfaces for a in dev.addresses)]
             proxy.serve_udp(self.namespace, p.host_port, backend, [p.host_address] if p.host_address else own)
 
     def add_rules(self, lines: Sequence[str]) -> None:
@@ -206,9 +220,8 @@ class DockerHost:
         """Docker's for what is declared, and those that were added."""
         bridges = [Bridge(n.interface, str(n.pool.network), n.internal, n.options.masquerade, n.options.icc)
                    for n in self.bridges]
-        unused = ipaddress.IPv4Network(DOCKER0)
-        if not any(n.interface == "docker0" or n.pool.network.overlaps(unused) for n in self.networks.values()):
-            bridges.insert(0, Bridge("docker0", DOCKER0))       # is there, and so are its rules
+        if self.docker0_is_idle:
+            bridges.insert(0, Bridge("docker0", DOCKER0))
         outward = {n.name: n.interface for n in self.bridges if not n.internal}
         endpoints = [(address, outward[name]) for c in self.containers.values() for name, address in c.addresses.items() if name in outward]
         return with_lines(docker_rules(bridges, self.published, self.userland_proxy, self.engine, endpoints), self.iptables)
@@ -238,6 +251,9 @@ class DockerHost:
         for network in self.bridges:
             host.add_bridge(network.interface, mac_of(network.pool.gateway), network.options.mtu)
             host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
+        if self.docker0_is_idle and self.host_gateway is not None:
+            host.add_bridge("docker0", mac_of(self.host_gateway))
+            host.add_address("docker0", f"{self.host_gateway}/{ipaddress.IPv4Network(DOCKER0).prefixlen}")
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
             for i, name in enumerate(container.addresses):

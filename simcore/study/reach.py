@@ -99,7 +99,7 @@ def reach(compose: Compose, seed: int | None = None, engine: str = "compiled", p
     ports = _ports(compose, world)
     clients = _clients(world)
     targets = [Target(name, *port) for name, of in ports.items() for port in of] + _published(world)
-    questions = [(client, t) for t in targets for client in clients if _sensible(client, t)]
+    questions = [(client, t) for t in targets for client in clients if _sensible(world, client, t)]
     for name, of in ports.items():
         for port, protocol in of:
             _listen(world.namespace(name), port, protocol)
@@ -161,14 +161,22 @@ def _clients(world: World) -> dict[str, Namespace]:
 
 
 def _published(world: World) -> list[Target]:
-    address, behind = world.address_of("host"), {a: c.name for c in world.host.containers.values() for a in c.addresses.values()}
+    behind = {a: c.name for c in world.host.containers.values() for a in c.addresses.values()}
+    everywhere = [world.address_of("host"), "127.0.0.1"]
+    if world.host.host_gateway and any(s.knows_host_gateway for s in world.compose.services.values()):
+        everywhere.append(world.host.host_gateway)
     return [Target(behind[p.address], p.host_port, p.protocol, at) for p in world.host.published
-            for at in ((address, "127.0.0.1") if not p.host_address else (p.host_address,))]
+            for at in ([p.host_address] if p.host_address else everywhere)]
 
 
-def _sensible(client: str, target: Target) -> bool:
-    """Nobody asks himself for his own port, and only the host can ask for what is on its loopback."""
-    return client == "host" if target.published_at.startswith("127.") else target.name != client or bool(target.published_at)
+def _sensible(world: World, client: str, target: Target) -> bool:
+    """Nobody asks himself for his own port, only the host for what is on its loopback, and who knows it for what is at host-gateway."""
+    if not target.published_at:
+        return target.name != client
+    if target.published_at.startswith("127."):
+        return client == "host"
+    return target.published_at != world.host.host_gateway or (
+        client in world.compose.services and world.compose.services[client].knows_host_gateway)
 
 
 def _listen(ns: Namespace, port: int, protocol: str) -> None:

@@ -128,7 +128,7 @@ volumes: {data: {}}
     assert {n: c.addresses for n, c in world.host.containers.items()} == {
         "app": {"back": "10.5.0.77"}, "db": {"back": "10.5.0.2"}, "proxy": {"back": "10.5.0.3", "front": "172.18.0.2"}}
     assert [d.name for d in world.host.namespace.interfaces] == [
-        "lo", "eth0", "br-front", "br-back", "veth-app", "veth-db", "veth-proxy", "veth-proxy-1"]
+        "lo", "eth0", "br-front", "br-back", "docker0", "veth-app", "veth-db", "veth-proxy", "veth-proxy-1"]
     world.run(0.1)
 
 
@@ -304,8 +304,8 @@ x-simcore:
     world = World(load(path))
     assert world.notes == []
     assert [(dev.place, dev.mtu) for dev in world.namespace("a").interfaces] == [("a/lo", 65536), ("a/lan0", 1400)]
-    assert {dev.name: dev.mtu for dev in world.host.namespace.interfaces} == {"lo": 65536, "eth0": 1500, "br0": 1400, "veth-a": 1400,
-                                                                             "veth-b": 1400}
+    assert {dev.name: dev.mtu for dev in world.host.namespace.interfaces} == {
+        "lo": 65536, "eth0": 1500, "br0": 1400, "docker0": 1500, "veth-a": 1400, "veth-b": 1400}
     rules = world.host.rules().to_iptables_save().splitlines()
     assert "-A FORWARD -i br0 -o br0 -j DROP" in rules
     assert "-A DOCKER -d 127.0.0.1/32 ! -i br0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.18.0.2:80" in rules
