@@ -21,6 +21,7 @@ cdef class Device(Handler):
     cdef void** at_port                 # what a frame of each port meets first, borrowed: its Wire, in a namespace the Interface
     cdef readonly Calendar calendar
     cdef int add_port(self) except -1
+    cdef int check_port(self, int port) except -1
     cdef void receive(self, Frame* f, int port) noexcept
     cdef void deliver(self, Frame* f, int port) noexcept
     cdef void send(self, int port, Frame* f) noexcept

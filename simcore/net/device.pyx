@@ -96,6 +96,7 @@ cdef class Device(Handler):
 
     def attach(self, int port, Wire wire not None):
         """From now on `port` sends into `wire`."""
+        self.check_port(port)
         self.ports[port] = wire
         self.at_port[port] = <void*>wire
 
@@ -108,6 +109,11 @@ cdef class Device(Handler):
         self.at_port[port] = NULL
         self.ports.append(None)
         return port
+
+    cdef int check_port(self, int port) except -1:
+        if not 0 <= port < len(self.ports):
+            raise ValueError(f"{self.name} has no port {port}: it has {len(self.ports)}")
+        return 0
 
     def __dealloc__(self):
         free(self.at_port)
@@ -159,7 +165,9 @@ cdef class PythonDevice(Device):
         raise NotImplementedError(f"{type(self).__name__}.on_frame")
 
     def transmit(self, frame, int port):
-        """Send a frame, bytes or the like, out of `port` now."""
-        cdef Frame* f = frame_of(frame)
+        """Send a frame, bytes or the like, out of `port` now; ValueError if there is no such port."""
+        cdef Frame* f
+        self.check_port(port)
+        f = frame_of(frame)
         f.born = self.calendar.now
         self.send(port, f)

@@ -551,8 +551,9 @@ def plug(Device device, int port, Link link):
     Raises
     ------
     ValueError
-        If something is plugged in already.
+        If something is plugged in already, or there is no such port.
     """
+    device.check_port(port)
     if device.ports[port] is not None:
         raise ValueError(f"{device.name}: port {port} is wired already")
     device.attach(port, link)

@@ -19,7 +19,9 @@ cdef class Collector(Device):
 
 
 def inject(Device device, int port, frame):
-    """Hand a frame, bytes or the like, to a device as if it had just arrived at `port`."""
-    cdef Frame* f = frame_of(frame)
+    """Hand a frame, bytes or the like, to a device as if it had just arrived at `port`; ValueError if there is no such port."""
+    cdef Frame* f
+    device.check_port(port)
+    f = frame_of(frame)
     f.born = device.calendar.now
     device.deliver(f, port)

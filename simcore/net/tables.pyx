@@ -65,8 +65,10 @@ cdef class Tables(Device):
         ways_free(&self.ways)
 
     def attach(self, int port, Wire wire not None):
-        cdef Interface dev = <Interface>self.at_port[port]
+        cdef Interface dev
+        self.check_port(port)
         self.ports[port] = wire
+        dev = <Interface>self.at_port[port]
         dev.wire = wire
         dev.update_plain()
 

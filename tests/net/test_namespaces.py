@@ -9,6 +9,7 @@ from scapy.all import ARP, ICMP, IP, UDP, Ether
 from natfast import Rules
 from simcore.engine import Environment
 from simcore.measure.capture import FrameTap
+from simcore.net.device import PythonDevice
 from simcore.net.link import wire
 from simcore.net.namespace import Namespace
 from simcore.net.probe import Collector, inject
@@ -241,6 +242,10 @@ def test_mistakes_are_named() -> None:
         ns.add_interface("eth0")
     with pytest.raises(ValueError, match="eth0 is not a bridge"):
         ns.enslave("eth0", "eth0")
+    for mistake in (lambda: inject(ns, 1, bytes(60)), lambda: inject(ns, -1, bytes(60)), lambda: wire(env, ns, 1, Namespace(env, "c"), 0),
+                    lambda: PythonDevice(env, "a", 1).transmit(bytes(60), 1)):
+        with pytest.raises(ValueError, match=r"a has no port -?1: it has 1"):
+            mistake()
 
 
 def test_every_socket_has_a_mark() -> None:
