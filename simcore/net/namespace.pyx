@@ -29,15 +29,15 @@ from simcore.engine.frame cimport (CHECKSUM_PARTIAL, IP, Frame, PACKET_BROADCAST
                                    frame_bytes, frame_copy, frame_free, frame_from_bytes, frame_need, frame_new)
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.interface cimport ETHERNET, Interface, seen
-from simcore.net.neighbours cimport ArpCache, N_REACHABLE, Neighbour
-from simcore.net.options cimport options_forward, options_parse
 from simcore.net.mac cimport mac_key
 from simcore.net.messages cimport show_partial_sum
 from simcore.net.neighbourhood cimport T_FRAGMENTS, T_LOOPBACK, T_NEIGHBOUR, neighbour_output, to_wire
-from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find,
-                               ways_trail)
+from simcore.net.neighbours cimport ArpCache, N_REACHABLE, Neighbour
+from simcore.net.options cimport options_forward, options_parse
 from simcore.net.routing cimport find_way, find_way_out, ip_addresses
 from simcore.net.view cimport view
+from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find,
+                               ways_trail)
 from simcore.net.sysctl import numbers
 
 cdef const uint8_t* LINK_LOCAL = b"\x01\x80\xc2\x00\x00"

@@ -21,14 +21,6 @@ cdef inline uint64_t neighbour_token(Neighbour n) noexcept:
     return (<uint64_t>n.interface << 40) | (<uint64_t>n.address << 8) | T_NEIGHBOUR
 
 
-cdef inline void leave_by(Neighbourhood ns, Interface dev, Frame* f) noexcept:
-    seen(dev, ns.calendar.now, f, True)
-    if dev.wire is None:
-        frame_free(f)
-    else:
-        dev.wire.send(f)
-
-
 cdef class Neighbourhood(Routing):
     """The part of a `Namespace` that knows its neighbours, and puts frames on wires."""
 
@@ -37,16 +29,22 @@ cdef class Neighbourhood(Routing):
     cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
         to_wire(self, <void*>dev, f)
 
-    cdef void leave(self, Interface dev, Frame* f) noexcept:
-        leave_by(self, dev, f)
-
     cdef void to_wire_with_care(self, Interface dev, Frame* f) noexcept:
+        """`to_wire` where the interface may be down, watched or unplugged, the frame too long, or the CPU busy with it."""
         if not dev.is_up or f.len - ETH_HLEN > dev.mtu + 4:
             self.drop(f, NULL, "interface down" if not dev.is_up else "longer than the interface's MTU")
         elif self.cpu is not None and self.cpu.running:
             self.cpu.hold(dev, f)
         else:
-            leave_by(self, dev, f)
+            self.leave(dev, f)
+
+    cdef void leave(self, Interface dev, Frame* f) noexcept:
+        """Whoever watches sees the frame; then it is the wire's."""
+        seen(dev, self.calendar.now, f, True)
+        if dev.wire is None:
+            frame_free(f)
+        else:
+            dev.wire.send(f)
 
     cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept:
         """To all, or a group, or a loopback, or whose MAC is not known: then a frame waits for ARP, as it does for the CPU."""
