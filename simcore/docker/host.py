@@ -113,16 +113,17 @@ class DockerHost:
         return [n for n in self.networks.values() if not n.macvlan]
 
     @property
-    def docker0_is_idle(self) -> bool:
-        """Whether docker0 is there, as it always is, but no network of the file is it or takes its addresses."""
+    def idle_docker0(self) -> ipaddress.IPv4Network | None:
+        """The subnet of docker0, which is there though no network here is it; None if one is, or takes its addresses."""
         own = ipaddress.IPv4Network(DOCKER0)
-        return not any(n.interface == "docker0" or n.pool.network.overlaps(own) for n in self.networks.values())
+        taken = any(n.interface == "docker0" or n.pool.network.overlaps(own) for n in self.networks.values())
+        return None if taken else own
 
     @property
     def host_gateway(self) -> str | None:
         """The host's address that Docker calls `host-gateway`: docker0's; None if another network takes that."""
-        if self.docker0_is_idle:
-            return str(ipaddress.IPv4Network(DOCKER0)[1])
+        if self.idle_docker0 is not None:
+            return str(self.idle_docker0[1])
         return next((n.pool.gateway for n in self.bridges if n.interface == "docker0"), None)
 
     def way_out(self, container: Container) -> str | None:
@@ -220,8 +221,8 @@ class DockerHost:
         """Docker's for what is declared, and those that were added."""
         bridges = [Bridge(n.interface, str(n.pool.network), n.internal, n.options.masquerade, n.options.icc)
                    for n in self.bridges]
-        if self.docker0_is_idle:
-            bridges.insert(0, Bridge("docker0", DOCKER0))
+        if self.idle_docker0 is not None:
+            bridges.insert(0, Bridge("docker0", str(self.idle_docker0)))
         outward = {n.name: n.interface for n in self.bridges if not n.internal}
         endpoints = [(address, outward[name]) for c in self.containers.values() for name, address in c.addresses.items() if name in outward]
         return with_lines(docker_rules(bridges, self.published, self.userland_proxy, self.engine, endpoints), self.iptables)
@@ -251,9 +252,9 @@ class DockerHost:
         for network in self.bridges:
             host.add_bridge(network.interface, mac_of(network.pool.gateway), network.options.mtu)
             host.add_address(network.interface, f"{network.pool.gateway}/{network.pool.prefix}")
-        if self.docker0_is_idle and self.host_gateway is not None:
-            host.add_bridge("docker0", mac_of(self.host_gateway))
-            host.add_address("docker0", f"{self.host_gateway}/{ipaddress.IPv4Network(DOCKER0).prefixlen}")
+        if self.idle_docker0 is not None:
+            host.add_bridge("docker0", mac_of(str(self.idle_docker0[1])))
+            host.add_address("docker0", f"{self.idle_docker0[1]}/{self.idle_docker0.prefixlen}")
         host.add_route("default", self.interface, self.gateway)
         for container in self.containers.values():
             for i, name in enumerate(container.addresses):

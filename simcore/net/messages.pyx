@@ -11,6 +11,7 @@ from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
 from simcore.engine.frame cimport CHECKSUM_PARTIAL, IP, PACKET_BROADCAST, PACKET_MULTICAST, frame_free, frame_need, frame_new
 from simcore.net.icmp cimport ICMP_QUOTED, icmp_emit_error, icmp_emit_reply, icmp_is_answered
+from simcore.net.neighbourhood cimport to_wire
 from simcore.net.options cimport options_echo
 from simcore.net.routing cimport find_way_out
 from simcore.net.transport_checksum cimport set_checksum
@@ -212,6 +213,7 @@ cdef class Messages(Neighbourhood):
         cdef int code = p.reject - 1
         cdef uint8_t* ip = f.data + IP
         cdef uint32_t l4 = ip_ihl(ip)
+        cdef Interface out
         cdef Frame* r
         if ip_frag(ip) & IP_OFFSET or not p.checksum_ok and not reject_checksum_ok(p):
             return
@@ -230,7 +232,8 @@ cdef class Messages(Neighbourhood):
             return
         memcpy(r.data, f.data + 6, 6)
         memcpy(r.data + 6, f.data, 6)
-        self.put_on_wire(self.interface_numbered(p.physin), r)
+        out = self.interface_numbered(p.physin)
+        to_wire(self, <void*>out, r)
 
     cdef Interface interface_numbered(self, uint32_t number):
         cdef Interface dev

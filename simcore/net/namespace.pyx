@@ -31,10 +31,11 @@ from simcore.net.endpoints cimport Endpoint
 from simcore.net.interface cimport ETHERNET, Interface, seen
 from simcore.net.mac cimport mac_key
 from simcore.net.messages cimport show_partial_sum
-from simcore.net.neighbourhood cimport T_FRAGMENTS, T_LOOPBACK, T_NEIGHBOUR, neighbour_output, to_wire
+from simcore.net.neighbourhood cimport neighbour_output, to_wire
 from simcore.net.neighbours cimport ArpCache, N_REACHABLE, Neighbour
 from simcore.net.options cimport options_forward, options_parse
 from simcore.net.routing cimport find_way, find_way_out, ip_addresses
+from simcore.net.tables cimport T_FRAGMENTS, T_LOOPBACK, T_NEIGHBOUR
 from simcore.net.view cimport view
 from simcore.net.ways cimport (FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, KeptWay, KnownWay, Way, ways_find,
                                ways_trail)
@@ -389,7 +390,7 @@ cdef class Namespace(Messages):
         if f.frag_max:
             self.emit_fragments(out, f, f.frag_max if f.frag_max < out.mtu else out.mtu, NULL)
             return
-        self.put_on_wire(out, f)
+        to_wire(self, <void*>out, f)
 
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept:
         """A frame that the host sends into its bridge: FDB or flood."""
@@ -400,10 +401,11 @@ cdef class Namespace(Messages):
             out = <Interface>self.interfaces[index]
             if self.tracer is not None:
                 self.note(bridge.name, f, f"bridge FDB: port {out.name}")
-            self.put_on_wire(out, f)
+            to_wire(self, <void*>out, f)
             return
         for i in range(len(bridge.members)):
-            self.put_on_wire(<Interface>bridge.members[i], frame_copy(f))
+            out = <Interface>bridge.members[i]
+            to_wire(self, <void*>out, frame_copy(f))
         frame_free(f)
 
     # --- IPv4 input --------------------------------------------------------------------------------
@@ -809,7 +811,7 @@ cdef class Namespace(Messages):
                 if w != NULL:
                     neighbour_output(self, w, g)
                 else:
-                    self.put_on_wire(out, g)
+                    to_wire(self, <void*>out, g)
         except Exception as error:
             self.calendar.fail(error)
         frame_free(f)

@@ -9,13 +9,7 @@ from simcore.net.neighbours cimport N_REACHABLE, Neighbour
 from simcore.net.routing cimport Routing
 from simcore.net.ways cimport Way
 
-cdef enum:                          # timer tokens: kind in the low byte
-    T_NEIGHBOUR = 1
-    T_FRAGMENTS = 2
-    T_LOOPBACK = 3
-
 cdef class Neighbourhood(Routing):
-    cdef void put_on_wire(self, Interface dev, Frame* f) noexcept
     cdef void leave(self, Interface dev, Frame* f) noexcept
     cdef void to_wire_with_care(self, Interface dev, Frame* f) noexcept
     cdef void output_unaddressed(self, const Way* w, Frame* f) noexcept

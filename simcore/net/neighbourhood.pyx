@@ -8,6 +8,7 @@ from simcore.net.endpoints cimport Endpoint
 from simcore.net.interface cimport LOOPBACK, seen
 from simcore.net.neighbours cimport N_DELAY, N_INCOMPLETE, N_PERMANENT, N_PROBE
 from simcore.net.routing cimport find_way_out
+from simcore.net.tables cimport T_LOOPBACK, T_NEIGHBOUR
 from simcore.net.view cimport view
 
 cdef enum:
@@ -25,9 +26,6 @@ cdef class Neighbourhood(Routing):
     """The part of a `Namespace` that knows its neighbours, and puts frames on wires."""
 
     # --- to the wire -------------------------------------------------------------------------------
-
-    cdef void put_on_wire(self, Interface dev, Frame* f) noexcept:
-        to_wire(self, <void*>dev, f)
 
     cdef void to_wire_with_care(self, Interface dev, Frame* f) noexcept:
         """`to_wire` where the interface may be down, watched or unplugged, the frame too long, or the CPU busy with it."""

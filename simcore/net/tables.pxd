@@ -17,6 +17,11 @@ from simcore.net.processor cimport FlowProbe, Processor
 from simcore.net.routes cimport RouteTable
 from simcore.net.ways cimport Ways
 
+cdef enum:                      # what an event of a namespace is about: the low byte of its token
+    T_NEIGHBOUR = 1
+    T_FRAGMENTS = 2
+    T_LOOPBACK = 3
+
 cdef class Tables(Device):
     # what every packet sent needs, side by side: with thousands of namespaces each is cold when its turn comes
     cdef Processor cpu          # None: handling takes no time

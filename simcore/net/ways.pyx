@@ -17,7 +17,7 @@ cdef bint make_room(Ways* w, uint32_t places) noexcept nogil:
     if w.known == NULL:
         return False
     w.mask = places - 1
-    ways_clear(w)
+    empty(w)
     return True
 
 
@@ -59,9 +59,14 @@ cdef void ways_note(Ways* w, uint64_t addresses, uint32_t where, const Way* way)
     put(w, addresses, where, way)
 
 
-cdef void ways_clear(Ways* w) noexcept nogil:
+cdef void empty(Ways* w) noexcept nogil:
     memset(w.known, 0, (<size_t>w.mask + 1) * sizeof(KnownWay))
     w.used = 0
+
+
+cdef void ways_clear(Ways* w) noexcept nogil:
+    """What decisions rest on has changed: none holds any more."""
+    empty(w)
     w.changes += 1
 
 
