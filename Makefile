@@ -21,7 +21,8 @@ test: $(VENV)/.tested debian-packages
 
 # examples that no run has had yet, until one of them finds something or Ctrl-C
 fuzz: $(VENV)/.tested
-	while $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=search --ignore=tests/kernel --numprocesses=auto tests; do :; done
+	while $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=search --ignore=tests/kernel --numprocesses=auto tests \
+		&& LIVE_SEED=new $(BIN)/python -m pytest tests/kernel/test_live.py; do :; done
 
 bench: $(VENV)/.tested
 	$(BIN)/python tools/extra-requirements bench | xargs -d '\n' $(BIN)/pip install --quiet

@@ -26,8 +26,12 @@ cdef str half_text(const Half* h, int proto):
     return s
 
 
-cdef str entry_text(const Entry* e, uint32_t now):
-    """One line of `conntrack -L`, single-spaced."""
+cdef str counters(const Entry* e, int dir):
+    return f"packets={e.packets[dir]} bytes={e.bytes[dir]}"
+
+
+cdef str entry_text(const Entry* e, uint32_t now, bint acct):
+    """One line of `conntrack -L`, single-spaced; with the counters if `nf_conntrack_acct` is on."""
     cdef int left = <int>(e.expires - now) // 1000
     cdef list w = [f"{PROTOCOL_NAMES.get(e.proto, 'unknown')} {e.proto} {left if left > 0 else 0}"]
     if e.proto == IPPROTO_TCP:
@@ -35,9 +39,13 @@ cdef str entry_text(const Entry* e, uint32_t now):
     elif e.proto == IPPROTO_SCTP:
         w.append(SCTP_STATES[e.state])
     w.append(half_text(&e.tuple[0], e.proto))
+    if acct:
+        w.append(counters(e, 0))
     if not e.status & IPS_SEEN_REPLY:
         w.append("[UNREPLIED]")
     w.append(half_text(&e.tuple[1], e.proto))
+    if acct:
+        w.append(counters(e, 1))
     if e.status & IPS_ASSURED:
         w.append("[ASSURED]")
     w.append(f"mark={e.mark} use=1")

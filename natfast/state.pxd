@@ -32,6 +32,7 @@ ctypedef struct Conntrack:
 
 # What a protocol tracker says of a packet.
 cdef enum:                      # Track_
+    TRACK_UNCOUNTED = 2         # goes on with its connection, whose timeout and counters it does not move
     TRACK_ACCEPT = 1
     TRACK_INVALID = 0           # -NF_ACCEPT: goes on without a connection
     TRACK_REPEAT = -1           # entry was deleted: look up again

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from natfast.headers cimport (IPPROTO_TCP, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, TCPOPT_SACK, TCPOPT_SACK_PERM,
                               TCPOPT_WINDOW, after, be16, be32, before, tcp_option_first, tcp_option_next)
 from natfast.packet cimport Packet
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, TRACK_UNCOUNTED
 from natfast.sysctl cimport TIMEOUT_UNACK
 from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, Seen,
                             TcpTrack, set_expiry, table_unlink)
@@ -357,14 +357,14 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
                     t.last_flags |= EXP_CHALLENGE_ACK
             if event == EV_ACK and dir == 1:
                 t.last_ack = ack                # a challenge ACK: the RST that answers it names this
-            return TRACK_ACCEPT
+            return TRACK_UNCOUNTED
     elif new == TCP_INVALID:
         return TRACK_INVALID
     elif new == TCP_TIME_WAIT:
         if (old == TCP_LAST_ACK and event == EV_ACK and t.last_dir != dir and t.last_index == EV_SYN
                 and t.last_flags & EXP_CHALLENGE_ACK):
             t.last_flags &= ~EXP_CHALLENGE_ACK
-            return TRACK_ACCEPT                 # RFC 5961 challenge ACK, not the ACK of the last FIN
+            return TRACK_UNCOUNTED              # RFC 5961 challenge ACK, not the ACK of the last FIN
     elif new == TCP_SYN_SENT2:
         t.last_flags |= SIMULTANEOUS_OPEN
     elif new == TCP_SYN_RECV:
@@ -379,7 +379,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     if not checked:
         verdict = in_window(c, e, dir, event, th, seq, end)
         if verdict == WINDOW_IGNORE:
-            return TRACK_ACCEPT
+            return TRACK_UNCOUNTED
         if verdict == WINDOW_INVALID:
             handle_invalid(c, e, dir, event)
             return TRACK_INVALID
@@ -399,7 +399,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
                 p.owned = True
             return TRACK_ACCEPT
         if event == EV_SYN and old == TCP_SYN_SENT:
-            return TRACK_ACCEPT                 # a repeated SYN does not keep the entry alive
+            return TRACK_UNCOUNTED              # a repeated SYN does not keep the entry alive
         if new == TCP_ESTABLISHED and timeout > c.sysctl.tcp[TIMEOUT_UNACK]:
             timeout = c.sysctl.tcp[TIMEOUT_UNACK]
     elif (not e.status & IPS_ASSURED and (old == TCP_SYN_RECV or old == TCP_ESTABLISHED)

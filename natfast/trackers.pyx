@@ -3,16 +3,19 @@ from libc.stdint cimport uint8_t, uint32_t
 from natfast.checksum cimport fold, pseudo_sum, sum_bytes
 from natfast.headers cimport ICMP_ADDRESS, ICMP_ECHO, ICMP_INFO_REQUEST, ICMP_TIMESTAMP, IPPROTO_UDP, be16, be32
 from natfast.packet cimport Packet
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID
-from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_SEEN_REPLY, SctpTrack
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_UNCOUNTED
+from natfast.table cimport Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_NAT_CLASH, IPS_SEEN_REPLY, SctpTrack
 from libc.string cimport memset
 
 
-cdef int udp_stream(Conntrack* c, Entry* e) noexcept nogil:
-    if e.status & IPS_CONFIRMED:
-        udp_refresh(c, e)
-    else:
-        udp_opened(c, e)
+cdef int stream_if_answered(Conntrack* c, Entry* e, uint32_t timeout, uint32_t stream) noexcept nogil:
+    """GRE and UDP-Lite: an answer makes them a stream at once; UDP has to last for two seconds."""
+    if not e.status & IPS_SEEN_REPLY:
+        refresh(c, e, timeout)
+        return TRACK_ACCEPT
+    refresh(c, e, stream)
+    if not e.status & IPS_NAT_CLASH:                    # those are over soon
+        e.status |= IPS_ASSURED
     return TRACK_ACCEPT
 
 
@@ -28,7 +31,11 @@ cdef int udp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at
     if (be16(uh + 6) != 0 and at_prerouting and c.sysctl.checksum and not p.checksum_ok
             and not l4_checksum_ok(p, dataoff, IPPROTO_UDP)):
         return TRACK_INVALID
-    return udp_stream(c, e)
+    if e.status & IPS_CONFIRMED:
+        udp_refresh(c, e)
+    else:
+        udp_opened(c, e)
+    return TRACK_ACCEPT
 
 
 cdef int udplite_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at_prerouting) noexcept nogil:
@@ -52,7 +59,7 @@ cdef int udplite_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bin
     if at_prerouting and c.sysctl.checksum and not p.checksum_ok and fold(
             sum_bytes(uh, present(p, dataoff, coverage)) + pseudo_sum(p.data, IPPROTO_UDP, room)) != 0xFFFF:
         return TRACK_INVALID
-    return udp_stream(c, e)
+    return stream_if_answered(c, e, c.sysctl.udp, c.sysctl.udp_stream)
 
 
 cdef int icmp_packet(Conntrack* c, Entry* e) noexcept nogil:
@@ -64,12 +71,7 @@ cdef int icmp_packet(Conntrack* c, Entry* e) noexcept nogil:
 
 
 cdef int gre_packet(Conntrack* c, Entry* e) noexcept nogil:
-    if e.status & IPS_SEEN_REPLY:
-        refresh(c, e, c.sysctl.gre_stream)
-        e.status |= IPS_ASSURED
-    else:
-        refresh(c, e, c.sysctl.gre)
-    return TRACK_ACCEPT
+    return stream_if_answered(c, e, c.sysctl.gre, c.sysctl.gre_stream)
 
 
 cdef int generic_packet(Conntrack* c, Entry* e) noexcept nogil:
@@ -344,9 +346,12 @@ cdef int sctp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, int di
             if t.init[dir] and t.init[1 - dir] and known != w.tag:
                 return TRACK_INVALID                    # INITs crossed and this answers neither
             t.vtag[1 - dir] = w.tag
+        elif w.kind == C_COOKIE_ACK:
+            t.init[0] = t.init[1] = 0                   # the handshake is over
         e.state = new
         if old != new and new == S_ES:
             e.status |= IPS_ASSURED
-    if not ignore:
-        refresh(c, e, c.sysctl.sctp[new])
+    if ignore:
+        return TRACK_UNCOUNTED
+    refresh(c, e, c.sysctl.sctp[new])
     return TRACK_ACCEPT

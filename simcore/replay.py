@@ -137,7 +137,7 @@ def _source_keys(frames: Iterable[bytes]) -> list[int]:
         if len(f) < 34 or f[12:14] != b"\x08\x00":
             continue
         l4 = 14 + (f[14] & 15) * 4
-        if f[23] in (6, 17, 132) and len(f) >= l4 + 2:
+        if f[23] in (6, 17, 132, 136) and len(f) >= l4 + 2:
             keys.append(int.from_bytes(f[l4:l4 + 2], "big"))
         elif f[23] == 1 and len(f) >= l4 + 6:
             keys.append(int.from_bytes(f[l4 + 4:l4 + 6], "big"))
@@ -168,10 +168,10 @@ def same_frame(kernel: bytes, ours: bytes, addresses: set[str]) -> bool:
     kind = ours[14 + ihl] if ours[23] == 1 else -1
     reset = ours[23] == 6 and len(ours) > 14 + ihl + 13 and ours[14 + ihl + 13] & 4
     # an error made here may leave under the address that the connection is known by on that side
-    error = kind in (3, 11, 12) and ours[15] & 0xC0 == 0xC0
+    error = kind in (3, 5, 11, 12) and ours[15] & 0xC0 == 0xC0
     own = error or ours[26] == 127 or str(ipaddress.IPv4Address(ours[26:30])) in addresses
     piece = ours[23] == 1 and int.from_bytes(ours[20:22], "big") & 0x1FFF       # of a long echo reply
-    if not own or not (piece or kind in (0, 3, 11, 12, 14) or reset):
+    if not own or not (piece or kind in (0, 3, 5, 11, 12, 14) or reset):
         return False
 
     def masked(f: bytes) -> bytes:

@@ -44,7 +44,7 @@ cdef class Messages(Neighbourhood):
 
     cdef Frame* new_packet(self, uint32_t have, uint32_t length, int protocol, uint32_t src, uint32_t dst, int tos, int ttl, int frag,
                            const Echo* options=NULL) noexcept:
-        """A frame with Ethernet and IP header; `have` and `length` count what follows the IP header."""
+        """A frame with Ethernet and IP header; `have` and `length` count what follows the IP header. TTL 0: the default."""
         cdef uint32_t ihl = 20 + (options.size if options != NULL else 0)
         cdef Frame* f = frame_new(IP + ihl + have, IP + ihl + length)
         cdef uint8_t* ip = f.data + IP
@@ -58,7 +58,7 @@ cdef class Messages(Neighbourhood):
         self.ip_id += 1
         put16(ip + 4, 0 if frag & IP_DF and protocol == IPPROTO_TCP and have == 20 and length == 20 else self.ip_id)
         put16(ip + 6, frag)
-        ip[8] = <uint8_t>ttl
+        ip[8] = <uint8_t>ttl or self.default_ttl
         ip[9] = <uint8_t>protocol
         put32(ip + 12, src)
         put32(ip + 16, dst)
@@ -90,7 +90,7 @@ cdef class Messages(Neighbourhood):
             return
         quoted = min(f.len - IP, <uint32_t>ICMP_QUOTED - echo.size)
         have = min(f.have - IP, quoted)
-        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 64, 0, &echo)
+        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 0, 0, &echo)
         icmp_emit_error(e, kind, code, info, ip, have)
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")
@@ -135,7 +135,7 @@ cdef class Messages(Neighbourhood):
             if not self.echo_options(ip, ip_dst(ip), &echo):
                 self.drop(f, NULL, "IP options")
                 return
-            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(ip), ip_src(ip), ip[1], 64, 0, &echo)
+            r = self.new_packet(have, n, IPPROTO_ICMP, ip_dst(ip), ip_src(ip), ip[1], 0, 0, &echo)
             icmp_emit_reply(r, f.data + l4, have, self.time_of_day())
             frame_free(f)
             self.local_out(r)
@@ -188,7 +188,7 @@ cdef class Messages(Neighbourhood):
         cdef uint32_t l4 = IP + ip_ihl(ip)
         cdef const uint8_t* th = f.data + l4
         cdef uint32_t flags = th[13], n
-        cdef Frame* r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), tos, 64, IP_DF, options)
+        cdef Frame* r = self.new_packet(20, 20, IPPROTO_TCP, ip_dst(ip), ip_src(ip), tos, 0, IP_DF, options)
         cdef uint8_t* o = r.data + IP + ip_ihl(r.data + IP)
         memset(o, 0, 20)
         put16(o, be16(th + 2))

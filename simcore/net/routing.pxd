@@ -9,6 +9,7 @@ from simcore.net.ways cimport FROM_HERE, KnownWay, Way, ways_find
 cdef class Routing(Tables):
     cdef void route_input(self, Interface dev, uint64_t addresses, Way* w) noexcept
     cdef void decide_input(self, Interface dev, uint32_t src, uint32_t dst, Way* w) noexcept
+    cdef bint valid_source(self, Interface dev, uint32_t src, int oif) noexcept
     cdef void route_output(self, uint64_t addresses, Way* w) noexcept
     cdef void decide_output(self, uint32_t dst, uint32_t src, Way* w) noexcept
     cdef void next_neighbour(self, Way* w) noexcept

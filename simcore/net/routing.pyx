@@ -1,4 +1,4 @@
-from natfast.filter cimport ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, address_type
+from natfast.filter cimport ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, ADDR_UNICAST, address_type
 from simcore.net.interface cimport LOOPBACK, Interface
 from simcore.net.neighbours cimport Neighbour
 from simcore.net.ways cimport FROM_HERE, W_BROADCAST, W_DROP, W_FORWARD, W_LOCAL, W_UNREACHABLE, Way, ways_note
@@ -23,28 +23,26 @@ cdef class Routing(Tables):
         w.source = 0
         w.oif = -1
         w.nexthop = 0
-        if (src >> 28) == 14 or src == 0xFFFFFFFFU or dev.kind != LOOPBACK and self.has_address(src):
+        if (src >> 28) == 14 or src == 0xFFFFFFFFU:
             return
+        if (src >> 24) == 127 or (dst >> 24) == 127:
+            if not dev.route_localnet and dev.kind != LOOPBACK:
+                return
         if (dst >> 28) == 14:
             # every interface listens to all-hosts; a sender without address may only speak to its own link
-            if dst == ALL_HOSTS and ((src >> 24) != 127 or dev.route_localnet):
+            if dst == ALL_HOSTS and (src == 0 or self.valid_source(dev, src, -1)):
                 w.kind = W_BROADCAST
             return
         if dst == 0xFFFFFFFFU or (src == 0 and dst == 0):
-            w.kind = W_BROADCAST
+            if src == 0 or self.valid_source(dev, src, -1):
+                w.kind = W_BROADCAST
             return
         if src == 0 or dst == 0:
             return                                  # the rest of 0/8 is ordinary unicast to Linux
-        if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
-            return
         kind = address_type(&self.host, dst)
-        if kind == ADDR_LOCAL:
-            w.kind = W_LOCAL
-            return
-        if kind == ADDR_BROADCAST:
-            if (src >> 24) == 127:
-                return
-            w.kind = W_BROADCAST
+        if kind == ADDR_LOCAL or kind == ADDR_BROADCAST:
+            if self.valid_source(dev, src, -1):
+                w.kind = W_LOCAL if kind == ADDR_LOCAL else W_BROADCAST
             return
         if not self.forwarding:
             return
@@ -52,14 +50,31 @@ cdef class Routing(Tables):
         if i < 0:
             w.kind = W_UNREACHABLE
             return
-        if dev.rp_filter:
-            kind = self.routes.lookup(src)
-            if <int>kind < 0 or (dev.rp_filter == 1 and self.routes.routes[kind].interface != dev.index):
-                return
+        if not self.valid_source(dev, src, self.routes.routes[i].interface):
+            return
         w.kind = W_FORWARD
         w.oif = self.routes.routes[i].interface
         w.nexthop = self.routes.routes[i].via or dst
         w.source = self.routes.routes[i].source
+
+    cdef bint valid_source(self, Interface dev, uint32_t src, int oif) noexcept:
+        """May this sender's packets come in by `dev`, to leave by `oif` (-1: they stay)? fib_validate_source.
+
+        Without rp_filter only the host's own addresses are refused; with it, or where the answer decides on a redirect,
+        the way back is looked up: strict (1) wants it to be `dev`, loose (2) wants there to be one.
+        """
+        cdef uint32_t kind
+        cdef int i
+        if dev.kind == LOOPBACK:
+            return True
+        if not dev.rp_filter and (oif != dev.index or not dev.send_redirects):
+            return not self.has_address(src)
+        if address_type(&self.host, src) != ADDR_UNICAST:
+            return False
+        i = self.routes.lookup(src)
+        if i >= 0 and self.routes.routes[i].interface == dev.index or not dev.rp_filter:
+            return True
+        return i >= 0 and dev.rp_filter == 2 and dev.address != 0
 
     cdef void route_output(self, uint64_t addresses, Way* w) noexcept:
         """Decide on the way of a packet from here, and remember it."""

@@ -1,5 +1,5 @@
 """What a network namespace is made of."""
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from natfast.filter cimport Host
 from natfast.hooks cimport Netfilter
 from natfast.packet cimport Packet
@@ -27,6 +27,7 @@ cdef class Tables(Device):
     cdef Processor cpu          # None: handling takes no time
     cdef public FlowProbe flows
     cdef uint16_t ip_id
+    cdef uint8_t default_ttl    # of what is sent from here
     cdef Flag forwarding
     cdef Flag bridge_netfilter
     cdef Ways ways

@@ -54,6 +54,7 @@ cdef class Tables(Device):
         self.sockets = Endpoints(self.calendar)
         self.drops = {}
         self.ip_id = 0
+        self.default_ttl = <uint8_t>int(self.sysctl["net.ipv4.ip_default_ttl"])
         self.tracer = None
         self.new_interface("lo", LOOPBACK, "00:00:00:00:00:00", 65536)
 

@@ -52,7 +52,7 @@ cdef class Datagrams(Handler):
         """The headers of datagrams of this size."""
         cdef uint32_t n = size - L4
         cdef uint8_t* ip = self.header + IP
-        cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, ip_src(ip), ip_dst(ip), 0, 64, 0x4000)
+        cdef Frame* f = self.ns.new_packet(8, n, IPPROTO_UDP, ip_src(ip), ip_dst(ip), 0, 0, 0x4000)
         cdef uint8_t* u = f.data + L4
         cdef uint16_t check
         memcpy(u, self.header + L4, 4)

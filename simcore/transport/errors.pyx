@@ -7,6 +7,15 @@ cdef object os_error(int number):
     return OSError(number, f"{errno.errorcode[number]}: {os.strerror(number)}")
 
 
+cdef int own_ttl(ttl) except -1:
+    """What `setsockopt(IP_TTL)` takes, 0 for None; OSError EINVAL for anything else."""
+    if ttl is None:
+        return 0
+    if not 1 <= ttl <= 255:
+        raise os_error(errno.EINVAL)
+    return ttl
+
+
 cdef int errno_of_icmp(int kind, int code) noexcept:
     """What an ICMP error means to a socket (Linux's icmp_err_convert)."""
     if kind == 3:

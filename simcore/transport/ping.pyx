@@ -10,7 +10,7 @@ from simcore.engine.frame cimport L4, Frame, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
 from simcore.net.transport_checksum cimport set_checksum
-from simcore.transport.errors cimport os_error
+from simcore.transport.errors cimport os_error, own_ttl
 
 
 cdef class PingSocket(Endpoint):
@@ -29,14 +29,18 @@ cdef class PingSocket(Endpoint):
         self.waiting = {}
         namespace.sockets.register(self)
 
-    def echo(self, str address, int size=56, double timeout=1.0, int ttl=64):
-        """Event of the round-trip time in seconds, None if no answer came within `timeout`."""
+    def echo(self, str address, int size=56, double timeout=1.0, ttl=None):
+        """Event of the round-trip time in seconds, None if no answer came within `timeout`.
+
+        A `ttl` of its own is from 1 to 255, else OSError EINVAL; None is the namespace's `net.ipv4.ip_default_ttl`.
+        """
+        cdef int hops = own_ttl(ttl)
         cdef uint32_t dst = int(ipaddress.IPv4Address(address))
         cdef uint32_t src = self.ns.source_for(dst)
         if src == 0:
             raise os_error(101)
         self.seq += 1
-        cdef Frame* f = self.ns.new_packet(8, 8 + size, IPPROTO_ICMP, src, dst, 0, ttl, 0x4000)
+        cdef Frame* f = self.ns.new_packet(8, 8 + size, IPPROTO_ICMP, src, dst, 0, hops, 0x4000)
         cdef uint8_t* m = f.data + L4
         memset(m, 0, 8)
         m[0] = 8

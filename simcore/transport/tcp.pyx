@@ -418,7 +418,7 @@ cdef class TcpSocket(Sender):
             data = self.stream(at, n)
         header = 20 + options
         have = header + (n if data is not None else 0)
-        f = self.ns.new_packet(have, header + n, IPPROTO_TCP, self.local_ip, self.remote_ip, tos, 64, 0x4000)
+        f = self.ns.new_packet(have, header + n, IPPROTO_TCP, self.local_ip, self.remote_ip, tos, 0, 0x4000)
         t = f.data + L4
         put16(t, self.local_port)
         put16(t + 2, self.remote_port)

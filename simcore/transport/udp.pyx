@@ -11,7 +11,7 @@ from natfast.headers cimport IPPROTO_UDP, be16, ip_src, put16
 from simcore.engine.frame cimport CHECKSUM_RIGHT, IP, L4, Frame, frame_bytes, frame_free
 from simcore.net.endpoints cimport Endpoint
 from simcore.net.namespace cimport Namespace
-from simcore.transport.errors cimport errno_of_icmp, os_error
+from simcore.transport.errors cimport errno_of_icmp, os_error, own_ttl
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -51,12 +51,14 @@ cdef class UdpSocket(Endpoint):
         self.limit = limit
         namespace.sockets.register(self)
 
-    def sendto(self, data, str address, int port, int ttl=64):
+    def sendto(self, data, str address, int port, ttl=None):
         """Send a datagram now; `data` is bytes, or a number of zero bytes.
 
-        Raises OSError: EMSGSIZE over 65507 bytes, ENETUNREACH without a route, or an error that came back
-        from an earlier datagram.
+        A `ttl` of its own is from 1 to 255; None is the namespace's `net.ipv4.ip_default_ttl`. Raises OSError:
+        EMSGSIZE over 65507 bytes, ENETUNREACH without a route, EINVAL for another `ttl`, or an error that came
+        back from an earlier datagram.
         """
+        cdef int hops = own_ttl(ttl)
         cdef uint32_t dst = int(ipaddress.IPv4Address(address))
         cdef uint32_t n = data if isinstance(data, int) else len(data)
         self.check()
@@ -65,7 +67,7 @@ cdef class UdpSocket(Endpoint):
         cdef uint32_t src = self.local_ip or self.ns.source_for(dst)
         if src == 0:
             raise os_error(errno.ENETUNREACH)
-        self.emit(dst, port, src, n, None if isinstance(data, int) else bytes(data), ttl)
+        self.emit(dst, port, src, n, None if isinstance(data, int) else bytes(data), hops)
 
     cdef void emit(self, uint32_t dst, int port, uint32_t src, uint32_t n, bytes data, int ttl) noexcept:
         cdef uint32_t have = 8 + (n if data is not None else 0)

@@ -1,6 +1,7 @@
-"""Where root: fresh random conversations through this machine's kernel and through simcore, frame by frame.
+"""Where root: random conversations through this machine's kernel and through simcore, frame by frame.
 
-Every run is a new one; the seed is printed, `LIVE_SEED` repeats it, `LIVE_CONVERSATIONS` sets how many.
+Every run repeats the same ones, so that it judges the code alone; `LIVE_SEED` sets others (`new` draws a seed, which
+is printed), `LIVE_CONVERSATIONS` how many.
 """
 from __future__ import annotations
 
@@ -21,9 +22,10 @@ from simcore.replay import Box, same_frame, same_table
 from tests.kernel.rig_up import RIG_MISSING, rig
 
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
-SEED = int(os.environ.get("LIVE_SEED", random.SystemRandom().randrange(1 << 31)))
+_SEED = os.environ.get("LIVE_SEED", "1")
+SEED = random.SystemRandom().randrange(1 << 31) if _SEED == "new" else int(_SEED)
 CONVERSATIONS = int(os.environ.get("LIVE_CONVERSATIONS", "600"))
-KINDS = ("any", "tcp", "published", "sctp", "gre", "udplite", "options", "icmp", "clash", "bridge", "mangled",
+KINDS = ("any", "tcp", "published", "sctp", "sctp-again", "gre", "udplite", "options", "icmp", "clash", "bridge", "mangled",
          "fragments")         # last: what it leaves incomplete is answered half a minute later
 
 pytestmark = pytest.mark.skipif(bool(RIG_MISSING), reason=RIG_MISSING or "-")
@@ -109,6 +111,65 @@ def test_random_conversations(hosts: tuple[Any, Box], kind: str) -> None:
             once += 1
             print(f"{kind} {k} differed once, not again: {difference}")
     assert once <= 1 + count // 50
+
+
+SETTINGS = {
+    "net.ipv4.conf.all.rp_filter": (0, 1, 2), "net.ipv4.conf.all.send_redirects": (0, 1), "net.ipv4.conf.all.route_localnet": (0, 1),
+    "net.ipv4.ip_default_ttl": (64, 1, 2, 255),
+    **{f"net.netfilter.nf_conntrack_{name}": values for name, values in {
+        "tcp_loose": (1, 0), "tcp_be_liberal": (0, 1), "tcp_ignore_invalid_rst": (0, 1), "checksum": (1, 0), "acct": (0, 1),
+        "tcp_max_retrans": (3, 0, 1), "tcp_timeout_established": (432000, 200), "tcp_timeout_max_retrans": (300, 77),
+        "tcp_timeout_unacknowledged": (300, 99), "tcp_timeout_syn_sent": (120, 400), "tcp_timeout_close": (10, 500),
+        "udp_timeout": (30, 11), "icmp_timeout": (30, 700), "generic_timeout": (600, 44), "sctp_timeout_closed": (10, 55),
+        "gre_timeout": (30, 66)}.items()}}
+"""What a box may be told, the default first."""
+NO_PROXY = {"-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n":
+                "-A POSTROUTING -o docker0 -m addrtype --src-type LOCAL -j MASQUERADE\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n",
+            "-A OUTPUT ! -d 127.0.0.0/8 -m": "-A OUTPUT -m", "-A DOCKER -i docker0 -j RETURN\n": "", "-A DOCKER ! -i docker0 -p tcp": "-A DOCKER -p tcp"}
+"""What Docker writes otherwise where it runs without its userland proxy; it sets hairpin and route_localnet then."""
+
+
+def test_random_settings(hosts: tuple[Any, Box]) -> None:
+    """Every setting of a box, drawn: sysctls, hairpin ports, the MTU of the way out, with and without docker-proxy."""
+    real, ours = hosts
+    print(f"LIVE_SEED={SEED}")
+
+    def set_up(sysctl: dict[str, int], hairpin: tuple[bool, ...], mtu: int, rules: str) -> None:
+        def ip(*words: str) -> None:
+            subprocess.run(["ip", *words], check=True)
+        for port, on in zip(("vethc1", "vethc2"), hairpin, strict=True):
+            ip("-n", "natbox", "link", "set", port, "type", "bridge_slave", "hairpin", "on" if on else "off")
+        for namespace, link in (("natbox", "eth0"), ("natrig", "wan")):
+            ip("-n", namespace, "link", "set", link, "mtu", str(mtu))
+        ip("netns", "exec", "natbox", "sysctl", "-qw", *(f"{key}={value}" for key, value in sysctl.items()))
+        subprocess.run(["ip", "netns", "exec", "natbox", "iptables-restore"], input=rules, text=True, check=True)
+
+    plain = (ORACLE / "docker.v4").read_text()
+    try:
+        for k in range(max(1, CONVERSATIONS // 60)):
+            rng = random.Random(f"{SEED}/settings/{k}")
+            sysctl = {key: rng.choice(values) if rng.random() < 0.3 else values[0] for key, values in SETTINGS.items()}
+            hairpin, mtu, rules = (rng.random() < 0.3, rng.random() < 0.3), rng.choice((1500, 1500, 1000, 576)), plain
+            if rng.random() < 0.3:
+                hairpin = (True, True)
+                sysctl["net.ipv4.conf.all.route_localnet"] = 1
+                for usual, without in NO_PROXY.items():
+                    assert usual in rules
+                    rules = rules.replace(usual, without)
+            described = {name: dict(spec) for name, spec in ours.description["interfaces"].items()}
+            described["vethc1"]["hairpin"], described["vethc2"]["hairpin"] = hairpin
+            described["eth0"]["mtu"] = mtu
+            box = Box({**ours.description, "interfaces": described, "sysctl": {**ours.description["sysctl"], **sysctl}, "rules": rules})
+            set_up(sysctl, hairpin, mtu, rules)
+            for kind in rng.sample(KINDS, 3):
+                steps = [(wire, frame) for wire, frame in generator(kind)(random.Random(f"{SEED}/settings/{k}/{kind}"))
+                         if wire != "eth0" or len(frame) <= mtu + 14]           # what the link takes
+                if conversation(real, box, steps):
+                    again = next((d for n in range(1, len(steps) + 1) if (d := conversation(real, box, steps[:n]))), "")
+                    told = {key: value for key, value in sysctl.items() if value != SETTINGS[key][0]}
+                    assert not again, f"LIVE_SEED={SEED} settings {k} {kind}: {again}\n{told}, hairpin {hairpin}, mtu {mtu}\n{rules}"
+    finally:
+        set_up({key: values[0] for key, values in SETTINGS.items()}, (False, False), 1500, plain)
 
 
 def counts(saved: str) -> dict[tuple[str, str], list[str]]:

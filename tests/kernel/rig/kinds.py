@@ -63,6 +63,18 @@ def sctp_case(rng):
     return s
 
 
+def sctp_again_case(rng):
+    """One association whose ends begin again and again, with two tags each: which INIT and INIT-ACK count."""
+    s, sp, tags = [], rng.randrange(20000, 30000), ((11, 12), (21, 22))
+    names = rng.choice([["INIT", "INIT_ACK", "COOKIE_ACK"], ["INIT", "INIT_ACK", "COOKIE_ACK", "COOKIE_ECHO", "HEARTBEAT"], list(CHUNKS)])
+    for n in range(14):
+        name, inward = (rng.choice(names), rng.random() < 0.5) if n else ("INIT", False)
+        vtag = 0 if name == "INIT" else tags[not inward][rng.random() < 0.15]
+        body = sctp(7001 if inward else sp, sp if inward else 7001, vtag, [chunk(name, tags[inward][rng.random() < 0.3])])
+        s.append(up(ip(W, H, ttl=57, proto=132) / body) if inward else c1(ip(A, W, proto=132) / body))
+    return s
+
+
 def sctp_table():
     """Every (state, direction, chunk): the way to each state, then the chunk. Keyed by its name."""
     ways = {"NONE": [], "CLOSED": [("INIT", 0)], "COOKIE_WAIT": [("INIT", 0), ("INIT_ACK", 1)]}
@@ -378,7 +390,7 @@ def ip_unsettled(f):
     return on_link(f[26:30]) or on_link(f[30:34])
 
 
-KINDS = {"tcp": tcp_case, "published": pub_case, "sctp": sctp_case, "gre": gre_case, "udplite": udplite_case, "options": options_case,
+KINDS = {"tcp": tcp_case, "published": pub_case, "sctp": sctp_case, "sctp-again": sctp_again_case, "gre": gre_case, "udplite": udplite_case, "options": options_case,
          "fragments": fragments_case, "icmp": icmp_case, "clash": clash_case, "bridge": bridge_case, "mangled": mangled_case}
 
 
