@@ -67,7 +67,7 @@ cdef int _store(Sysctl* s, tuple row, double value) except -1:
 cdef int sysctl_defaults(Sysctl* s) except -1:
     for row in ROWS.values():
         _store(s, row, row[2])
-    s.tcp[9] = s.tcp[1]                 # SYN_SENT2 has SYN_SENT's
+    s.tcp[9] = 120000                   # SYN_SENT2: no setting changes it
     return 0
 
 
@@ -86,7 +86,6 @@ cdef int sysctl_set(Sysctl* s, str name, object value) except -1:
     if not low <= v <= top:
         raise ValueError(f"sysctl {name}: expected {low:.0f} to {top:.0f}, got {value!r}")
     _store(s, row, v)
-    s.tcp[9] = s.tcp[1]
     return 0
 
 

@@ -36,6 +36,7 @@ cdef class Interface:
     cdef public uint64_t tx_bytes
     # the rest
     cdef public Flag hairpin
+    cdef public Flag forwarding         # what comes in here may leave elsewhere
     cdef public Flag route_localnet     # 127/8 is not martian here
     cdef public Flag send_redirects
     cdef Tap first_tap

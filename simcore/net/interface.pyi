@@ -10,6 +10,7 @@ class Interface:
     mtu: int
     up: bool
     hairpin: bool
+    forwarding: bool
     route_localnet: bool
     send_redirects: bool
     rp_filter: int

@@ -21,7 +21,7 @@ cdef class Namespace(Messages):
     cdef Frame* reassemble(self, Frame* f, int where) noexcept
     cdef void ip_receive(self, Interface dev, Frame* f, Packet* p) noexcept
     cdef Frame* prerouting(self, Interface dev, Frame* f, Packet* p) noexcept
-    cdef void no_way(self, Frame* f, Packet* p, const Way* w) noexcept
+    cdef void no_way(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept
     cdef void local_in(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept

@@ -156,7 +156,7 @@ cdef inline void ip_go_on(Namespace ns, Interface dev, Frame* f, Packet* p) noex
     elif w.kind == W_LOCAL or w.kind == W_BROADCAST:
         ns.local_in(dev, f, p, &w)
     else:
-        ns.no_way(f, p, &w)
+        ns.no_way(dev, f, p, &w)
 
 
 cdef class Namespace(Messages):
@@ -516,12 +516,14 @@ cdef class Namespace(Messages):
             self.note(dev.name, f, prerouting_note(p, ip_dst(p.data) != before))
         return f
 
-    cdef void no_way(self, Frame* f, Packet* p, const Way* w) noexcept:
+    cdef void no_way(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept:
         if w.kind == W_DROP:
             self.drop(f, p, "martian or unroutable")
             return
-        if self.forwarding:
-            self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
+        if not dev.forwarding:
+            self.drop(f, p, "forwarding is off")
+            return
+        self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
         self.drop(f, p, "no route")
 
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept:

@@ -44,10 +44,8 @@ cdef class Routing(Tables):
             if self.valid_source(dev, src, -1):
                 w.kind = W_LOCAL if kind == ADDR_LOCAL else W_BROADCAST
             return
-        if not self.forwarding:
-            return
         i = self.routes.lookup(dst)
-        if i < 0:
+        if i < 0 or not dev.forwarding:
             w.kind = W_UNREACHABLE
             return
         if not self.valid_source(dev, src, self.routes.routes[i].interface):

@@ -28,7 +28,6 @@ cdef class Tables(Device):
     cdef public FlowProbe flows
     cdef uint16_t ip_id
     cdef uint8_t default_ttl    # of what is sent from here
-    cdef Flag forwarding
     cdef Flag bridge_netfilter
     cdef Ways ways
     # and what those need that come in, too

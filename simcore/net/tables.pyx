@@ -40,7 +40,6 @@ cdef class Tables(Device):
             raise ValueError(f"sysctl {min(whole)} is the whole machine's, not a namespace's")
         self.sysctl = {**DEFAULTS, **settings}
         self.arp_cache = ArpCache(self.sysctl) if arp_cache is None else arp_cache
-        self.forwarding = bool(self.sysctl["net.ipv4.ip_forward"])
         self.bridge_netfilter = bool(self.sysctl["net.bridge.bridge-nf-call-iptables"])
         self.icmp_limit = IcmpLimit(float(self.sysctl["net.ipv4.icmp_ratelimit"]) / 1000)
         self.redirect_limit = RedirectLimit()
@@ -75,8 +74,11 @@ cdef class Tables(Device):
 
     def conf(self, str interface, str key):
         """A `net.ipv4.conf` setting of an interface: the larger of `all` and its own (or `default`), as Linux takes it."""
-        own = self.sysctl.get(f"net.ipv4.conf.{interface}.{key}", self.sysctl.get(f"net.ipv4.conf.default.{key}", 0))
-        return max(int(self.sysctl[f"net.ipv4.conf.all.{key}"]), int(own))
+        return max(int(self.sysctl[f"net.ipv4.conf.all.{key}"]), int(self.own_conf(interface, key, 0)))
+
+    def own_conf(self, str interface, str key, otherwise):
+        """What an interface is told of its own, or by `default`."""
+        return self.sysctl.get(f"net.ipv4.conf.{interface}.{key}", self.sysctl.get(f"net.ipv4.conf.default.{key}", otherwise))
 
     def add_interface(self, str name, str mac=None, int mtu=1500):
         """Add an interface for a wire, one end of a veth pair or a card; its number among such is its `port`.
@@ -112,6 +114,9 @@ cdef class Tables(Device):
         dev.calendar = self.calendar
         dev.route_localnet = bool(self.conf(name, "route_localnet"))
         dev.rp_filter = self.conf(name, "rp_filter")
+        # `all` is another name of ip_forward, and sets every interface
+        dev.forwarding = bool(int(self.own_conf(name, "forwarding", self.sysctl.get(
+            "net.ipv4.conf.all.forwarding", self.sysctl["net.ipv4.ip_forward"]))))
         dev.send_redirects = bool(self.conf(name, "send_redirects"))
         self.interfaces.append(dev)
         self.by_name[name] = dev

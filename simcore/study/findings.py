@@ -197,6 +197,7 @@ _REASONS: Mapping[str, tuple[str, str]] = {
     "no route": ("had no route", ""),
     "TTL exceeded": ("had been routed too often (TTL)", ""),
     "martian or unroutable": ("had a source address that cannot be there", ""),
+    "forwarding is off": ("were for others, on a host that is no router", "net.ipv4.ip_forward: 1 among its sysctls"),
     "UDP: no socket": ("were datagrams to a port that nobody listens on", ""),
     "TCP: no socket": ("were segments of connections that nobody has there",
                        "if conntrack forgot an idle connection: a longer timeout, or keepalive"),
