@@ -62,15 +62,20 @@ def without_draw(line: str, own: set[str]) -> str:
     return f"{line[:answers.start(3)]}*{line[answers.end(3):]}"
 
 
+def own_icmp(frame: bytes, kind: bytes, own: set[str]) -> bool:
+    """An ICMP message of this type, and code, that the host made?"""
+    return (frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01" and frame[34:].startswith(kind)
+            and ".".join(map(str, frame[26:30])) in own)
+
+
 def left_behind(frame: bytes, steps: list[tuple[str, bytes]], own: set[str]) -> bool:
     """Does the host say of an earlier conversation that its fragments never became whole? That takes half a minute."""
-    return (len(frame) >= 48 and frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34:36] == b"\x0b\x01" and ".".join(map(str, frame[26:30])) in own
-            and not any(f[18:20] == frame[46:48] for _, f in steps))
+    return own_icmp(frame, b"\x0b\x01", own) and not any(f[18:20] == frame[46:48] for _, f in steps)
 
 
 def host_redirect(frame: bytes, own: set[str]) -> bool:
     """How many of these a host sends, depends on those of earlier conversations."""
-    return frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01" and frame[34:35] == b"\x05" and ".".join(map(str, frame[26:30])) in own
+    return own_icmp(frame, b"\x05", own)
 
 
 def conversation(real: Any, ours: Box, steps: list[tuple[str, bytes]], late: list[bytes] | None = None) -> str:
@@ -126,65 +131,23 @@ def test_random_conversations(hosts: tuple[Any, Box], kind: str) -> None:
     assert once <= 1 + count // 50
 
 
-SETTINGS = {
-    "net.ipv4.conf.all.rp_filter": (0, 1, 2), "net.ipv4.conf.all.send_redirects": (0, 1), "net.ipv4.conf.all.route_localnet": (0, 1),
-    "net.ipv4.ip_default_ttl": (64, 1, 2, 255), "net.ipv4.ip_forward": (1, 1, 1, 0),
-    **{f"net.ipv4.conf.{name}.rp_filter": (0, 1, 2) for name in ("docker0", "eth0")},
-    **{f"net.ipv4.conf.{name}.forwarding": (1, 1, 0) for name in ("docker0", "eth0")},
-    **{f"net.netfilter.nf_conntrack_{name}": values for name, values in {
-        "tcp_loose": (1, 0), "tcp_be_liberal": (0, 1), "tcp_ignore_invalid_rst": (0, 1), "checksum": (1, 0), "acct": (0, 1),
-        "tcp_max_retrans": (3, 0, 1), "tcp_timeout_established": (432000, 200), "tcp_timeout_max_retrans": (300, 77),
-        "tcp_timeout_unacknowledged": (300, 99), "tcp_timeout_syn_sent": (120, 400), "tcp_timeout_close": (10, 500),
-        "udp_timeout": (30, 11), "icmp_timeout": (30, 700), "generic_timeout": (600, 44), "sctp_timeout_closed": (10, 55),
-        "gre_timeout": (30, 66)}.items()}}
-"""What a box may be told, the default first."""
-NO_PROXY = {"-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n":
-                "-A POSTROUTING -o docker0 -m addrtype --src-type LOCAL -j MASQUERADE\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n",
-            "-A OUTPUT ! -d 127.0.0.0/8 -m": "-A OUTPUT -m", "-A DOCKER -i docker0 -j RETURN\n": "", "-A DOCKER ! -i docker0 -p tcp": "-A DOCKER -p tcp"}
-"""What Docker writes otherwise where it runs without its userland proxy; it sets hairpin and route_localnet then."""
-
-
-def test_random_settings(hosts: tuple[Any, Box]) -> None:
+def test_random_settings(hosts: tuple[Any, Box], request: pytest.FixtureRequest) -> None:
     """Every setting of a box, drawn: sysctls, hairpin ports, the MTU of the way out, with and without docker-proxy."""
+    import settings
     real, ours = hosts
+    brnf = bool(ours.description["sysctl"]["net.bridge.bridge-nf-call-iptables"])
     print(f"LIVE_SEED={SEED}")
-
-    def set_up(sysctl: dict[str, int], hairpin: tuple[bool, ...], mtu: int, rules: str) -> None:
-        def ip(*words: str) -> None:
-            subprocess.run(["ip", *words], check=True)
-        for port, on in zip(("vethc1", "vethc2"), hairpin, strict=True):
-            ip("-n", "natbox", "link", "set", port, "type", "bridge_slave", "hairpin", "on" if on else "off")
-        for namespace, link in (("natbox", "eth0"), ("natrig", "wan")):
-            ip("-n", namespace, "link", "set", link, "mtu", str(mtu))
-        ip("netns", "exec", "natbox", "sysctl", "-qw", *(f"{key}={value}" for key, value in sysctl.items()))
-        subprocess.run(["ip", "netns", "exec", "natbox", "iptables-restore"], input=rules, text=True, check=True)
-
-    plain = (ORACLE / "docker.v4").read_text()
-    try:
-        for k in range(max(1, CONVERSATIONS // 60)):
-            rng = random.Random(f"{SEED}/settings/{k}")
-            sysctl = {key: rng.choice(values) if rng.random() < 0.3 else values[0] for key, values in SETTINGS.items()}
-            hairpin, mtu, rules = (rng.random() < 0.3, rng.random() < 0.3), rng.choice((1500, 1500, 1000, 576)), plain
-            if rng.random() < 0.3:
-                hairpin = (True, True)
-                sysctl["net.ipv4.conf.all.route_localnet"] = 1
-                for usual, without in NO_PROXY.items():
-                    assert usual in rules
-                    rules = rules.replace(usual, without)
-            described = {name: dict(spec) for name, spec in ours.description["interfaces"].items()}
-            described["vethc1"]["hairpin"], described["vethc2"]["hairpin"] = hairpin
-            described["eth0"]["mtu"] = mtu
-            box = Box({**ours.description, "interfaces": described, "sysctl": {**ours.description["sysctl"], **sysctl}, "rules": rules})
-            set_up(sysctl, hairpin, mtu, rules)
-            for kind in rng.sample(KINDS, 3):
-                steps = [(wire, frame) for wire, frame in generator(kind)(random.Random(f"{SEED}/settings/{k}/{kind}"))
-                         if wire != "eth0" or len(frame) <= mtu + 14]           # what the link takes
-                if conversation(real, box, steps):
-                    again = next((d for n in range(1, len(steps) + 1) if (d := conversation(real, box, steps[:n]))), "")
-                    told = {key: value for key, value in sysctl.items() if value != SETTINGS[key][0]}
-                    assert not again, f"LIVE_SEED={SEED} settings {k} {kind}: {again}\n{told}, hairpin {hairpin}, mtu {mtu}\n{rules}"
-    finally:
-        set_up({key: values[0] for key, values in SETTINGS.items()}, (False, False), 1500, plain)
+    request.addfinalizer(lambda: settings.set_up(settings.usual(brnf)))
+    for k in range(max(1, CONVERSATIONS // 60)):
+        rng = random.Random(f"{SEED}/settings/{k}")
+        description = settings.drawn(rng, brnf)
+        box = Box(description)
+        settings.set_up(description)
+        for kind in rng.sample(KINDS, 3):
+            steps = settings.fitting(generator(kind)(random.Random(f"{SEED}/settings/{k}/{kind}")), description)
+            if conversation(real, box, steps):
+                again = next((d for n in range(1, len(steps) + 1) if (d := conversation(real, box, steps[:n]))), "")
+                assert not again, f"LIVE_SEED={SEED} settings {k} {kind}: {again}\n{settings.unusual(description)}"
 
 
 def counts(saved: str) -> dict[tuple[str, str], list[str]]:

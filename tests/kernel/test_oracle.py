@@ -1,6 +1,7 @@
 """Every recorded step of a real Linux 6.18 Docker host, byte for byte, conntrack included."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from simcore.replay import Box, replay_case
 
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
 SETS = {"named": "box.json", "named-brnf0": "box-brnf0.json", "random": "box.json", "added": "box.json",
-        "with-rules": "box.json", "with-rules-brnf0": "box-brnf0.json"}          # these two: a ruleset beside each case
+        "with-rules": "box.json", "with-rules-brnf0": "box-brnf0.json",          # these two: a ruleset beside each case
+        "with-settings": "box.json"}                                             # its whole box beside each
 CASES = [(group, case.stem) for group in SETS for case in sorted((ORACLE / group).glob("*.jsonl"))]
 
 # The rig empties conntrack between cases, not the fragment queues: the last fragment that "fragment-missing"
@@ -22,7 +24,8 @@ OWN_REPORT = {("named-brnf0", "tcp-rst-out-of-window")}
 
 @pytest.mark.parametrize(("group", "case"), CASES)
 def test_case(group: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    box = Box.load(ORACLE / SETS[group])
+    described = ORACLE / group / f"{case}.json"
+    box = Box(json.loads(described.read_text())) if described.exists() else Box.load(ORACLE / SETS[group])
     rules = ORACLE / group / f"{case}.v4"
     if rules.exists():
         box = Box({**box.description, "rules": rules.read_text()})
