@@ -19,7 +19,7 @@ from simcore.docker.extension import Extension, ServiceExtension, SysctlsAmongOt
 from simcore.docker.files import gather, merge
 from simcore.docker.interpolation import interpolate, variables
 from simcore.docker.ipam import DOCKER0, IpamError, Pool, default_subnets
-from simcore.docker.model import Address, Model, first_error
+from simcore.docker.model import Address, Mac, Model, first_error
 from simcore.docker.options import BridgeOptions, parse_options
 from simcore.docker.ports import PublishedPort, Wanted, parse_port, place
 from simcore.docker.settings import changed
@@ -38,7 +38,7 @@ _NOT_OURS = (
     "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec "
     "develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment "
     "external_links gpus group_add healthcheck hostname init ipc isolation label_file labels "
-    "logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj pid "
+    "logging mem_limit mem_reservation mem_swappiness memswap_limit models oom_kill_disable oom_score_adj pid "
     "pids_limit platform post_start pre_stop privileged profiles provider pull_policy pull_refresh_after read_only restart "
     "runtime secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt tmpfs tty ulimits "
     "use_api_socket user userns_mode uts volumes volumes_from working_dir"
@@ -52,12 +52,12 @@ def _without_extensions(data: dict[str, Any]) -> dict[str, Any]:
 
 
 class NetworkUse(Model):
-    """How a service is attached to a network; all but its address is of no consequence here."""
+    """How a service is attached to a network."""
 
     ipv4_address: Address | None = None
     ipv6_address: Any = None
     link_local_ips: Any = None
-    mac_address: Any = None
+    mac_address: Mac | None = None
     interface_name: Any = None
     driver_opts: Any = None
     aliases: list[str] = []
@@ -82,6 +82,7 @@ class Service(Model):
 
     networks: dict[str, NetworkUse | None] = {}
     network_mode: str | None = None
+    mac_address: Mac | None = None
     ports: list[list[PublishedPort]] = []       # of each item
     deploy: Deploy | None = None
     scale: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
@@ -296,6 +297,15 @@ class Compose(Model):
         asked = {n: use.gw_priority if use and self.x.host.docker >= 28 else 0 for n, use in on.items()}
         return dict(sorted(on.items(), key=lambda use: (self.network(use[0]).internal, -asked[use[0]], use[0])))
 
+    def macs_of(self, service: str) -> dict[str, str]:
+        """The MACs that a service asks for, by networks; its own is for the one of the highest `priority`, or first by name."""
+        s, on = self.services[service], self.networks_of(service)
+        asked = {n: use.mac_address for n, use in on.items() if use and use.mac_address}
+        if s.mac_address and on:
+            first = min(on.items(), key=lambda use: (-(use[1].priority if use[1] else 0), use[0]))[0]
+            asked.setdefault(first, s.mac_address)
+        return asked
+
     def started(self) -> list[tuple[str, Service]]:
         """Services as Compose starts them: those that depend on none, then those that these are enough for, and so on.
 
@@ -472,6 +482,9 @@ def check(path: Path, c: Compose) -> None:
         subnets.append((name, net))
     if ipaddress.IPv4Interface(c.x.router.address).network != outside:
         raise fail("x-simcore.router.address", f"{c.x.router.address} is not on the host's network {c.x.host.address}")
+    for name, network in c.networks.items():
+        if network is not None and not network.enable_ipv4:
+            raise fail(f"networks.{name}.enable_ipv4", "there is IPv4 only, so a network cannot be without it")
     for name, service in c.services.items():
         if service.network_mode and service.networks:
             raise fail(f"services.{name}.network_mode", f"{service.network_mode} and networks exclude each other")

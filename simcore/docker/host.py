@@ -39,11 +39,14 @@ class Network:
 
 @dataclass
 class Container:
-    """A container: its namespace, its address on each network, and the links to each, the way out of it and the way back."""
+    """A container: its namespace, its address on each network (and its MAC, if it asked for one), and the links to each, the way
+    out of it and the way back.
+    """
 
     name: str
     namespace: Namespace
     addresses: dict[str, str] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -233,9 +236,10 @@ class DockerHost:
             raise ValueError("this host has no rules: it was made with conntrack=False")
         self.namespace.netfilter.replace_rules(self.rules())
 
-    def add_container(self, name: str, networks: dict[str, str | None], sysctl: dict[str, float | str] | None = None) -> Container:
-        """Declare a container on networks, each with a wanted address or None; `sysctl` are its namespace's settings."""
-        container = Container(name, Namespace(self.env, name, sysctl, arp_cache=self.arp_cache))
+    def add_container(self, name: str, networks: dict[str, str | None], sysctl: dict[str, float | str] | None = None,
+                      macs: Mapping[str, str] | None = None) -> Container:
+        """Declare a container on networks, each with a wanted address or None; `sysctl` is its namespace's, `macs` are by networks."""
+        container = Container(name, Namespace(self.env, name, sysctl, arp_cache=self.arp_cache), macs=macs or {})
         for network, wanted in networks.items():
             container.addresses[network] = self.networks[network].pool.allocate(name, wanted)
         self.containers[name] = container
@@ -270,7 +274,7 @@ class DockerHost:
     def _interface(self, container: Container, number: int, network: Network) -> str:
         """A container's end of its link to a network."""
         inside, ns, address = f"{network.options.container_prefix}{number}", container.namespace, container.addresses[network.name]
-        ns.add_interface(inside, mac_of(address), network.options.mtu)
+        ns.add_interface(inside, container.macs.get(network.name) or mac_of(address), network.options.mtu)
         ns.add_address(inside, f"{address}/{network.pool.prefix}")
         if network.name == self.way_out(container):
             ns.add_route("default", inside, network.pool.gateway)

@@ -43,7 +43,18 @@ def _interface(value: Any) -> Any:
         raise ValueError(f"{value!r} is not an address in CIDR notation, as 192.168.1.100/24") from None
 
 
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}", re.IGNORECASE)
+
+
+def _mac(value: Any) -> str:
+    digits = re.sub("[:.-]", "", value.lower()) if isinstance(value, str) and _MAC.fullmatch(value) else ""
+    if not digits or int(digits[:2], 16) & 1 or not int(digits, 16):
+        raise ValueError(f"{value!r} is not the MAC address of an interface, as 02:42:ac:11:00:02")
+    return bytes.fromhex(digits).hex(":")
+
+
 Address = Annotated[str, BeforeValidator(_address)]
+Mac = Annotated[str, BeforeValidator(_mac)]
 Cidr = Annotated[str, BeforeValidator(_interface)]
 
 

@@ -136,10 +136,11 @@ class World(Topology):
             known = {k: number(v) for k, v in service.sysctls.items() if settings.known(k) and k not in settings.MACHINE}
             self.notes += [f"services.{name}.sysctls: {k} " + ("is the whole host's: x-simcore.host.sysctls" if k in settings.MACHINE
                                                                else "has no effect here") for k in service.sysctls if k not in known]
-            self.notes += [f"services.{name}.networks.{net}.mac_address has no effect here" for net, use in service.networks.items()
-                           if use and use.mac_address]
+            self.notes += [f"services.{name}.networks.{net}.{key} has no effect here" for net, use in service.networks.items() if use
+                           for key in ("interface_name", "link_local_ips") if getattr(use, key)]
             for i, instance in enumerate(self.compose.instances(name)):
-                self.host.add_container(instance, networks if i == 0 else {net: self._free(net, reserved[net]) for net in networks}, known)
+                self.host.add_container(instance, networks if i == 0 else {net: self._free(net, reserved[net]) for net in networks}, known,
+                                        self.compose.macs_of(name))
         for name, instance, p, host_port in self.compose.published():
             if p.is_ipv6:
                 self.notes.append(f"services.{name}.ports: {p.port} is not published on [{p.address}]: there is IPv4 only")

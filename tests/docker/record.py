@@ -97,6 +97,7 @@ def attached(container: dict[str, Any]) -> dict[str, Any]:
     nics = {words[1]: words[3].split("/")[0] for line in out_of(*ip, "-4", "-o", "addr").splitlines() if (words := line.split())}
     routes = out_of(*ip, "route").splitlines()
     return {"networks": {name.removeprefix("p_"): n["IPAddress"] for name, n in container["NetworkSettings"]["Networks"].items()},
+            "macs": {name.removeprefix("p_"): n["MacAddress"] for name, n in container["NetworkSettings"]["Networks"].items()},
             "interfaces": {name: address for name, address in sorted(nics.items()) if name != "lo"},
             "gateway": next((line.split()[2] for line in routes if line.startswith("default")), None)}
 

@@ -55,14 +55,19 @@ def test_against_docker(record: Path, tmp_path: Path) -> None:
     assert ours == theirs
     assert Rules.from_iptables_save("\n".join(docker["rules"])).to_iptables_save()
 
-    def container(networks: dict[str, str], interfaces: dict[str, str], gateway: str | None) -> tuple[Any, ...]:
-        return networks, sorted(interfaces.values()) if release >= 28 else interfaces, gateway
+    def container(networks: dict[str, str], interfaces: dict[str, str], gateway: str | None,
+                  macs: dict[str, str] | None = None) -> tuple[Any, ...]:
+        # 28 makes up MACs, as 02:42 followed by the address no more, and numbers a container's interfaces by chance
+        macs = {net: mac for net, mac in (macs or {}).items() if release < 28 or mac.startswith("02:42:ac:99:")}
+        return networks, sorted(interfaces.values()) if release >= 28 else interfaces, gateway, macs if with_macs else {}
 
+    with_macs = any("macs" in c for c in docker["containers"].values())
     here = {}
     for name, c in host.containers.items():
         way = host.way_out(c)
         interfaces = dict(zip((dev.name for dev in c.namespace.interfaces[1:]), c.addresses.values(), strict=True))
-        here[name] = container(c.addresses, interfaces, host.networks[way].pool.gateway if way else None)
+        here[name] = container(c.addresses, interfaces, host.networks[way].pool.gateway if way else None,
+                               {net: dev.mac_address for net, dev in zip(c.addresses, c.namespace.interfaces[1:], strict=True)})
     there = {name if name in here else name.removesuffix("-1"): container(**c) for name, c in docker["containers"].items()}
     assert set(here) == set(there)
     if any(name.endswith("-2") for name in here):   # replicas are started side by side
