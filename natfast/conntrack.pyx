@@ -16,7 +16,7 @@ from natfast.table cimport (BLOCK, BLOCK_BITS, Bucket, Entry, IPS_ASSURED, IPS_C
                             IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT_DONE, Table, bucket_of, hash_half, prefetch, set_expiry, settled,
                             source_of, table_delete, table_insert, table_release, table_unlink)
 from natfast.tcp cimport tcp_can_early_drop, tcp_packet
-from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, l4_checksum_ok, sctp_packet, udp_packet, udplite_packet
+from natfast.trackers cimport generic_packet, gre_packet, icmp_packet, sctp_packet, sum_accepted, udp_packet, udplite_packet
 from natfast.tuples cimport Tuple, first_word, half_equal, invert, parse_tuple, second_word, source_word
 
 
@@ -232,7 +232,7 @@ cdef int icmp_error(Conntrack* c, Packet* p, uint32_t off, bint at_prerouting) n
     cdef int dir
     if p.len < off + 8 or p.avail < off + 8:
         return TRACK_INVALID
-    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and not l4_checksum_ok(p, off, IPPROTO_ICMP):
+    if not sum_accepted(c, p, off, IPPROTO_ICMP, at_prerouting):
         return TRACK_INVALID
     if icmp[0] > 18:
         return TRACK_INVALID

@@ -156,18 +156,27 @@ def _each(kinds: dict[str, MatchKind]) -> Callable[[Given], list[MatchSpec]]:
     return lower
 
 
+_ANY_PORT = (0, 65535)
+
+
 def _ports(given: Given) -> list[MatchSpec]:
-    """--sport and --dport; any port, without them: a packet too short to have ports is dropped."""
-    invert, port = 0, ((0, 65535), (0, 65535))
+    """--sport and --dport: a packet that does not reach to its ports has none."""
+    invert, port = 0, (_ANY_PORT, _ANY_PORT)
     for _, negated, value in given.one_of(("--sport",)):
         invert, port = int(negated), (value, port[1])
     for _, negated, value in given.one_of(("--dport",)):
         invert, port = invert | negated << 1, (port[0], value)
-    return [MatchSpec(MatchKind.K_PORTS, invert, port=(*port[0], *port[1]))]
+    return [MatchSpec(MatchKind.K_PORTS, invert, port=(*port[0], *port[1]))] if invert or port != (_ANY_PORT, _ANY_PORT) else []
+
+
+def _whole(length: int) -> MatchSpec:
+    """What xtables' own matches of transports begin with; iptables-nft has its own for ports and flags of TCP and UDP."""
+    return MatchSpec(MatchKind.K_HEADER, False, length)
 
 
 def _tcp(given: Given) -> list[MatchSpec]:
-    out = _ports(given)
+    out = [_whole(20)] if any(given.one_of(("--tcp-option",))) else []
+    out += _ports(given)
     if "--syn" in given:
         out.append(MatchSpec(MatchKind.K_TCPFLAGS, given.negated["--syn"], *values.tcp_flags("FIN,SYN,RST,ACK SYN")))
     return out + _each({"--tcp-flags": MatchKind.K_TCPFLAGS, "--tcp-option": MatchKind.K_TCPOPTION})(given)
@@ -266,7 +275,7 @@ MATCHES: dict[str, Match] = {
     "tcp": Match({**_PORTS, "--tcp-flags": Option(values.tcp_flags, words=2, invert=True), "--syn": _INVERTIBLE_FLAG,
                   "--tcp-option": Option(values.number(1, 255), invert=True)}, _tcp, either=("--syn", "--tcp-flags"), protocols=(6,)),
     "udp": Match(_PORTS, _ports, protocols=(17,)),
-    "sctp": Match(_PORTS, _ports, protocols=(132,)),
+    "sctp": Match(_PORTS, lambda given: [_whole(12), *_ports(given)], protocols=(132,)),
     "icmp": Match({"--icmp-type": Option(values.icmp_type, invert=True)}, _icmp, some=True, protocols=(1,)),
     "multiport": Match({name: _MULTIPORTS for name in _MULTIPORT}, _multiport, one_of=tuple(_MULTIPORT),
                        protocols=MULTIPLEXED),

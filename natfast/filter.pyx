@@ -6,7 +6,7 @@ from natfast.headers cimport IPPROTO_TCP, be16, be32, ip_dst, ip_frag, ip_ihl, i
 from natfast.limits cimport Connlimit, Hashlimit, connlimit_count, connlimit_free, hashlimit_free, hashlimit_take
 from natfast.log cimport LOG_RULE, log_packet
 from natfast.kinds cimport (K_BRIDGED, K_CONNLIMIT, K_CONNMARK, K_CTDIR, K_CTPORT, K_CTPROTO, K_CTSTATE, K_CTSTATUS, K_CTTUPLE, K_DSTRANGE, K_DSTTYPE, K_HASHLIMIT, K_ICMP,
-                            K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
+                            K_HEADER, K_LENGTH, K_LIMIT, K_MARK, K_MULTIPORT, K_NTH, K_PHYSIN, K_PHYSOUT, K_PORTS, K_RANDOM, K_SRCRANGE,
                             K_SRCTYPE, K_TCPFLAGS, K_TCPOPTION, K_TOS, K_TTL, RANGE_MAP_IPS, T_ACCEPT, T_CONNMARK, T_DROP, T_DNAT,
                             T_JUMP, T_LOG, T_MARK, T_NETMAP, T_NONE, T_NOTRACK, T_REDIRECT, T_REJECT, T_RESTORE_MARK, T_RETURN,
                             T_SAVE_MARK, T_SNAT, T_TCPMSS, T_TOS, T_TTL)
@@ -63,21 +63,26 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
     cdef Entry* e
     cdef bint ok
     l4 = k.data + off
-    if m.kind == K_PORTS or m.kind == K_TCPFLAGS or m.kind == K_TCPOPTION:
+    if m.kind == K_HEADER:
         if ip_frag(k.data) & IP_OFFSET:
             return -1 if ip_frag(k.data) & IP_OFFSET == 1 and k.data[9] == IPPROTO_TCP else 0
-        n = 20 if k.data[9] == IPPROTO_TCP else 8
-        if left < n:
-            return -1
-        if m.kind == K_PORTS:
-            sp = be16(l4)
-            dp = be16(l4 + 2)
-            ok = (m.port[0] <= sp and sp <= m.port[1]) != (m.invert & 1)
-            return ok and (m.port[2] <= dp and dp <= m.port[3]) != ((m.invert >> 1) & 1)
-        if m.kind == K_TCPFLAGS:
-            return ((l4[13] & m.a) == m.b) != m.invert
+        return 1 if left >= m.a else -1
+    if m.kind == K_PORTS:
+        if ip_frag(k.data) & IP_OFFSET or left < (2 if m.port[2] == 0 and m.port[3] == 0xFFFF and m.invert < 2 else 4):
+            return 0
+        sp = be16(l4)
+        ok = (m.port[0] <= sp and sp <= m.port[1]) != (m.invert & 1)
+        if left < 4 or not ok:
+            return ok
+        dp = be16(l4 + 2)
+        return (m.port[2] <= dp and dp <= m.port[3]) != ((m.invert >> 1) & 1)
+    if m.kind == K_TCPFLAGS:
+        return not ip_frag(k.data) & IP_OFFSET and left > 13 and ((l4[13] & m.a) == m.b) != m.invert
+    if m.kind == K_TCPOPTION:           # behind a K_HEADER
         i = 20
         n = (l4[12] >> 4) * 4
+        if n < 20 or left < n:
+            return -1
         ok = False
         while i < n and off + i + 1 < k.avail:
             if l4[i] == m.a:
@@ -91,7 +96,7 @@ cdef int match_one(Program* p, CMatch* m, Conntrack* c, Packet* k, const Host* h
     if m.kind == K_ICMP:
         if ip_frag(k.data) & IP_OFFSET:
             return 0
-        if left < 4:
+        if left < 8:
             return -1
         return (m.a == 255 or (l4[0] == m.a and m.b <= l4[1] <= m.c)) != m.invert
     if m.kind == K_MULTIPORT:

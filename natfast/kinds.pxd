@@ -29,6 +29,7 @@ cpdef enum MatchKind:
     K_CONNMARK = 26
     K_HASHLIMIT = 27
     K_CONNLIMIT = 28
+    K_HEADER = 29               # the transport header is there, so many bytes: else the packet is dropped
 
 cpdef enum TargetKind:
     T_NONE = 0

@@ -29,6 +29,7 @@ class MatchKind(IntEnum):
     K_CONNMARK = 26
     K_HASHLIMIT = 27
     K_CONNLIMIT = 28
+    K_HEADER = 29
 
 class TargetKind(IntEnum):
     T_NONE = 0

@@ -43,6 +43,7 @@ ctypedef struct Packet:
     uint16_t physout
     uint8_t ctinfo
     uint8_t checksum_ok     # transport checksum known to be right: the sender is simulated
+    uint8_t summed          # conntrack has verified the transport checksum
     uint8_t reject          # REJECT's answer code + 1 when a rule asked for one
     uint8_t dropped_by      # if it was
     uint8_t owned           # the connection is in no table: whoever holds the packet has it confirmed, or gives it back

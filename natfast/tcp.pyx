@@ -13,7 +13,7 @@ from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT,
 from natfast.sysctl cimport TIMEOUT_UNACK
 from natfast.table cimport (Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_FIXED_TIMEOUT, IPS_SEEN_REPLY, Seen,
                             TcpTrack, set_expiry, table_unlink)
-from natfast.trackers cimport l4_checksum_ok
+from natfast.trackers cimport sum_accepted
 from libc.string cimport memset
 
 STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK",
@@ -307,7 +307,7 @@ cdef int tcp_packet(Conntrack* c, uint32_t ei, Packet* p, uint32_t dataoff, int 
     doff = (th[12] >> 4) * 4
     if doff < 20 or length < doff or p.avail < dataoff + doff:
         return TRACK_INVALID
-    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and not l4_checksum_ok(p, dataoff, IPPROTO_TCP):
+    if not sum_accepted(c, p, dataoff, IPPROTO_TCP, at_prerouting):
         return TRACK_INVALID
     flags = th[13]
     if not VALID_FLAGS[flags & 63 & ~TCP_PSH]:

@@ -22,6 +22,14 @@ cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) 
     return fold(sum_native(p.data + dataoff, have)) == 0xFFFF
 
 
+cdef inline bint sum_accepted(Conntrack* c, Packet* p, uint32_t dataoff, uint32_t protocol, bint at_prerouting) noexcept nogil:
+    """Conntrack's look at a checksum, where it takes one; REJECT relies on it."""
+    if not at_prerouting or not c.sysctl.checksum or p.checksum_ok:
+        return True
+    p.summed = l4_checksum_ok(p, dataoff, protocol)
+    return p.summed
+
+
 cdef inline void refresh(Conntrack* c, Entry* e, uint32_t timeout) noexcept nogil:
     if not e.status & IPS_FIXED_TIMEOUT:
         set_expiry(&c.table, e, c.now + timeout)

@@ -28,8 +28,7 @@ cdef int udp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bint at
     length = be16(uh + 4)
     if length > room or length < 8:
         return TRACK_INVALID
-    if (be16(uh + 6) != 0 and at_prerouting and c.sysctl.checksum and not p.checksum_ok
-            and not l4_checksum_ok(p, dataoff, IPPROTO_UDP)):
+    if be16(uh + 6) != 0 and not sum_accepted(c, p, dataoff, IPPROTO_UDP, at_prerouting):
         return TRACK_INVALID
     if e.status & IPS_CONFIRMED:
         udp_refresh(c, e)

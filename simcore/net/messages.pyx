@@ -1,35 +1,40 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from natfast.checksum cimport fold, ip_checksum, pseudo_sum, sum_bytes
+from natfast.checksum cimport fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
 from natfast.filter cimport ADDR_BROADCAST, ADDR_MULTICAST, address_type
 from natfast.headers cimport (ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_REDIRECT, ICMP_TIMESTAMP, IPPROTO_AH,
-                              IPPROTO_DCCP, IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
+                              IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
                               ip_src, ip_total, put16, put32)
 from natfast.tcp cimport tcp_set_closing
 from natfast.trackers cimport l4_checksum_ok
-from simcore.engine.frame cimport CHECKSUM_PARTIAL, IP, PACKET_BROADCAST, PACKET_MULTICAST, frame_free, frame_need, frame_new
+from simcore.engine.frame cimport CHECKSUM_PARTIAL, IP, frame_free, frame_need, frame_new
 from simcore.net.icmp cimport ICMP_QUOTED, icmp_emit_error, icmp_emit_reply, icmp_is_answered
 from simcore.net.neighbourhood cimport to_wire
 from simcore.net.options cimport options_echo
 from simcore.net.routing cimport find_way_out
 from simcore.net.transport_checksum cimport set_checksum
-from simcore.net.ways cimport W_UNREACHABLE
+from simcore.net.ways cimport W_BROADCAST, W_FORWARD, W_LOCAL, W_UNREACHABLE
 
 cdef enum:
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
 
 
-cdef bint reject_checksum_ok(Packet* p) noexcept nogil:
-    """Is the transport checksum right, where the protocol has one over all it carries?"""
+cdef bint rejectable(Packet* p, bint reset) noexcept nogil:
+    """May REJECT answer this packet: is its checksum right?
+
+    For an ICMP error it is enough that conntrack found it so. Otherwise it is summed now, together with its IP header, which makes
+    no difference unless the host has filled in an option. Some protocols have no checksum over all they carry.
+    """
     cdef uint32_t protocol = p.data[9], off = ip_ihl(p.data)
-    if protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0:
+    if p.checksum_ok:
         return True
-    if (protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP or protocol == IPPROTO_SCTP
-            or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_DCCP):
+    if not reset and (p.summed or protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP
+                      or protocol == IPPROTO_SCTP or protocol == IPPROTO_UDPLITE
+                      or protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0):
         return True
-    return l4_checksum_ok(p, off, protocol)
+    return ip_checksum_ok(p.data, off) and l4_checksum_ok(p, off, protocol)
 
 
 cdef void show_partial_sum(Frame* f) noexcept:
@@ -73,24 +78,24 @@ cdef class Messages(Neighbourhood):
 
     # --- ICMP --------------------------------------------------------------------------------------
 
-    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept:
-        """icmp_send: an error about `f`, which stays the caller's."""
+    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, int way) noexcept:
+        """icmp_send: an error about `f`, which stays the caller's; `way` (W_LOCAL, ...) is where `f` was going."""
         cdef uint8_t* ip = f.data + IP
         cdef uint32_t src = ip_src(ip), from_, quoted, have
         cdef Way w
         cdef Frame* e
         cdef Echo echo
-        if not icmp_is_answered(f) or address_type(&self.host, ip_dst(ip)) & (ADDR_BROADCAST | ADDR_MULTICAST):
+        if way == W_BROADCAST or not icmp_is_answered(f):
             return
         find_way_out(self, src, &w)
         if w.kind == W_UNREACHABLE or not self.icmp_limit.allows(kind, code, src, self.calendar.now):
             return
-        from_ = ip_dst(ip) if to_local else w.source
+        from_ = ip_dst(ip) if way == W_LOCAL else w.source
         if not self.echo_options(ip, from_, &echo):
             return
         quoted = min(f.len - IP, <uint32_t>ICMP_QUOTED - echo.size)
         have = min(f.have - IP, quoted)
-        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), 0, 0, &echo)
+        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), src >> 28 == 14, 0, &echo)      # RFC 1112: TTL 1
         icmp_emit_error(e, kind, code, info, ip, have)
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")
@@ -171,7 +176,7 @@ cdef class Messages(Neighbourhood):
         if i < 0 or self.routes.routes[i].via or self.routes.routes[i].interface != dev.index:
             return                                  # only who is on the link can use the hint
         if self.redirect_limit.allows(src, self.calendar.now):
-            self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, False)
+            self.icmp_error(ICMP_REDIRECT, 1, w.nexthop, f, p, W_FORWARD)
 
     # --- resets ------------------------------------------------------------------------------------
 
@@ -204,7 +209,7 @@ cdef class Messages(Neighbourhood):
         set_checksum(r, IP + ip_ihl(r.data + IP), 16, IPPROTO_TCP)
         return r
 
-    cdef void reject(self, Frame* f, Packet* p) noexcept:
+    cdef void reject(self, Frame* f, Packet* p, int way) noexcept:
         """REJECT's answer; none to a packet whose checksum is wrong.
 
         A reset leaves by the bridge port that br_netfilter saw the segment at, from whom it was addressed to, without
@@ -214,14 +219,14 @@ cdef class Messages(Neighbourhood):
         cdef uint8_t* ip = f.data + IP
         cdef uint32_t l4 = ip_ihl(ip)
         cdef Interface out
+        cdef Way back
         cdef Frame* r
-        if ip_frag(ip) & IP_OFFSET or not p.checksum_ok and not reject_checksum_ok(p):
+        if ip_frag(ip) & IP_OFFSET or not rejectable(p, code == REJECT_RESET):
             return
         if code != REJECT_RESET:
-            self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, False)
+            self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, way)
             return
-        if (ip[9] != IPPROTO_TCP or f.have < IP + l4 + 20 or ip[l4 + 13] & TCP_RST
-                or f.packet_type == PACKET_BROADCAST or f.packet_type == PACKET_MULTICAST):
+        if ip[9] != IPPROTO_TCP or f.have < IP + l4 + 20 or ip[l4 + 13] & TCP_RST or way == W_BROADCAST:
             return
         r = self.new_reset(f, 0, NULL)
         if p.ct != 0:
@@ -229,6 +234,10 @@ cdef class Messages(Neighbourhood):
         if not p.physin:
             r.checksum_ok = CHECKSUM_PARTIAL
             self.local_out(r, p)
+            return
+        find_way_out(self, ip_src(ip), &back)
+        if ip_dst(ip) >> 24 == 127 and not (back.out != NULL and (<Interface>back.out).route_localnet):
+            frame_free(r)                           # no packet from there has a way
             return
         memcpy(r.data, f.data + 6, 6)
         memcpy(r.data + 6, f.data, 6)

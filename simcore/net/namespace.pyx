@@ -381,7 +381,7 @@ cdef class Namespace(Messages):
                 if v == NF_REJECT:
                     if f.packet_type == PACKET_OTHERHOST:
                         f.packet_type = PACKET_HOST     # as br_netfilter shows it to the hooks
-                    self.reject(f, &q)
+                    self.reject(f, &q, W_FORWARD)
                 self.drop(f, NULL, stopped_by(&q, "bridged FORWARD"))
                 return
         if f.len - ETH_HLEN > out.mtu + 4 and not f.frag_max:
@@ -477,7 +477,7 @@ cdef class Namespace(Messages):
                     f = frame_from_bytes(<const uint8_t*><const char*>data, len(data))
                     memset(&p, 0, sizeof(Packet))
                     if address_type(&self.host, ip_dst(f.data + IP)) & ADDR_LOCAL:
-                        self.icmp_error(ICMP_TIME_EXCEEDED, 1, 0, f, &p, True)
+                        self.icmp_error(ICMP_TIME_EXCEEDED, 1, 0, f, &p, W_LOCAL)
                     frame_free(f)
             if self.defrag.queues:
                 self.calendar.at(self.defrag.next_expiry(), self, T_FRAGMENTS)
@@ -523,7 +523,7 @@ cdef class Namespace(Messages):
         if not dev.forwarding:
             self.drop(f, p, "forwarding is off")
             return
-        self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, False)
+        self.icmp_error(ICMP_DEST_UNREACH, 0, 0, f, p, w.kind)
         self.drop(f, p, "no route")
 
     cdef bint options_in(self, Frame* f, Packet* p, const Way* w) noexcept:
@@ -536,7 +536,7 @@ cdef class Namespace(Messages):
             find_way_out(self, ip_src(ip), &back)
         fault = options_parse(ip, &self.options, &self.host, back.source, self.time_of_day())
         if fault:
-            self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>fault << 24, f, p, w.kind == W_LOCAL)
+            self.icmp_error(ICMP_PARAMETERPROB, 0, <uint32_t>fault << 24, f, p, w.kind)
         return not fault and not self.options.source_route
 
     cdef void ip_forward(self, Interface dev, Frame* f, Packet* p, Way* w) noexcept:
@@ -549,11 +549,11 @@ cdef class Namespace(Messages):
             self.drop(f, p, "link-layer broadcast is not forwarded")
             return
         if ip[8] <= 1:
-            self.icmp_error(ICMP_TIME_EXCEEDED, 0, 0, f, p, False)
+            self.icmp_error(ICMP_TIME_EXCEEDED, 0, 0, f, p, w.kind)
             self.drop(f, p, "TTL exceeded")
             return
         if f.len - IP > out.mtu and ip_frag(ip) & IP_DF and (f.pieces == NULL or f.frag_max > out.mtu):
-            self.icmp_error(ICMP_DEST_UNREACH, 4, out.mtu, f, p, False)
+            self.icmp_error(ICMP_DEST_UNREACH, 4, out.mtu, f, p, w.kind)
             self.drop(f, p, "fragmentation needed and DF set")
             return
         if self.cpu is not None:
@@ -568,7 +568,7 @@ cdef class Namespace(Messages):
             v = self.hook(FORWARD, f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
-                    self.reject(f, p)
+                    self.reject(f, p, w.kind)
                 self.drop(f, p, stopped_by(p, "FORWARD"))
                 return
             if self.options.size:
@@ -611,7 +611,7 @@ cdef class Namespace(Messages):
             v = self.hook(LOCAL_IN, f, p)
             if v != NF_ACCEPT:
                 if v == NF_REJECT:
-                    self.reject(f, p)
+                    self.reject(f, p, w.kind)
                 self.drop(f, p, stopped_by(p, "INPUT"))
                 return
             self.netfilter.put(p)
@@ -661,14 +661,14 @@ cdef class Namespace(Messages):
                 v = n
             if v >= 8 and <uint32_t>v <= n and be16(f.data + l4 + 6) != 0 and w.kind == W_LOCAL and fold(
                     sum_bytes(f.data + l4, min(v, f.have - l4)) + pseudo_sum(ip, IPPROTO_UDPLITE, n)) == 0xFFFF:
-                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, True)
+                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, w.kind)
             self.drop(f, NULL, "UDP-Lite: no socket")
             return
         elif protocol == IPPROTO_IGMP or protocol == IPPROTO_PIM:
             self.drop(f, NULL, "IGMP" if protocol == IPPROTO_IGMP else "PIM")    # Linux listens to both
             return
         else:
-            self.icmp_error(ICMP_DEST_UNREACH, 2, 0, f, p, True)
+            self.icmp_error(ICMP_DEST_UNREACH, 2, 0, f, p, w.kind)
             self.drop(f, NULL, "unknown IP protocol")
             return
         e = self.socket_for(protocol, ip_dst(ip), be16(f.data + l4 + 2), ip_src(ip), be16(f.data + l4))
@@ -679,7 +679,7 @@ cdef class Namespace(Messages):
                 e.packet(f, l4)
         elif protocol == IPPROTO_UDP:
             if w.kind == W_LOCAL:
-                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, True)
+                self.icmp_error(ICMP_DEST_UNREACH, 3, 0, f, p, w.kind)
             self.drop(f, NULL, "UDP: no socket")
         else:
             self.send_reset(f)
@@ -778,7 +778,7 @@ cdef class Namespace(Messages):
                 if v == NF_REJECT:
                     if f.checksum_ok == CHECKSUM_PARTIAL:
                         show_partial_sum(f)
-                    self.reject(f, &p)              # its own sender is told, over the loopback
+                    self.reject(f, &p, w.kind)              # its own sender is told, over the loopback
                 self.drop(f, &p, stopped_by(&p, "OUTPUT"))
                 return
             if ip_dst(p.data) != before:

@@ -7,7 +7,7 @@ from simcore.engine.frame cimport Frame
 from simcore.net.interface cimport BRIDGE, Interface
 from simcore.net.neighbours cimport N_REACHABLE, Neighbour
 from simcore.net.routing cimport Routing
-from simcore.net.ways cimport Way
+from simcore.net.ways cimport W_FORWARD, Way
 
 cdef class Neighbourhood(Routing):
     cdef void leave(self, Interface dev, Frame* f) noexcept
@@ -23,7 +23,7 @@ cdef class Neighbourhood(Routing):
     cdef void neighbour_event(self, uint64_t token) noexcept
     # what the layers above do
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept
-    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept
+    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, int way) noexcept
     cdef void local_error(self, Frame* f) noexcept
 
 

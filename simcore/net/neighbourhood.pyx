@@ -155,7 +155,7 @@ cdef class Neighbourhood(Routing):
             if address_type(&self.host, ip_src(f.data + IP)) & ADDR_LOCAL:
                 self.local_error(f)
             else:
-                self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, False)
+                self.icmp_error(ICMP_DEST_UNREACH, 1, 0, f, &p, W_FORWARD)
             self.drop(f, NULL, "neighbour unreachable")
 
     cdef void neighbour_stale(self, Neighbour n) noexcept:
@@ -206,7 +206,7 @@ cdef class Neighbourhood(Routing):
     cdef void bridge_transmit(self, Interface bridge, Frame* f) noexcept:
         """A frame from here leaves by a bridge: by one of its ports, or all."""
 
-    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, bint to_local) noexcept:
+    cdef void icmp_error(self, int kind, int code, uint32_t info, Frame* f, Packet* p, int way) noexcept:
         """An ICMP error about `f`, which stays the caller's."""
 
     cdef void local_error(self, Frame* f) noexcept:

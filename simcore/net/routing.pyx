@@ -102,6 +102,7 @@ cdef class Routing(Tables):
             w.source = self.routes.routes[i].source or (<Interface>self.interfaces[w.oif]).address
         if address_type(&self.host, dst) & (ADDR_BROADCAST | ADDR_MULTICAST):
             w.kind = W_BROADCAST
+            w.nexthop = dst                         # no gateway is asked
 
     cdef void next_neighbour(self, Way* w) noexcept:
         """Who a frame on this way has to be addressed to, if it is one host on a link."""

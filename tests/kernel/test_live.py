@@ -56,7 +56,8 @@ def own_report(line: str) -> bool:
 
 def without_draw(line: str, own: set[str]) -> str:
     """The entry of a connection that ends on the host without a port that was drawn for its answers: no frame tells which."""
-    answers = re.search(r"sport=(\d+) dport=\d+ (?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)", line)
+    answers = re.search(r"sport=(\d+) dport=\d+ (?:packets=\d+ bytes=\d+ )?(?:\[UNREPLIED\] )?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)",
+                        line)
     if answers is None or answers[2] not in own or answers[3] == answers[1]:
         return line
     return f"{line[:answers.start(3)]}*{line[answers.end(3):]}"
@@ -64,13 +65,14 @@ def without_draw(line: str, own: set[str]) -> str:
 
 def own_icmp(frame: bytes, kind: bytes, own: set[str]) -> bool:
     """An ICMP message of this type, and code, that the host made?"""
-    return (frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01" and frame[34:].startswith(kind)
+    return (frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x01" and frame[14 + (frame[14] & 15) * 4:].startswith(kind)
             and ".".join(map(str, frame[26:30])) in own)
 
 
 def left_behind(frame: bytes, steps: list[tuple[str, bytes]], own: set[str]) -> bool:
     """Does the host say of an earlier conversation that its fragments never became whole? That takes half a minute."""
-    return own_icmp(frame, b"\x0b\x01", own) and not any(f[18:20] == frame[46:48] for _, f in steps)
+    quoted = 14 + (frame[14] & 15) * 4 + 8
+    return own_icmp(frame, b"\x0b\x01", own) and not any(f[18:20] == frame[quoted + 4:quoted + 6] for _, f in steps)
 
 
 def host_redirect(frame: bytes, own: set[str]) -> bool:

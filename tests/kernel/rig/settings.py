@@ -69,7 +69,8 @@ def set_up(box):
     for namespace, link in (("natbox", "eth0"), ("natrig", "wan")):
         run("ip", "-n", namespace, "link", "set", link, "mtu", str(box["interfaces"]["eth0"]["mtu"]))
     run("ip", "netns", "exec", "natbox", "sysctl", "-qw", *(f"{key}={value}" for key, value in box["sysctl"].items() if key in SYSCTL))
-    run("ip", "netns", "exec", "natbox", "iptables-restore", input=box["rules"], text=True)
+    empty = "".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter") if f"*{table}\n" not in box["rules"])
+    run("ip", "netns", "exec", "natbox", "iptables-restore", input=empty + box["rules"], text=True)
 
 
 def main():
