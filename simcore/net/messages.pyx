@@ -21,18 +21,18 @@ cdef enum:
     REJECT_RESET = 100              # REJECT --reject-with tcp-reset
 
 
-cdef bint rejectable(Packet* p, bint reset) noexcept nogil:
+cdef bint rejectable(Packet* p, bint forwarded_reset) noexcept nogil:
     """May REJECT answer this packet: is its checksum right?
 
-    For an ICMP error it is enough that conntrack found it so. Otherwise it is summed now, together with its IP header, which makes
-    no difference unless the host has filled in an option. Some protocols have no checksum over all they carry.
+    It is enough that conntrack found it so, but for the reset of what was to be forwarded. Otherwise it is summed now, together
+    with its IP header, which makes no difference unless the host has filled in an option. Some protocols have no checksum over
+    all they carry.
     """
     cdef uint32_t protocol = p.data[9], off = ip_ihl(p.data)
-    if p.checksum_ok:
+    if p.checksum_ok or p.summed and not forwarded_reset:
         return True
-    if not reset and (p.summed or protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP
-                      or protocol == IPPROTO_SCTP or protocol == IPPROTO_UDPLITE
-                      or protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0):
+    if (protocol == IPPROTO_GRE or protocol == IPPROTO_AH or protocol == IPPROTO_ESP or protocol == IPPROTO_SCTP
+            or protocol == IPPROTO_UDPLITE or protocol == IPPROTO_UDP and p.avail >= off + 8 and be16(p.data + off + 6) == 0):
         return True
     return ip_checksum_ok(p.data, off) and l4_checksum_ok(p, off, protocol)
 
@@ -221,7 +221,7 @@ cdef class Messages(Neighbourhood):
         cdef Interface out
         cdef Way back
         cdef Frame* r
-        if ip_frag(ip) & IP_OFFSET or not rejectable(p, code == REJECT_RESET):
+        if ip_frag(ip) & IP_OFFSET or not rejectable(p, code == REJECT_RESET and way == W_FORWARD):
             return
         if code != REJECT_RESET:
             self.icmp_error(ICMP_DEST_UNREACH, code, 0, f, p, way)
