@@ -289,7 +289,7 @@ cdef class Namespace(Messages):
                     n = self.neighbour(w.oif, w.nexthop, False)
                     if n is not None and n.state >= N_REACHABLE:
                         memcpy(f.data, n.mac, 6)
-                elif w.kind == W_FORWARD or w.kind == W_LOCAL:
+                elif w.kind != W_DROP:              # up, be it for an answer that there is no way
                     memcpy(f.data, bridge.mac, 6)
                     f.packet_type = PACKET_HOST
                 else:
