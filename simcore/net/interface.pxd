@@ -45,7 +45,7 @@ cdef class Interface:
     cdef uint32_t mask
     cdef readonly str name
     cdef readonly str place         # namespace/interface
-    cdef readonly list members      # a bridge's ports
+    cdef readonly list members      # a bridge's ports, the newest first: so they are flooded
     cdef readonly list addresses    # CIDR strings
     cdef void update_plain(self) noexcept
 

@@ -18,6 +18,7 @@ cdef class Messages(Neighbourhood):
     cdef void redirect(self, Interface dev, Frame* f, Packet* p, const Way* w) noexcept
     cdef void send_reset(self, Frame* f) noexcept
     cdef Frame* new_reset(self, const Frame* f, int tos, const Echo* options) noexcept
+    cdef bint may_send(self, uint32_t src, uint32_t dst) noexcept
     cdef void reject(self, Frame* f, Packet* p, int way) noexcept
     cdef Interface interface_numbered(self, uint32_t number)
     # what the layer above does

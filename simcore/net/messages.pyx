@@ -2,7 +2,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from natfast.checksum cimport fold, ip_checksum, ip_checksum_ok, pseudo_sum, sum_bytes
-from natfast.filter cimport ADDR_BROADCAST, ADDR_MULTICAST, address_type
+from natfast.filter cimport ADDR_BROADCAST, ADDR_LOCAL, ADDR_MULTICAST, address_type
 from natfast.headers cimport (ETH_P_IP, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_REDIRECT, ICMP_TIMESTAMP, IPPROTO_AH,
                               IPPROTO_ESP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE,
                               IP_DF, IP_OFFSET, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, be16, be32, icmp_is_error, ip_dst, ip_frag, ip_ihl,
@@ -219,7 +219,6 @@ cdef class Messages(Neighbourhood):
         cdef uint8_t* ip = f.data + IP
         cdef uint32_t l4 = ip_ihl(ip)
         cdef Interface out
-        cdef Way back
         cdef Frame* r
         if ip_frag(ip) & IP_OFFSET or not rejectable(p, code == REJECT_RESET and way == W_FORWARD):
             return
@@ -235,14 +234,21 @@ cdef class Messages(Neighbourhood):
             r.checksum_ok = CHECKSUM_PARTIAL
             self.local_out(r, p)
             return
-        find_way_out(self, ip_src(ip), &back)
-        if ip_dst(ip) >> 24 == 127 and not (back.out != NULL and (<Interface>back.out).route_localnet):
-            frame_free(r)                           # no packet from there has a way
+        if not self.may_send(ip_dst(ip), ip_src(ip)):
+            frame_free(r)
             return
         memcpy(r.data, f.data + 6, 6)
         memcpy(r.data + 6, f.data, 6)
         out = self.interface_numbered(p.physin)
         to_wire(self, <void*>out, r)
+
+    cdef bint may_send(self, uint32_t src, uint32_t dst) noexcept:
+        """Has a packet a way from an address that need not be this host's? From loopback rarely, to all only from its own."""
+        cdef Way w
+        if (dst >> 28) == 14 or dst == 0xFFFFFFFFU:
+            return address_type(&self.host, src) == ADDR_LOCAL
+        find_way_out(self, dst, &w)
+        return src >> 24 != 127 or w.out != NULL and (<Interface>w.out).route_localnet
 
     cdef Interface interface_numbered(self, uint32_t number):
         cdef Interface dev

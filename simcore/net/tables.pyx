@@ -133,7 +133,7 @@ cdef class Tables(Device):
         if len(b.members) >= BRIDGE_PORTS:
             raise ValueError(f"{self.name}/{bridge}: a bridge takes at most {BRIDGE_PORTS} ports")
         p.master = b
-        b.members.append(p)
+        b.members.insert(0, p)
 
     def add_address(self, str name, str cidr):
         """Give an interface an address; its subnet becomes a route on link."""

@@ -113,7 +113,7 @@ def test_bridge_learns_and_forgets() -> None:
         return out
 
     inject(host, 0, frame)
-    assert ports() == [1, 2]
+    assert ports() == [2, 1]                        # the newest port first
     inject(host, 1, back)
     assert ports() == [0]
     inject(host, 0, frame)
@@ -121,7 +121,7 @@ def test_bridge_learns_and_forgets() -> None:
     assert host.fdb_table() == [("02:00:00:00:00:0a", "p0", False), ("02:00:00:00:00:0b", "p1", False)]
     env.run(until=400)
     inject(host, 0, frame)
-    assert ports() == [1, 2]
+    assert ports() == [2, 1]                        # the newest port first
 
 
 def test_longest_prefix_wins_and_ttl_is_answered() -> None:
