@@ -1,4 +1,5 @@
-"""Boxes with drawn settings; `python settings.py OUT_DIR [SEED [COUNT]]` records one conversation with each (the rig up, as root).
+"""Boxes with drawn settings; `python settings.py OUT_DIR [SEED [COUNT]]` records one conversation with each (the rig up, as root),
+half of them with drawn rules, too.
 
 A case is a .jsonl as `oracle.py` makes them, with its whole box beside it as .json.
 """
@@ -80,6 +81,8 @@ def main():
         rng = random.Random(f"{seed}/settings/{k}")
         box = drawn(rng, True)
         box["sysctl"]["net.ipv4.conf.all.send_redirects"] = 0      # how many there are depends on earlier cases
+        if k % 2:
+            box["rules"] = kinds.random_rules(rng)
         set_up(box)
         kind = rng.choice(["any", *kinds.KINDS])
         steps = fitting((cases.rand_case if kind == "any" else kinds.KINDS[kind])(rng), box)
