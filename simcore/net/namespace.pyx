@@ -777,7 +777,7 @@ cdef class Namespace(Messages):
                 if v == NF_REJECT:
                     if f.checksum_ok == CHECKSUM_PARTIAL:
                         show_partial_sum(f)
-                    self.reject(f, &p, w.kind)              # its own sender is told, over the loopback
+                    self.reject(f, &p, w.kind)  # its own sender is told, over the loopback
                 self.drop(f, &p, stopped_by(&p, "OUTPUT"))
                 return
             if ip_dst(p.data) != before:

@@ -154,6 +154,43 @@ def test_longest_prefix_wins_and_ttl_is_answered() -> None:
     assert send("8.8.8.8", ttl=1) == [], "icmp_ratelimit: a burst of 6, then one a second"
 
 
+def test_each_interface_forwards_or_not() -> None:
+    env = Environment()
+    router = Namespace(env, "router", {"net.ipv4.conf.all.forwarding": 1, "net.ipv4.conf.eth1.forwarding": 0})
+    wires = Collector(env, "wires", 2)
+    for i in range(2):
+        router.add_interface(f"eth{i}", f"02:00:00:00:02:0{i}")
+        router.add_address(f"eth{i}", f"10.{i}.0.1/24")
+        router.add_neighbour(f"10.{i}.0.2", f"02:00:00:00:03:0{i}", f"eth{i}")
+        wire(env, router, i, wires, i)
+    for here, there in ((0, 1), (1, 0)):
+        inject(router, here, bytes(Ether(dst=f"02:00:00:00:02:0{here}") / IP(src=f"10.{here}.0.2", dst=f"10.{there}.0.2") / UDP()))
+    env.run(until=1e-6)
+    assert [port for port, _ in wires.frames] == [1]
+    assert router.drops == {"forwarding is off": 1}
+
+
+def test_what_is_sent_has_the_namespaces_ttl_unless_its_own() -> None:
+    env = Environment()
+    host = Namespace(env, "host", {"net.ipv4.ip_default_ttl": 9})
+    wires = Collector(env, "wires", 1)
+    host.add_interface("eth0", "02:00:00:00:00:01")
+    host.add_address("eth0", "10.0.0.1/24")
+    host.add_neighbour("10.0.0.2", "02:00:00:00:00:02", "eth0")
+    wire(env, host, 0, wires, 0)
+    udp = UdpSocket(host, 1000)
+    udp.sendto(b"x", "10.0.0.2", 9)
+    udp.sendto(b"x", "10.0.0.2", 9, ttl=3)
+    PingSocket(host).echo("10.0.0.2", ttl=255)
+    TcpSocket(host).connect("10.0.0.2", 80)
+    inject(host, 0, bytes(Ether(dst="02:00:00:00:00:01") / IP(src="10.0.0.2", dst="10.0.0.1") / ICMP()))
+    env.run(until=0.5)
+    assert [Ether(f)[IP].ttl for _, f in wires.frames] == [9, 3, 255, 9, 9]
+    for ttl in (0, 256):
+        with pytest.raises(OSError, match="EINVAL"):
+            udp.sendto(b"x", "10.0.0.2", 9, ttl=ttl)
+
+
 def test_big_packets_are_fragmented_and_reassembled() -> None:
     env = Environment()
     a, b = pair(env, "f")
