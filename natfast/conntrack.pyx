@@ -11,7 +11,7 @@ from natfast.memo cimport ORIGINAL, REPLY
 from natfast.packet cimport (BY_CLASH, BY_FULL_TABLE, BY_WANT_OF_PORTS, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_IS_REPLY,
                              IP_CT_NEW, IP_CT_RELATED, IP_CT_RELATED_REPLY, IP_CT_UNTRACKED, Packet)
 from natfast.siphash cimport siphash13_many
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, TRACK_UNCOUNTED, count_packet, expired, random32
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_INVALID, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard, random32
 from natfast.table cimport (BLOCK, BLOCK_BITS, Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_CLASH,
                             IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT_DONE, Table, bucket_of, hash_half, prefetch, set_expiry, settled,
                             source_of, table_delete, table_insert, table_release, table_unlink)
@@ -316,10 +316,7 @@ cdef int conntrack_in(Conntrack* c, Packet* p, bint at_prerouting) noexcept nogi
             p.ctinfo = IP_CT_NEW
         verdict = track(c, ei, p, off, dir, at_prerouting)
         if verdict == TRACK_ACCEPT or verdict == TRACK_UNCOUNTED:
-            if verdict == TRACK_ACCEPT:
-                count_packet(e, dir, p.len)
-            if dir:
-                e.status |= IPS_SEEN_REPLY
+            heard(e, dir, verdict, p.len)
             return CT_ACCEPT
         conntrack_put(c, p)
         if verdict == TRACK_REPEAT:

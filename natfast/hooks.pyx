@@ -29,7 +29,7 @@ from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized,
 from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN,
                              LOCAL_OUT, Packet, POSTROUTING, PREROUTING)
 from natfast.siphash cimport siphash13_many
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, count_packet, expired
+from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, bucket_of,
                             chain_first, prefetch, prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, table_bytes,
@@ -501,10 +501,7 @@ cdef class Netfilter:
         if v == TRACK_ACCEPT or v == TRACK_UNCOUNTED:
             p.ct = ei
             p.ctinfo = IP_CT_ESTABLISHED_REPLY if dir else IP_CT_ESTABLISHED
-            if v == TRACK_ACCEPT:
-                count_packet(e, dir, p.len)
-            if dir:
-                e.status |= IPS_SEEN_REPLY
+            heard(e, dir, v, p.len)
             if not nat_packet(c, p, MANIP_DST):
                 return NF_DROP
         else:

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from natfast.log cimport Log
 from natfast.sysctl cimport Sysctl
-from natfast.table cimport Entry, Table
+from natfast.table cimport Entry, IPS_SEEN_REPLY, Table
 
 # `conntrack -S`'s counters.
 ctypedef struct Stats:
@@ -54,3 +54,11 @@ cdef inline bint expired(const Entry* e, uint32_t now) noexcept nogil:
 cdef inline void count_packet(Entry* e, int dir, uint32_t length) noexcept nogil:
     e.packets[dir] += 1
     e.bytes[dir] += length
+
+
+cdef inline void heard(Entry* e, int dir, int verdict, uint32_t length) noexcept nogil:
+    """What a packet that its tracker lets go on leaves in its entry."""
+    if verdict != TRACK_UNCOUNTED:
+        count_packet(e, dir, length)
+    if dir:
+        e.status |= IPS_SEEN_REPLY

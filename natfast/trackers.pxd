@@ -22,9 +22,14 @@ cdef inline bint l4_checksum_ok(Packet* p, uint32_t dataoff, uint32_t protocol) 
     return fold(sum_native(p.data + dataoff, have)) == 0xFFFF
 
 
+cdef inline bint looks_at_sums(const Conntrack* c, const Packet* p, bint at_prerouting) noexcept nogil:
+    """Does conntrack verify this packet's checksum?"""
+    return at_prerouting and c.sysctl.checksum and not p.checksum_ok
+
+
 cdef inline bint sum_accepted(Conntrack* c, Packet* p, uint32_t dataoff, uint32_t protocol, bint at_prerouting) noexcept nogil:
     """Conntrack's look at a checksum, where it takes one; REJECT relies on it."""
-    if not at_prerouting or not c.sysctl.checksum or p.checksum_ok:
+    if not looks_at_sums(c, p, at_prerouting):
         return True
     p.summed = l4_checksum_ok(p, dataoff, protocol)
     return p.summed

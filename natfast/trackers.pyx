@@ -55,7 +55,7 @@ cdef int udplite_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, bin
         return TRACK_INVALID
     if be16(uh + 6) == 0:
         return TRACK_INVALID
-    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and fold(
+    if looks_at_sums(c, p, at_prerouting) and fold(
             sum_bytes(uh, present(p, dataoff, coverage)) + pseudo_sum(p.data, IPPROTO_UDP, room)) != 0xFFFF:
         return TRACK_INVALID
     return stream_if_answered(c, e, c.sysctl.udp, c.sysctl.udp_stream)
@@ -302,7 +302,7 @@ cdef int sctp_packet(Conntrack* c, Entry* e, Packet* p, uint32_t dataoff, int di
     cdef bint ignore = False, confirmed = (e.status & IPS_CONFIRMED) != 0
     if p.len < first or p.avail < first:
         return TRACK_INVALID
-    if at_prerouting and c.sysctl.checksum and not p.checksum_ok and not sctp_crc_ok(p, dataoff):
+    if looks_at_sums(c, p, at_prerouting) and not sctp_crc_ok(p, dataoff):
         return TRACK_INVALID
     if not sctp_chunks_ok(p, first, &seen):
         return TRACK_INVALID

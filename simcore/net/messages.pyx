@@ -95,7 +95,8 @@ cdef class Messages(Neighbourhood):
             return
         quoted = min(f.len - IP, <uint32_t>ICMP_QUOTED - echo.size)
         have = min(f.have - IP, quoted)
-        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), src >> 28 == 14, 0, &echo)      # RFC 1112: TTL 1
+        # to a group with a TTL of 1 (RFC 1112 6.1)
+        e = self.new_packet(8 + have, 8 + quoted, IPPROTO_ICMP, from_, src, 0xC0 | (ip[1] & 0x1E), src >> 28 == 14, 0, &echo)
         icmp_emit_error(e, kind, code, info, ip, have)
         if self.tracer is not None:
             self.note("", e, f"ICMP error {kind}/{code} made here")

@@ -25,9 +25,8 @@ cdef class Routing(Tables):
         w.nexthop = 0
         if (src >> 28) == 14 or src == 0xFFFFFFFFU:
             return
-        if (src >> 24) == 127 or (dst >> 24) == 127:
-            if not dev.route_localnet and dev.kind != LOOPBACK:
-                return
+        if ((src >> 24) == 127 or (dst >> 24) == 127) and not dev.route_localnet and dev.kind != LOOPBACK:
+            return
         if (dst >> 28) == 14:
             # every interface listens to all-hosts; a sender without address may only speak to its own link
             if dst == ALL_HOSTS and (src == 0 or self.valid_source(dev, src, -1)):
@@ -61,7 +60,6 @@ cdef class Routing(Tables):
         Without rp_filter only the host's own addresses are refused; with it, or where the answer decides on a redirect,
         the way back is looked up: strict (1) wants it to be `dev`, loose (2) wants there to be one.
         """
-        cdef uint32_t kind
         cdef int i
         if dev.kind == LOOPBACK:
             return True

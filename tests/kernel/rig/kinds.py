@@ -4,7 +4,7 @@ Every generator takes a `random.Random` and gives steps `(wire, frame)` or `(wai
 """
 import struct
 from scapy.all import GRE, ICMP, IP, SCTP, TCP, UDP, Ether, Padding, Raw, fragment
-from cases import A, B, C1, C2, GW, H, HOST, MSS, RT, W, W2, c1, c2, i, icmp_error, ip, named, o, tcp_open, up
+from cases import A, B, C1, C2, GW, H, HOST, MSS, RT, W, W2, c1, c2, i, icmp_error, ip, named, o, rand_case, tcp_open, up
 
 
 def crc32c(data):
@@ -390,7 +390,8 @@ def ip_unsettled(f):
     return on_link(f[26:30]) or on_link(f[30:34])
 
 
-KINDS = {"tcp": tcp_case, "published": pub_case, "sctp": sctp_case, "sctp-again": sctp_again_case, "gre": gre_case, "udplite": udplite_case, "options": options_case,
+KINDS = {"any": rand_case, "tcp": tcp_case, "published": pub_case, "sctp": sctp_case, "sctp-again": sctp_again_case, "gre": gre_case,
+         "udplite": udplite_case, "options": options_case,
          "fragments": fragments_case, "icmp": icmp_case, "clash": clash_case, "bridge": bridge_case, "mangled": mangled_case}
 
 

@@ -1,10 +1,10 @@
-"""Boxes with drawn settings; `python settings.py OUT_DIR [SEED [COUNT]]` records one conversation with each (the rig up, as root),
+"""Boxes with drawn settings; `python settings.py OUT_DIR` records one conversation with each (the rig up, as root),
 half of them with drawn rules, too.
 
 A case is a .jsonl as `oracle.py` makes them, with its whole box beside it as .json.
 """
-import json, pathlib, random, subprocess, sys
-import cases, kinds
+import argparse, json, pathlib, random, subprocess
+import kinds
 from oracle import Box
 
 DATA = pathlib.Path(__file__).parents[2] / "data" / "oracle"
@@ -75,19 +75,23 @@ def set_up(box):
 
 
 def main():
-    out, seed, count = pathlib.Path(sys.argv[1]), int((sys.argv[2:3] or ("1",))[0]), int((sys.argv[3:4] or ("24",))[0])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=60)
+    options = parser.parse_args()
     real = Box()
-    for k in range(count):
-        rng = random.Random(f"{seed}/settings/{k}")
+    for k in range(options.count):
+        rng = random.Random(f"{options.seed}/settings/{k}")
         box = drawn(rng, True)
         box["sysctl"]["net.ipv4.conf.all.send_redirects"] = 0      # how many there are depends on earlier cases
         if k % 2:
             box["rules"] = kinds.random_rules(rng)
         set_up(box)
-        kind = rng.choice(["any", *kinds.KINDS])
-        steps = fitting((cases.rand_case if kind == "any" else kinds.KINDS[kind])(rng), box)
+        kind = rng.choice(list(kinds.KINDS))
+        steps = fitting(kinds.KINDS[kind](rng), box)
         rows = real.run([(0, wire, frame) for wire, frame in steps])
-        name = out / f"settings-{seed}-{k:03}-{kind}"
+        name = options.out / f"settings-{options.seed}-{k:03}-{kind}"
         name.with_suffix(".json").write_text(json.dumps(box, indent=1) + "\n")
         name.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
