@@ -11,6 +11,8 @@ cdef enum:
     BARE_ROWS = 256             # made at a time, so that they stay in the first-level cache
 
 cdef extern from "forward_many.h" nogil:
+    enum:
+        NATFAST_MANY
     ctypedef struct Columns "natfast_columns":
         const uint32_t* src
         const uint32_t* dst
@@ -22,8 +24,8 @@ cdef extern from "forward_many.h" nogil:
         const uint32_t* seq
         const uint32_t* ack
         const uint16_t* window
-    uint32_t compose_eight "natfast_compose_many"(const Columns* c, size_t i, uint8_t* row, uint32_t* length, int unit)
-    uint32_t decompose_eight "natfast_decompose_many"(uint8_t* row, const uint8_t* proto, uint32_t* src, uint32_t* dst, uint16_t* sport,
+    uint32_t compose_many "natfast_compose_many"(const Columns* c, size_t i, uint8_t* row, uint32_t* length, int unit)
+    uint32_t decompose_many "natfast_decompose_many"(uint8_t* row, const uint8_t* proto, uint32_t* src, uint32_t* dst, uint16_t* sport,
                                                       uint16_t* dport, int unit)
 
 
@@ -75,10 +77,10 @@ cdef inline void compose_rows(const Columns* c, size_t first, size_t n, uint8_t*
     """Make bare frames of `n` rows."""
     cdef size_t i = 0, end
     while i < n:
-        if i + 8 <= n and compose_eight(c, first + i, frames + i * BARE, lengths + i, unit):
-            i += 8
+        if i + NATFAST_MANY <= n and compose_many(c, first + i, frames + i * BARE, lengths + i, unit):
+            i += NATFAST_MANY
             continue
-        end = i + 8 if i + 8 < n else n
+        end = i + NATFAST_MANY if i + NATFAST_MANY < n else n
         while i < end:
             lengths[i] = compose(c, first + i, frames + i * BARE)
             i += 1
@@ -89,11 +91,11 @@ cdef inline void decompose_rows(uint8_t* frames, const uint8_t* proto, size_t fi
     """Read what became of `n` rows."""
     cdef size_t i = 0, end
     while i < n:
-        if i + 8 <= n and decompose_eight(frames + i * BARE, proto + first + i, src + first + i, dst + first + i, sport + first + i,
+        if i + NATFAST_MANY <= n and decompose_many(frames + i * BARE, proto + first + i, src + first + i, dst + first + i, sport + first + i,
                                           dport + first + i, unit):
-            i += 8
+            i += NATFAST_MANY
             continue
-        end = i + 8 if i + 8 < n else n
+        end = i + NATFAST_MANY if i + NATFAST_MANY < n else n
         while i < end:
             decompose(frames + i * BARE, first + i, src, dst, sport, dport)
             i += 1

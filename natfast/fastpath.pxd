@@ -1,7 +1,7 @@
 """The whole way of an ordinary packet of an established connection, in as few instructions as it takes; and which packets open one.
 
 What the hooks do one by one - the header's checks, tracking, translation of both ends, TTL - done at once, for TCP and UDP
-packets without surprises. Anything else is left alone, and goes the long way. Batches take eight such packets at once
+packets without surprises. Anything else is left alone, and goes the long way. Batches take sixteen such packets at once
 (forward_many.h). That all ways do the same is tested (tests/natfast/test_netfilter.py, test_vectors.py).
 
 Sums are of the machine's own words here, and the checksum fields are read and written as they lie: one's complement
@@ -49,15 +49,15 @@ cdef extern from "forward_many.h" nogil:
         uint32_t udp_stream
         uint32_t tcp_max_retrans
     ctypedef struct Packets "natfast_packets":
-        uint8_t* ip[8]
-        uint8_t* entry[8]
-        uint32_t none[8]
-        uint32_t ref[8]
-        uint32_t now[8]
-        uint32_t beyond[8]
-        uint32_t length[8]
+        uint8_t* ip[NATFAST_MANY]
+        uint8_t* entry[NATFAST_MANY]
+        uint32_t none[NATFAST_MANY]
+        uint32_t ref[NATFAST_MANY]
+        uint32_t now[NATFAST_MANY]
+        uint32_t beyond[NATFAST_MANY]
+        uint32_t length[NATFAST_MANY]
         uint32_t sooner
-    uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t wanted, uint8_t** later, int unit)
+    uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t known, uint8_t** later, int unit)
     uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, int unit)
     int unit_here "natfast_unit_here"()
 

@@ -1,5 +1,5 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd), and packets that are columns, eight at once, as lanes of vectors: with AVX2, better with
- * AVX-512's masks and registers. On other machines, and of other compilers, packets go one by one. All give the same results.
+/* `tuple_words` and `forward_established` (fastpath.pxd), and packets that are columns, sixteen at once, as lanes of vectors: of one with
+ * AVX-512, of two with AVX2. On other machines, and of other compilers, packets go one by one. All give the same results.
  *
  * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (hooks.pyx) sees
  * to it that both agree.
@@ -13,7 +13,7 @@
 #include "wide.h"
 
 enum {
-    NATFAST_MANY = 8,                   /* packets given at once */
+    NATFAST_MANY = 16,                  /* packets given at once */
     NATFAST_BYTES = 48,                 /* of each packet, that must be readable */
     NATFAST_IPPROTO_TCP = 6,
     NATFAST_IPPROTO_UDP = 17,
@@ -59,6 +59,7 @@ typedef struct {
     uint32_t beyond[NATFAST_MANY];      /* one's complement sum of what follows the first 48 bytes */
     uint32_t length[NATFAST_MANY];      /* given back: bytes of each, as it says */
     uint32_t sooner;                    /* bits of those whose entries now expire earlier than before */
+    uint32_t doubt;                     /* not 0: it is not known of all of them whose they are */
 } __attribute__((aligned(64))) natfast_packets;
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(NATFAST_PLAIN)
@@ -68,16 +69,16 @@ typedef struct {
 
 #define NATFAST_UNIT avx2
 #define NATFAST_TARGET "avx2"
+#define NATFAST_LANES 8
 #include "forward_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
 #define NATFAST_UNIT avx512
 #define NATFAST_TARGET "avx512vl,avx512bw,avx512dq"
-#define NATFAST_WHOLE_STORES
+#define NATFAST_LANES 16
 #include "forward_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
-#undef NATFAST_WHOLE_STORES
 #pragma GCC diagnostic pop
 
 /* The best vector unit of this machine, a natfast_unit. */
@@ -88,37 +89,46 @@ static int natfast_unit_here(void)
     return __builtin_cpu_supports("avx2") ? NATFAST_AVX2 : NATFAST_NONE;
 }
 
-/* The words of eight packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
+/* The words of the packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
  * 48 bytes of each packet, and 2 before it, are readable. Returns the bits of the plain ones. */
 static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
 {
-    return unit == NATFAST_AVX512 ? natfast_tuples_avx512(ip, length, m0, m1) : natfast_tuples_avx2(ip, length, m0, m1);
+    if (unit == NATFAST_AVX512)
+        return natfast_tuples_avx512(ip, length, m0, m1);
+    uint32_t low = natfast_tuples_avx2(ip, length, m0, m1);
+    return low | natfast_tuples_avx2(ip + 8, length + 8, m0 + 8, m1 + 8) << 8;
 }
 
-/* Forward those of the packets in `wanted` (bits) that are ordinary ones, in order where one may depend on the other.
+/* Forward those of the packets in `known` (bits) that are ordinary ones, in order where one may depend on the other.
  *
- * Eight entries that will be needed `later` are asked for here and there, as many requests at once would wait for each other.
+ * The entries that will be needed `later` are asked for here and there, as many requests at once would wait for each other.
  * Returns the bits of those that are done; the others are as they were.
  */
-static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, int unit)
 {
-    g->sooner = 0;
-    return unit == NATFAST_AVX512 ? natfast_established_avx512(o, g, wanted, later) : natfast_established_avx2(o, g, wanted, later);
+    g->sooner = g->doubt = 0;
+    if (unit == NATFAST_AVX512)
+        return natfast_established_avx512(o, g, known, later, 0);
+    uint32_t done = natfast_established_avx2(o, g, known, later, 0);
+    return done | natfast_established_avx2(o, g, g->doubt ? 0 : known, later, 8);
 }
 
-/* Make eight bare frames of rows `i` to `i` + 7, 64 bytes each, and their lengths; 0 if they are not all TCP or UDP. */
+/* Make bare frames of as many rows from `i` on, 64 bytes each, and their lengths; 0 if they are not all TCP or UDP. */
 static inline uint32_t natfast_compose_many(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length, int unit)
 {
-    return unit == NATFAST_AVX512 ? natfast_compose_avx512(c, i, row, length)
-         : unit == NATFAST_AVX2 ? natfast_compose_avx2(c, i, row, length) : 0;
+    if (unit == NATFAST_AVX512)
+        return natfast_compose_avx512(c, i, row, length);
+    return unit == NATFAST_AVX2 && natfast_compose_avx2(c, i, row, length) && natfast_compose_avx2(c, i + 8, row + 8 * 64, length + 8);
 }
 
-/* Read eight such frames' addresses and ports; 0 if they are not all TCP or UDP. */
+/* Read such frames' addresses and ports; 0 if they are not all TCP or UDP. */
 static inline uint32_t natfast_decompose_many(uint8_t *row, const uint8_t *proto, uint32_t *src, uint32_t *dst, uint16_t *sport,
                                               uint16_t *dport, int unit)
 {
-    return unit == NATFAST_AVX512 ? natfast_decompose_avx512(row, proto, src, dst, sport, dport)
-         : unit == NATFAST_AVX2 ? natfast_decompose_avx2(row, proto, src, dst, sport, dport) : 0;
+    if (unit == NATFAST_AVX512)
+        return natfast_decompose_avx512(row, proto, src, dst, sport, dport);
+    return unit == NATFAST_AVX2 && natfast_decompose_avx2(row, proto, src, dst, sport, dport)
+        && natfast_decompose_avx2(row + 8 * 64, proto + 8, src + 8, dst + 8, sport + 8, dport + 8);
 }
 #else
 static int natfast_unit_here(void) { return NATFAST_NONE; }
@@ -127,9 +137,9 @@ static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *l
     (void)ip, (void)length, (void)m0, (void)m1, (void)unit;
     return 0;
 }
-static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t wanted, uint8_t *const *later, int unit)
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, int unit)
 {
-    (void)o, (void)g, (void)wanted, (void)later, (void)unit;
+    (void)o, (void)g, (void)known, (void)later, (void)unit;
     return 0;
 }
 static inline uint32_t natfast_compose_many(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length, int unit)

@@ -9,7 +9,7 @@ from natfast.state cimport Conntrack
 from natfast.table cimport Bucket, IPS_SEEN_REPLY
 
 cdef enum:
-    GROUP = 8                   # frames of a batch that go through each stage together
+    GROUP = 16                  # frames of a batch that go through each stage together
     AHEAD = 3                   # groups under way
     REST = 7                    # groups whose packets go one by one after one in which few were of different connections
     EXPECTED = 2                # hashes that a new connection will need besides its first packet's: its answer's, its source's

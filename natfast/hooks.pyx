@@ -714,9 +714,9 @@ cdef class Netfilter:
         if b.unit != NATFAST_NONE and b.short_way and n == GROUP and b.rest == 0:
             done = self.forward_together(b, group, next)
             b.rest = 0 if done else REST
-        elif b.rest:
-            b.rest -= 1
-        if done == 0:
+        else:
+            if b.rest:
+                b.rest -= 1
             for k in range(next.count):
                 prefetch(next.packets.entry[k])
                 prefetch(next.packets.entry[k] + 64)
