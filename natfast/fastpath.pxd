@@ -18,7 +18,7 @@ from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
-from natfast.wide cimport (add1, join8, join16, last_bytes, load16, load32, load64, put64, rotate16, rotate32, store16, sub1, sums_to_ffff,
+from natfast.wide cimport (add1, join8, join16, load16, load32, load64, put64, rotate16, rotate32, store16, sub1, sums_to_ffff,
                            swap64)
 
 cdef extern from "forward_many.h" nogil:
@@ -26,6 +26,8 @@ cdef extern from "forward_many.h" nogil:
         NATFAST_MANY
         NATFAST_BYTES
         NATFAST_NONE
+        NATFAST_SLOTS
+        NATFAST_TAG_SHIFT
         NATFAST_EV_ACK
         NATFAST_SACK_PERM
         NATFAST_UNACKED
@@ -58,7 +60,16 @@ cdef extern from "forward_many.h" nogil:
         uint32_t length[NATFAST_MANY]
         uint32_t sooner
     uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t known, uint8_t** later, int unit)
-    uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, int unit)
+    ctypedef struct Index "natfast_index":
+        uint8_t* buckets
+        uint8_t* entries
+        uint32_t n_buckets
+        uint32_t level
+    uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, uint32_t* beyond,
+                                               uint32_t* longer, int unit)
+    void places_many "natfast_places_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, int unit)
+    uint32_t matches_many "natfast_matches_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, uint32_t wanted, uint32_t* ref,
+                                                 uint8_t** entry, int unit)
     int unit_here "natfast_unit_here"()
 
 cdef enum:
@@ -227,7 +238,6 @@ cdef inline void ordinary(Conntrack* c, bint bare, Ordinary* o) noexcept nogil:
 
 
 cdef inline uint32_t sum_beyond(const uint8_t* ip) noexcept nogil:
-    """One's complement sum of what follows a packet's first NATFAST_BYTES."""
-    cdef uint32_t total = ip_total(ip), n = total - NATFAST_BYTES if total > NATFAST_BYTES else 0
-    cdef uint64_t s = last_bytes(ip + total, n) if n < 8 else sum_span(ip + NATFAST_BYTES, n)
+    """One's complement sum of what follows the first NATFAST_BYTES of a packet that has more than those."""
+    cdef uint64_t s = sum_span(ip + NATFAST_BYTES, ip_total(ip) - NATFAST_BYTES)
     return <uint32_t>((s + rotate32(s)) >> 32)

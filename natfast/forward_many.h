@@ -1,5 +1,5 @@
-/* `tuple_words` and `forward_established` (fastpath.pxd), and packets that are columns, sixteen at once, as lanes of vectors: of one with
- * AVX-512, of two with AVX2. On other machines, and of other compilers, packets go one by one. All give the same results.
+/* Packets' tuples, the connections they are of, and their whole way; and packets that are columns: sixteen at once, as lanes of
+ * vectors, of one with AVX-512, of two with AVX2. On other machines, and of other compilers, packets go one by one. All give the same results.
  *
  * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (hooks.pyx) sees
  * to it that both agree.
@@ -15,6 +15,8 @@
 enum {
     NATFAST_MANY = 16,                  /* packets given at once */
     NATFAST_BYTES = 48,                 /* of each packet, that must be readable */
+    NATFAST_SLOTS = 10,                 /* of a bucket: as many tags of two bytes, then as many references of four */
+    NATFAST_TAG_SHIFT = 14,
     NATFAST_IPPROTO_TCP = 6,
     NATFAST_IPPROTO_UDP = 17,
     NATFAST_TCP_PSH = 0x08,             /* the rest is tcp.pxd's */
@@ -38,6 +40,12 @@ typedef struct {
     uint32_t tcp, tcp_retrans, tcp_unack, tcp_shut, udp, udp_stream;    /* timeouts, ms; tcp_shut: after a window of 0 */
     uint32_t tcp_max_retrans;
 } natfast_ordinary;
+
+/* Where connections are found: see `Table`. */
+typedef struct {
+    uint8_t *buckets, *entries;
+    uint32_t n_buckets, level;
+} natfast_index;
 
 /* What stands for packets; a column that is not given is NULL. */
 typedef struct {
@@ -70,15 +78,23 @@ typedef struct {
 #define NATFAST_UNIT avx2
 #define NATFAST_TARGET "avx2"
 #define NATFAST_LANES 8
+#include "lanes.h"
+#include "find_lanes.h"
 #include "forward_lanes.h"
+#include "columns_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
+#undef NATFAST_LANES
 #define NATFAST_UNIT avx512
 #define NATFAST_TARGET "avx512vl,avx512bw,avx512dq"
 #define NATFAST_LANES 16
+#include "lanes.h"
+#include "find_lanes.h"
 #include "forward_lanes.h"
+#include "columns_lanes.h"
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
+#undef NATFAST_LANES
 #pragma GCC diagnostic pop
 
 /* The best vector unit of this machine, a natfast_unit. */
@@ -90,13 +106,40 @@ static int natfast_unit_here(void)
 }
 
 /* The words of the packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
- * 48 bytes of each packet, and 2 before it, are readable. Returns the bits of the plain ones. */
-static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+ * 48 bytes of each packet, and 2 before it, are readable. `beyond`: if not NULL, the sum of what follows those 48, but of the `longer`
+ * ones (bits), of which more than 8 bytes follow. Returns the bits of the plain ones. */
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, uint32_t *beyond,
+                                           uint32_t *longer, int unit)
+{
+    *longer = 0;
+    if (unit == NATFAST_AVX512)
+        return natfast_tuples_avx512(ip, length, m0, m1, beyond, longer);
+    uint32_t more = 0, low = natfast_tuples_avx2(ip, length, m0, m1, beyond, longer);
+    low |= natfast_tuples_avx2(ip + 8, length + 8, m0 + 8, m1 + 8, beyond ? beyond + 8 : NULL, &more) << 8;
+    *longer |= more << 8;
+    return low;
+}
+
+/* The buckets that these hashes belong into. */
+static inline void natfast_places_many(const natfast_index *x, const uint64_t *hash, uint8_t **bucket, int unit)
+{
+    if (unit == NATFAST_AVX512) {
+        natfast_places_avx512(x, hash, bucket);
+        return;
+    }
+    natfast_places_avx2(x, hash, bucket);
+    natfast_places_avx2(x, hash + 8, bucket + 8);
+}
+
+/* The references whose tags agree in those buckets, and the entries they name: of the `wanted` (bits); 0 of none. Returns the bits
+ * of those for which there is one. */
+static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64_t *hash, uint8_t *const *bucket, uint32_t wanted,
+                                            uint32_t *ref, uint8_t **entry, int unit)
 {
     if (unit == NATFAST_AVX512)
-        return natfast_tuples_avx512(ip, length, m0, m1);
-    uint32_t low = natfast_tuples_avx2(ip, length, m0, m1);
-    return low | natfast_tuples_avx2(ip + 8, length + 8, m0 + 8, m1 + 8) << 8;
+        return natfast_matches_avx512(x, hash, bucket, wanted, ref, entry);
+    uint32_t low = natfast_matches_avx2(x, hash, bucket, wanted, ref, entry);
+    return low | natfast_matches_avx2(x, hash + 8, bucket + 8, wanted >> 8, ref + 8, entry + 8) << 8;
 }
 
 /* Forward those of the packets in `known` (bits) that are ordinary ones, in order where one may depend on the other.
@@ -132,9 +175,20 @@ static inline uint32_t natfast_decompose_many(uint8_t *row, const uint8_t *proto
 }
 #else
 static int natfast_unit_here(void) { return NATFAST_NONE; }
-static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, int unit)
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, uint32_t *beyond,
+                                           uint32_t *longer, int unit)
 {
-    (void)ip, (void)length, (void)m0, (void)m1, (void)unit;
+    (void)ip, (void)length, (void)m0, (void)m1, (void)beyond, (void)longer, (void)unit;
+    return 0;
+}
+static inline void natfast_places_many(const natfast_index *x, const uint64_t *hash, uint8_t **bucket, int unit)
+{
+    (void)x, (void)hash, (void)bucket, (void)unit;
+}
+static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64_t *hash, uint8_t *const *bucket, uint32_t wanted,
+                                            uint32_t *ref, uint8_t **entry, int unit)
+{
+    (void)x, (void)hash, (void)bucket, (void)wanted, (void)ref, (void)entry, (void)unit;
     return 0;
 }
 static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, int unit)

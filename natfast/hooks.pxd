@@ -21,11 +21,12 @@ ctypedef struct Ahead:
     uint64_t m1[GROUP]
     uint64_t hash[GROUP]
     Packets packets                # ref: the entry it probably is, 0 if none
-    Bucket* bucket[GROUP]
+    uint8_t* bucket[GROUP]
     uint32_t n_buckets             # of the table, when they were asked for
     size_t first                   # of the batch's frames, or of its rows
     uint32_t count
     uint32_t plain                 # bits: those whose words were read together
+    bint together                  # all were: they are looked for together
     uint32_t known                 # bits: those that probably are of an entry
     uint32_t n_new
     uint8_t is_new[GROUP]          # those of the group whose tuple nothing is known of
@@ -96,7 +97,8 @@ cdef class Netfilter:
     cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
-    cdef void match_ahead(self, Ahead* ahead) noexcept nogil
+    cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
+    cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
     cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil

@@ -16,8 +16,9 @@ from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_r
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
 from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
-                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_UNACKED, opens, ORDINARY, ordinary, probable_entry, sum_beyond,
-                               translate, tuple_words, tuples_many, unit_here)
+                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_SLOTS, NATFAST_TAG_SHIFT, NATFAST_UNACKED, Index, matches_many,
+                               opens, ORDINARY, ordinary, places_many, probable_entry, sum_beyond, translate, tuple_words, tuples_many,
+                               unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -33,7 +34,7 @@ from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTE
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, bucket_of,
                             chain_first, prefetch, prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, table_bytes,
-                            table_clear, table_free, table_init, __builtin_ctz, __builtin_popcount)
+                            table_clear, table_free, table_init, TAG_SHIFT, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
@@ -58,7 +59,11 @@ cdef tuple VECTOR_UNITS = ("none", "avx2", "avx512")        # by number, NATFAST
 cdef bint layouts_agree() noexcept nogil:
     """Is what forward_many.h says of entries, and of TCP's flags in them, what table.pxd and tcp.pxd say?"""
     cdef Entry* e = NULL
-    return (sizeof(Entry) == 128 and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
+    cdef Bucket* b = NULL
+    return (sizeof(Bucket) == 64 and <size_t>&b.tag[NATFAST_SLOTS] == <size_t>&b.ref[0] and <size_t>&b.ref[NATFAST_SLOTS] == <size_t>&b.next
+            and TAG_SHIFT == NATFAST_TAG_SHIFT
+            and sizeof(Entry) == 128
+            and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
             and <size_t>&e.status == 26 and <size_t>&e.expires == 28 and <size_t>&e.packets[0] == 40 and <size_t>&e.bytes[0] == 48
             and <size_t>&e.track.tcp.seen[0] == 64 and <size_t>&e.track.tcp.scale[0] == 96 and <size_t>&e.track.tcp.last_seq == 100
             and <size_t>&e.track.tcp.last_win == 112 and <size_t>&e.track.tcp.retrans == 118 and <size_t>&e.mark == 120
@@ -69,8 +74,27 @@ cdef bint layouts_agree() noexcept nogil:
 if not layouts_agree():
     raise ImportError("natfast: forward_many.h and the tables it works on were built from different sources")
 
+cdef inline void index_of(const Table* t, Index* x) noexcept nogil:
+    """Where to look, for many at once."""
+    x.buckets = <uint8_t*>t.buckets
+    x.entries = <uint8_t*>t.entries
+    x.n_buckets = t.n_buckets
+    x.level = t.level
+
+
 cdef inline uint32_t milliseconds(double now) noexcept nogil:
     return <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
+
+
+cdef inline void fetch_frames(const Batch* b, size_t group, size_t half) noexcept nogil:
+    """Ask for half of the frames of the group that begins there, if it is a whole one: as many at once would wait for each other."""
+    cdef size_t i
+    if group + GROUP <= b.count:
+        for i in range(group + half * GROUP // 2, group + (half + 1) * GROUP // 2):
+            if b.rows == NULL:
+                prefetch(b.frames + i * b.stride)
+            else:                       # whoever found their owner has them, too
+                prefetch_to_write(b.frames + b.rows[i] * b.stride)
 
 
 cdef void expect_new(Conntrack* c, Ahead* a) noexcept nogil:
@@ -434,7 +458,7 @@ cdef class Netfilter:
 
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
+        cdef uint32_t i, longer, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
         cdef const uint32_t* lengths = b.lengths + at
         cdef uint8_t* ip = b.frames + at * b.stride + ETH_HLEN
         ahead.first = at
@@ -450,33 +474,54 @@ cdef class Netfilter:
         if b.times != NULL:
             for i in range(n):
                 ahead.packets.now[i] = milliseconds(b.times[row_of(b, at + i)])
-        if b.unit != NATFAST_NONE and n == GROUP:
-            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1, b.unit)
-            if not b.usual.transports_ok:
-                for i in range(GROUP):
-                    ahead.packets.beyond[i] = sum_beyond(ahead.packets.ip[i]) if ahead.plain >> i & 1 else 0
+        ahead.together = b.unit != NATFAST_NONE and n == GROUP
+        if ahead.together:
+            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1,
+                                      NULL if b.usual.transports_ok else ahead.packets.beyond, &longer, b.unit)
+            while longer:
+                i = <uint32_t>__builtin_ctz(longer)
+                ahead.packets.beyond[i] = sum_beyond(ahead.packets.ip[i])
+                longer &= longer - 1
         else:
             for i in range(n):
                 tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         ahead.count = n
 
-    cdef void match_ahead(self, Ahead* ahead) noexcept nogil:
-        """Find which entries a group's packets probably are of; what is of none will be new."""
-        cdef uint32_t k, ref, known = 0
-        if ahead.n_buckets != self.c.table.n_buckets:       # the table has grown since
+    cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil:
+        """Find the buckets that a group's packets are looked for in."""
+        cdef uint32_t k
+        cdef Index index
+        ahead.n_buckets = self.c.table.n_buckets
+        if ahead.together:
+            index_of(&self.c.table, &index)
+            places_many(&index, ahead.hash, ahead.bucket, b.unit)
+        else:
             for k in range(ahead.count):
-                ahead.bucket[k] = bucket_of(&self.c.table, ahead.hash[k])
-        for k in range(ahead.count):
-            ref = reference_in(ahead.bucket[k], ahead.hash[k]) if ahead.m1[k] else 0
-            ahead.packets.ref[k] = ref
-            ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
-            if ref:
-                known |= 1U << k
-            elif ahead.m1[k]:
-                ahead.is_new[ahead.n_new] = <uint8_t>k
-                ahead.n_new += 1
-        ahead.known = known
+                ahead.bucket[k] = <uint8_t*>bucket_of(&self.c.table, ahead.hash[k])
+
+    cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil:
+        """Find which entries a group's packets probably are of; what is of none will be new."""
+        cdef uint32_t k, ref, fresh
+        cdef Index index
+        if ahead.n_buckets != self.c.table.n_buckets:       # the table has grown since
+            self.place_ahead(b, ahead)
+        if ahead.together:
+            index_of(&self.c.table, &index)
+            ahead.known = matches_many(&index, ahead.hash, ahead.bucket, ahead.plain, ahead.packets.ref, ahead.packets.entry, b.unit)
+            fresh = ahead.plain & ~ahead.known
+        else:
+            ahead.known = fresh = 0
+            for k in range(ahead.count):
+                ref = reference_in(<Bucket*>ahead.bucket[k], ahead.hash[k]) if ahead.m1[k] else 0
+                ahead.packets.ref[k] = ref
+                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
+                ahead.known |= <uint32_t>(ref != 0) << k
+                fresh |= <uint32_t>(ref == 0 and ahead.m1[k] != 0) << k
+        while fresh:
+            ahead.is_new[ahead.n_new] = <uint8_t>__builtin_ctz(fresh)
+            ahead.n_new += 1
+            fresh &= fresh - 1
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -818,22 +863,18 @@ cdef class Netfilter:
         # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
+            later = (g + 2) * GROUP
             fetch.count = 0
             fetch.n_new = 0
             if g < groups:
                 self.read_ahead(&b, g * GROUP, fetch)
-            fetch.n_buckets = self.c.table.n_buckets
+            self.place_ahead(&b, fetch)
             for k in range(fetch.count):
-                fetch.bucket[k] = bucket_of(&self.c.table, fetch.hash[k])
                 prefetch(fetch.bucket[k])
-            later = (g + 2) * GROUP
-            for k in range(GROUP if later + GROUP <= count else 0):
-                if rows == NULL:
-                    prefetch(frames + (later + k) * stride)
-                else:                   # whoever found their owner has them, too
-                    prefetch_to_write(frames + rows[later + k] * stride)
+            fetch_frames(&b, later, 0)
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD])
-            self.match_ahead(fetch)
+            self.match_ahead(&b, fetch)
+            fetch_frames(&b, later, 1)
             if fetch.n_new:
                 expect_new(&self.c, fetch)
         if times != NULL:

@@ -6,6 +6,8 @@
  * is here. A `lanes` says of each lane yes or no: AVX2 has vectors for that, AVX-512 bits; `&`, `|`, `~` are for both.
  * Little-endian, as x86-64 is.
  */
+#undef u32v
+#undef lanes
 #undef NATFAST_W
 #define NATFAST_JOIN_(x, unit) natfast_##x##_##unit
 #define NATFAST_JOIN(x, unit) NATFAST_JOIN_(x, unit)
@@ -29,7 +31,6 @@ NATFAST_INLINE void NATFAST_W(store)(uint32_t *p, u32v v) { memcpy(p, &v, sizeof
 NATFAST_INLINE u32v NATFAST_W(each)(uint32_t number) { return number - (u32v){0}; }
 
 #if NATFAST_LANES == 16
-typedef __m512i NATFAST_W(bytes);
 typedef __mmask16 NATFAST_W(lanes);
 #define lanes NATFAST_W(lanes)
 
@@ -79,6 +80,44 @@ NATFAST_INLINE void NATFAST_W(store_pairs)(uint64_t *p, u32v low, u32v high)
     _mm512_storeu_si512(p, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), odd));
     _mm512_storeu_si512(p + 8, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), odd));
 }
+
+/* The low halves of numbers of 64 bits. */
+NATFAST_INLINE u32v NATFAST_W(load_low)(const uint64_t *p)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return (u32v)_mm512_permutex2var_epi32(_mm512_loadu_si512(p), even, _mm512_loadu_si512(p + 8));
+}
+
+/* Addresses of what lies at `base`, 1 << `shift` bytes each. */
+NATFAST_INLINE void NATFAST_W(store_pointers)(uint8_t **p, uint8_t *base, u32v number, int shift)
+{
+    __m512i first = _mm512_set1_epi64((long long)(uintptr_t)base);
+    for (int i = 0; i < 2; i++) {
+        __m512i wide = _mm512_cvtepu32_epi64(i ? _mm512_extracti64x4_epi64((__m512i)number, 1) : _mm512_castsi512_si256((__m512i)number));
+        _mm512_storeu_si512(p + 8 * i, _mm512_add_epi64(first, _mm512_slli_epi64(wide, (unsigned)shift)));
+    }
+}
+
+/* The four 16-bit parts of numbers of 64 bits, shifted right by `n` bits, added. */
+NATFAST_INLINE u32v NATFAST_W(sum_pairs)(const uint64_t *p, u32v n)
+{
+    const __m512i parts = _mm512_set1_epi32(0xFFFF);
+    __m256i sum[2];
+    for (int i = 0; i < 2; i++) {
+        __m512i by = _mm512_cvtepu32_epi64(i ? _mm512_extracti64x4_epi64((__m512i)n, 1) : _mm512_castsi512_si256((__m512i)n));
+        __m512i v = _mm512_srlv_epi64(_mm512_loadu_si512(p + 8 * i), by);
+        v = _mm512_add_epi64(_mm512_and_si512(v, parts), _mm512_and_si512(_mm512_srli_epi64(v, 16), parts));
+        sum[i] = _mm512_cvtepi64_epi32(_mm512_add_epi64(v, _mm512_srli_epi64(v, 32)));
+    }
+    return (u32v)_mm512_inserti64x4(_mm512_castsi256_si512(sum[0]), sum[1], 1);
+}
+
+/* Which of a bucket's tags equal one, and the first of them (the slot past the last if none does). */
+NATFAST_INLINE uint32_t NATFAST_W(slots)(const uint8_t *tags, uint16_t tag)
+{
+    return _mm256_cmpeq_epi16_mask(_mm256_loadu_si256((const __m256i *)tags), _mm256_set1_epi16((short)tag)) & ((1U << NATFAST_SLOTS) - 1);
+}
+NATFAST_INLINE uint32_t NATFAST_W(first_slot)(uint32_t slots) { return (uint32_t)__builtin_ctz(slots | 1U << NATFAST_SLOTS); }
 
 /* Each of `v`'s lanes shifted right by its own number of bits; all of them by 32 and more. */
 NATFAST_INLINE u32v NATFAST_W(shift_right)(u32v v, u32v n) { return (u32v)_mm512_srlv_epi32((__m512i)v, (__m512i)n); }
@@ -133,6 +172,48 @@ NATFAST_INLINE void NATFAST_W(store_pairs)(uint64_t *p, u32v low, u32v high)
     _mm256_storeu_si256((__m256i *)p, _mm256_permute2x128_si256(even, odd, 0x20));
     _mm256_storeu_si256((__m256i *)(p + 4), _mm256_permute2x128_si256(even, odd, 0x31));
 }
+
+/* The low halves of numbers of 64 bits. */
+NATFAST_INLINE u32v NATFAST_W(low_halves)(__m256i a, __m256i b)
+{
+    return (u32v)_mm256_permute4x64_epi64((__m256i)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88), 0xD8);
+}
+NATFAST_INLINE u32v NATFAST_W(load_low)(const uint64_t *p)
+{
+    return NATFAST_W(low_halves)(_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 4)));
+}
+
+/* Addresses of what lies at `base`, 1 << `shift` bytes each. */
+NATFAST_INLINE void NATFAST_W(store_pointers)(uint8_t **p, uint8_t *base, u32v number, int shift)
+{
+    __m256i first = _mm256_set1_epi64x((long long)(uintptr_t)base);
+    for (int i = 0; i < 2; i++) {
+        __m256i wide = _mm256_cvtepu32_epi64(i ? _mm256_extracti128_si256((__m256i)number, 1) : _mm256_castsi256_si128((__m256i)number));
+        _mm256_storeu_si256((__m256i *)(p + 4 * i), _mm256_add_epi64(first, _mm256_slli_epi64(wide, shift)));
+    }
+}
+
+/* The four 16-bit parts of numbers of 64 bits, shifted right by `n` bits, added. */
+NATFAST_INLINE u32v NATFAST_W(sum_pairs)(const uint64_t *p, u32v n)
+{
+    const __m256i parts = _mm256_set1_epi32(0xFFFF);
+    __m256i sum[2];
+    for (int i = 0; i < 2; i++) {
+        __m256i by = _mm256_cvtepu32_epi64(i ? _mm256_extracti128_si256((__m256i)n, 1) : _mm256_castsi256_si128((__m256i)n));
+        __m256i v = _mm256_srlv_epi64(_mm256_loadu_si256((const __m256i *)(p + 4 * i)), by);
+        v = _mm256_add_epi64(_mm256_and_si256(v, parts), _mm256_and_si256(_mm256_srli_epi64(v, 16), parts));
+        sum[i] = _mm256_add_epi64(v, _mm256_srli_epi64(v, 32));
+    }
+    return NATFAST_W(low_halves)(sum[0], sum[1]);
+}
+
+/* Which of a bucket's tags equal one, two bits each, and the first of them (the slot past the last if none does). */
+NATFAST_INLINE uint32_t NATFAST_W(slots)(const uint8_t *tags, uint16_t tag)
+{
+    __m256i same = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)tags), _mm256_set1_epi16((short)tag));
+    return (uint32_t)_mm256_movemask_epi8(same) & ((1U << 2 * NATFAST_SLOTS) - 1);
+}
+NATFAST_INLINE uint32_t NATFAST_W(first_slot)(uint32_t slots) { return (uint32_t)__builtin_ctz(slots | 1U << 2 * NATFAST_SLOTS) / 2; }
 
 /* Each of `v`'s lanes shifted right by its own number of bits; all of them by 32 and more. */
 NATFAST_INLINE u32v NATFAST_W(shift_right)(u32v v, u32v n) { return (u32v)_mm256_srlv_epi32((__m256i)v, (__m256i)n); }
