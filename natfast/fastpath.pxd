@@ -59,7 +59,10 @@ cdef extern from "forward_many.h" nogil:
         uint32_t beyond[NATFAST_MANY]
         uint32_t length[NATFAST_MANY]
         uint32_t sooner
-    uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t known, uint8_t** later, int unit)
+    ctypedef struct Soon "natfast_soon":
+        uint8_t** entry
+        uint8_t** bucket
+    uint32_t established_many "natfast_established_many"(const Ordinary* o, Packets* g, uint32_t known, const Soon* soon, int unit)
     ctypedef struct Index "natfast_index":
         uint8_t* buckets
         uint8_t* entries

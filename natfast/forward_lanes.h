@@ -54,18 +54,19 @@ NATFAST_INLINE lanes NATFAST_W(plain_ack)(NATFAST_W(segment) *s, const u32v th[6
     return plain & inside & is_ack;
 }
 
-/* Ask for a quarter of the entries that will be needed. */
-NATFAST_INLINE void NATFAST_W(ask)(uint8_t *const *entry, int quarter)
+/* Ask for an eighth of what will be needed. */
+NATFAST_INLINE void NATFAST_W(ask)(const natfast_soon *soon, uint32_t first, uint32_t eighth)
 {
-    for (int k = quarter * NATFAST_LANES / 4; k < (quarter + 1) * NATFAST_LANES / 4; k++) {
-        natfast_prefetch(entry[k]);
-        natfast_prefetch(entry[k] + 64);
+    for (uint32_t k = first + eighth * NATFAST_LANES / 8; k < first + (eighth + 1) * NATFAST_LANES / 8; k++) {
+        natfast_prefetch(soon->entry[k]);
+        natfast_prefetch(soon->entry[k] + 64);
+        natfast_prefetch(soon->bucket[k]);
     }
 }
 
 /* See natfast_established_many: of the packets from `first` on. */
 __attribute__((target(NATFAST_TARGET)))
-static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, uint32_t first)
+static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packets *g, uint32_t known, const natfast_soon *soon, uint32_t first)
 {
     uint8_t *const *ip = g->ip + first, *entry[NATFAST_LANES];
     uint32_t check[NATFAST_LANES], check_at[NATFAST_LANES], k, wanted, done;
@@ -78,13 +79,13 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
         closest = NATFAST_W(min)(closest, ref ^ NATFAST_W(load)(g->ref + first - k));
     known = known >> first & everybody;
     wanted = known & NATFAST_W(bits)(NATFAST_W(is)(closest, 2));
-    later += first;
     if (2 * __builtin_popcount(wanted) <= NATFAST_LANES) {
-        for (int quarter = 0; quarter < 4; quarter++)
-            NATFAST_W(ask)(later, quarter);
+        for (uint32_t eighth = 0; eighth < 8; eighth++)
+            NATFAST_W(ask)(soon, first, eighth);
         g->doubt = 1;
         return 0;
     }
+    NATFAST_W(ask)(soon, first, 0);
     lanes reply = ~NATFAST_W(is)(ref & 1, 0);
 
     /* the first 48 bytes of the packets, what is past their end as zeros: IP's five words, then the transport's */
@@ -95,25 +96,27 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     NATFAST_W(store)(g->length + first, octets);
     for (k = 7; k < 12; k++)
         w[k] &= NATFAST_W(first_bytes)(octets - 4 * k);
-    NATFAST_W(ask)(later, 0);
+    NATFAST_W(ask)(soon, first, 1);
     lanes tcp = NATFAST_W(is)(w[2] & 0xFF00, NATFAST_IPPROTO_TCP << 8);
 
     /* the checksums */
     u32v addresses = NATFAST_W(halves)(w[3]) + NATFAST_W(halves)(w[4]);
     lanes whole = NATFAST_W(all)(o->headers_ok), sound = NATFAST_W(all)(o->transports_ok);
     whole |= NATFAST_W(is)(NATFAST_W(fold)(addresses + NATFAST_W(halves)(w[0]) + NATFAST_W(halves)(w[1]) + NATFAST_W(halves)(w[2])), 0xFFFF);
+    NATFAST_W(ask)(soon, first, 2);
     if (!o->transports_ok) {
         u32v sum = addresses + NATFAST_W(halves)(NATFAST_W(load)(g->beyond + first)) + (w[2] & 0xFF00) + NATFAST_W(be16)(n);
         for (k = 5; k < 12; k++)
             sum += NATFAST_W(halves)(w[k]);
         sound |= NATFAST_W(is)(NATFAST_W(fold)(sum), 0xFFFF);
     }
-    NATFAST_W(ask)(later, 1);
+    NATFAST_W(ask)(soon, first, 3);
 
     /* the entries: both tuples, protocol | state << 8 | status << 16, when it expires */
     u32v e[8];
     NATFAST_W(load_columns)(g->entry + first, 0, e);
     NATFAST_W(load_columns)(g->entry + first, 16, e + 4);
+    NATFAST_W(ask)(soon, first, 4);
     u32v kind = e[6], expires = e[7], ports = NATFAST_W(be32)(w[5]);
     u32v back_src = NATFAST_W(select)(reply, e[0], e[3]), back_dst = NATFAST_W(select)(reply, e[1], e[4]);
     u32v back_ports = NATFAST_W(select)(reply, e[2], e[5]);
@@ -138,7 +141,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     NATFAST_W(load_columns)(entry, 80, seen + 4);
     NATFAST_W(load_columns)(entry, 96, last);
     NATFAST_W(load_columns)(entry, 112, last + 4);
-    NATFAST_W(ask)(later, 2);
+    NATFAST_W(ask)(soon, first, 5);
     NATFAST_W(segment) s;
     u32v flags[2] = {last[0] >> 16 & 0xFF, last[0] >> 24};
     for (k = 0; k < 4; k++) {
@@ -151,6 +154,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     s.others = NATFAST_W(select)(reply, flags[0], flags[1]);
     s.retrans = last[5] >> 16 & 0xFF;
     lanes segment_ok = NATFAST_W(plain_ack)(&s, w + 5, n, ref & 1, o);
+    NATFAST_W(ask)(soon, first, 6);
     u32v datagram = NATFAST_W(be16)(w[6]), udp_check = w[6] >> 16;
     lanes datagram_ok = ~NATFAST_W(negative)((datagram - 8) | (n - datagram));
     lanes streaming = ~tcp & NATFAST_W(less)(NATFAST_W(each)(0), now - seen[0]);
@@ -158,7 +162,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     lanes ok = live & NATFAST_W(is)((kind ^ must) & matters, 0) & ~NATFAST_W(negative)((w[2] & 0xFF) - 2) & whole & NATFAST_W(lanes_of)(wanted)
              & ((tcp & segment_ok & sound) | (~tcp & datagram_ok & (sound | NATFAST_W(is)(udp_check, 0))));
     done = NATFAST_W(bits)(ok);
-    NATFAST_W(ask)(later, 3);
+    NATFAST_W(ask)(soon, first, 7);
     if (!done)
         return 0;
 

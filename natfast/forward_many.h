@@ -41,6 +41,11 @@ typedef struct {
     uint32_t tcp_max_retrans;
 } natfast_ordinary;
 
+/* What will be needed soon, of as many packets: entries of the next, buckets of later ones. */
+typedef struct {
+    uint8_t *const *entry, *const *bucket;
+} natfast_soon;
+
 /* Where connections are found: see `Table`. */
 typedef struct {
     uint8_t *buckets, *entries;
@@ -144,16 +149,16 @@ static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64
 
 /* Forward those of the packets in `known` (bits) that are ordinary ones, in order where one may depend on the other.
  *
- * The entries that will be needed `later` are asked for here and there, as many requests at once would wait for each other.
+ * What will be needed `soon` is asked for here and there, as many requests at once would wait for each other.
  * Returns the bits of those that are done; the others are as they were.
  */
-static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, int unit)
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, const natfast_soon *soon, int unit)
 {
     g->sooner = g->doubt = 0;
     if (unit == NATFAST_AVX512)
-        return natfast_established_avx512(o, g, known, later, 0);
-    uint32_t done = natfast_established_avx2(o, g, known, later, 0);
-    return done | natfast_established_avx2(o, g, g->doubt ? 0 : known, later, 8);
+        return natfast_established_avx512(o, g, known, soon, 0);
+    uint32_t done = natfast_established_avx2(o, g, known, soon, 0);
+    return done | natfast_established_avx2(o, g, g->doubt ? 0 : known, soon, 8);
 }
 
 /* Make bare frames of as many rows from `i` on, 64 bytes each, and their lengths; 0 if they are not all TCP or UDP. */
@@ -191,9 +196,9 @@ static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64
     (void)x, (void)hash, (void)bucket, (void)wanted, (void)ref, (void)entry, (void)unit;
     return 0;
 }
-static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, uint8_t *const *later, int unit)
+static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, const natfast_soon *soon, int unit)
 {
-    (void)o, (void)g, (void)known, (void)later, (void)unit;
+    (void)o, (void)g, (void)known, (void)soon, (void)unit;
     return 0;
 }
 static inline uint32_t natfast_compose_many(const natfast_columns *c, size_t i, uint8_t *row, uint32_t *length, int unit)

@@ -99,8 +99,8 @@ cdef class Netfilter:
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
     cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
     cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
-    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
-    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil
+    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
+    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil
 
 

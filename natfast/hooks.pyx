@@ -17,7 +17,7 @@ from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, 
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
 from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
                                NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_SLOTS, NATFAST_TAG_SHIFT, NATFAST_UNACKED, Index, matches_many,
-                               opens, ORDINARY, ordinary, places_many, probable_entry, sum_beyond, translate, tuple_words, tuples_many,
+                               opens, ORDINARY, ordinary, places_many, Soon, probable_entry, sum_beyond, translate, tuple_words, tuples_many,
                                unit_here)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
@@ -728,7 +728,7 @@ cdef class Netfilter:
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 
-    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil:
+    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
         """Forward the ordinary packets of a whole group at once, and ask for the entries of the next; bits of those that are done.
 
         What of them comes late in the group is done before what is not ordinary and comes early. That is the same as one by one
@@ -736,11 +736,14 @@ cdef class Netfilter:
         not looked for by its tuple, nor behind a new one if the table may be full.
         """
         cdef uint32_t unknown, wanted, done, left
+        cdef Soon soon
         cdef bint full = self.c.sysctl.max != 0 and self.c.table.count + 2 * GROUP > self.c.sysctl.max
         cdef Entry* e
         unknown = ~group.known & (~<uint32_t>0 if full else ~group.plain)
         wanted = group.known & ((unknown & (0 - unknown)) - 1)
-        done = established_many(&b.usual, &group.packets, wanted, next.packets.entry, b.unit)
+        soon.entry = next.packets.entry
+        soon.bucket = fetch.bucket
+        done = established_many(&b.usual, &group.packets, wanted, &soon, b.unit)
         self.c.stats.found += GROUP if done == (1 << GROUP) - 1 else <uint32_t>__builtin_popcount(done)
         left = group.packets.sooner
         while left:
@@ -749,7 +752,7 @@ cdef class Netfilter:
             left &= left - 1
         return done
 
-    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next) noexcept nogil:
+    cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
         cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0
         cdef int verdict
@@ -757,7 +760,7 @@ cdef class Netfilter:
         cdef uint8_t* frame
         cdef Table* t = &self.c.table
         if b.unit != NATFAST_NONE and b.short_way and n == GROUP and b.rest == 0:
-            done = self.forward_together(b, group, next)
+            done = self.forward_together(b, group, next, fetch)
             b.rest = 0 if done else REST
         else:
             if b.rest:
@@ -765,6 +768,8 @@ cdef class Netfilter:
             for k in range(next.count):
                 prefetch(next.packets.entry[k])
                 prefetch(next.packets.entry[k] + 64)
+            for k in range(fetch.count):
+                prefetch(fetch.bucket[k])
         if done:
             for k in range(next.n_new):
                 fetch_new(t, next, k)
@@ -869,10 +874,8 @@ cdef class Netfilter:
             if g < groups:
                 self.read_ahead(&b, g * GROUP, fetch)
             self.place_ahead(&b, fetch)
-            for k in range(fetch.count):
-                prefetch(fetch.bucket[k])
             fetch_frames(&b, later, 0)
-            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD])
+            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], fetch)
             self.match_ahead(&b, fetch)
             fetch_frames(&b, later, 1)
             if fetch.n_new:
