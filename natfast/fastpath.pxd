@@ -72,7 +72,7 @@ cdef extern from "forward_many.h" nogil:
                                                uint32_t* longer, int unit)
     void places_many "natfast_places_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, int unit)
     uint32_t matches_many "natfast_matches_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, uint32_t wanted, uint32_t* ref,
-                                                 uint8_t** entry, int unit)
+                                                 uint8_t** entry, uint32_t* several, int unit)
     int unit_here "natfast_unit_here"()
 
 cdef enum:

@@ -42,7 +42,7 @@ static void NATFAST_W(places)(const natfast_index *x, const uint64_t *hash, uint
 /* See natfast_matches_many. */
 __attribute__((target(NATFAST_TARGET)))
 static uint32_t NATFAST_W(matches)(const natfast_index *x, const uint64_t *hash, uint8_t *const *bucket, uint32_t wanted,
-                                   uint32_t *ref, uint8_t **entry)
+                                   uint32_t *ref, uint8_t **entry, uint32_t *several)
 {
     uint32_t tag[NATFAST_LANES], slots[NATFAST_LANES], probable[NATFAST_LANES];
     u32v t = NATFAST_W(load_low)(hash) >> NATFAST_TAG_SHIFT & 0xFFFF;
@@ -51,7 +51,9 @@ static uint32_t NATFAST_W(matches)(const natfast_index *x, const uint64_t *hash,
         slots[k] = NATFAST_W(slots)(bucket[k], (uint16_t)tag[k]);
         probable[k] = natfast_load32(bucket[k] + 2 * NATFAST_SLOTS + 4 * NATFAST_W(first_slot)(slots[k]));
     }
-    u32v found = NATFAST_W(keep)(~NATFAST_W(is)(NATFAST_W(load)(slots), 0) & NATFAST_W(lanes_of)(wanted), NATFAST_W(load)(probable));
+    u32v hits = NATFAST_W(load)(slots);
+    *several = wanted & ~NATFAST_W(bits)(NATFAST_W(is)(hits & (hits - 1), 0));
+    u32v found = NATFAST_W(keep)(~NATFAST_W(is)(hits, 0) & NATFAST_W(lanes_of)(wanted), NATFAST_W(load)(probable));
     NATFAST_W(store)(ref, found);
     NATFAST_W(store_pointers)(entry, x->entries, found >> 1, 7);
     return NATFAST_W(bits)(~NATFAST_W(is)(found, 0));

@@ -136,15 +136,17 @@ static inline void natfast_places_many(const natfast_index *x, const uint64_t *h
     natfast_places_avx2(x, hash + 8, bucket + 8);
 }
 
-/* The references whose tags agree in those buckets, and the entries they name: of the `wanted` (bits); 0 of none. Returns the bits
- * of those for which there is one. */
+/* The first references whose tags agree in those buckets, and the entries they name: of the `wanted` (bits); 0 of none. Returns the
+ * bits of those for which there is one; `several`: of those that are not the only ones. */
 static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64_t *hash, uint8_t *const *bucket, uint32_t wanted,
-                                            uint32_t *ref, uint8_t **entry, int unit)
+                                            uint32_t *ref, uint8_t **entry, uint32_t *several, int unit)
 {
     if (unit == NATFAST_AVX512)
-        return natfast_matches_avx512(x, hash, bucket, wanted, ref, entry);
-    uint32_t low = natfast_matches_avx2(x, hash, bucket, wanted, ref, entry);
-    return low | natfast_matches_avx2(x, hash + 8, bucket + 8, wanted >> 8, ref + 8, entry + 8) << 8;
+        return natfast_matches_avx512(x, hash, bucket, wanted, ref, entry, several);
+    uint32_t more, known = natfast_matches_avx2(x, hash, bucket, wanted & 0xFF, ref, entry, several);
+    known |= natfast_matches_avx2(x, hash + 8, bucket + 8, wanted >> 8, ref + 8, entry + 8, &more) << 8;
+    *several |= more << 8;
+    return known;
 }
 
 /* Forward those of the packets in `known` (bits) that are ordinary ones, in order where one may depend on the other.
@@ -191,9 +193,9 @@ static inline void natfast_places_many(const natfast_index *x, const uint64_t *h
     (void)x, (void)hash, (void)bucket, (void)unit;
 }
 static inline uint32_t natfast_matches_many(const natfast_index *x, const uint64_t *hash, uint8_t *const *bucket, uint32_t wanted,
-                                            uint32_t *ref, uint8_t **entry, int unit)
+                                            uint32_t *ref, uint8_t **entry, uint32_t *several, int unit)
 {
-    (void)x, (void)hash, (void)bucket, (void)wanted, (void)ref, (void)entry, (void)unit;
+    (void)x, (void)hash, (void)bucket, (void)wanted, (void)ref, (void)entry, (void)several, (void)unit;
     return 0;
 }
 static inline uint32_t natfast_established_many(const natfast_ordinary *o, natfast_packets *g, uint32_t known, const natfast_soon *soon, int unit)

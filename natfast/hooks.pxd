@@ -28,6 +28,7 @@ ctypedef struct Ahead:
     uint32_t plain                 # bits: those whose words were read together
     bint together                  # all were: they are looked for together
     uint32_t known                 # bits: those that probably are of an entry
+    uint32_t unsure                # bits: those of which that takes more than a look into one bucket to tell
     uint32_t n_new
     uint8_t is_new[GROUP]          # those of the group whose tuple nothing is known of
     uint64_t new0[EXPECTED * GROUP]
@@ -99,6 +100,7 @@ cdef class Netfilter:
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
     cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
     cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
+    cdef void probe_ahead(self, Ahead* ahead) noexcept nogil
     cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil

@@ -34,7 +34,7 @@ from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTE
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, bucket_of,
                             chain_first, prefetch, prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, table_bytes,
-                            table_clear, table_free, table_init, TAG_SHIFT, __builtin_ctz, __builtin_popcount)
+                            table_clear, table_free, table_init, table_probe, tag_of, TAG_SHIFT, natfast_tag_mask, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
 from natfast.defrag import Defragmenter
@@ -501,27 +501,51 @@ cdef class Netfilter:
                 ahead.bucket[k] = <uint8_t*>bucket_of(&self.c.table, ahead.hash[k])
 
     cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil:
-        """Find which entries a group's packets probably are of; what is of none will be new."""
-        cdef uint32_t k, ref, fresh
+        """Find which entries a group's packets probably are of, as far as their first buckets tell."""
+        cdef uint32_t k, hits, fresh
+        cdef Bucket* bucket
         cdef Index index
         if ahead.n_buckets != self.c.table.n_buckets:       # the table has grown since
             self.place_ahead(b, ahead)
         if ahead.together:
             index_of(&self.c.table, &index)
-            ahead.known = matches_many(&index, ahead.hash, ahead.bucket, ahead.plain, ahead.packets.ref, ahead.packets.entry, b.unit)
-            fresh = ahead.plain & ~ahead.known
+            ahead.known = matches_many(&index, ahead.hash, ahead.bucket, ahead.plain, ahead.packets.ref, ahead.packets.entry,
+                                       &ahead.unsure, b.unit)
         else:
-            ahead.known = fresh = 0
+            ahead.plain = ahead.known = ahead.unsure = 0
             for k in range(ahead.count):
-                ref = reference_in(<Bucket*>ahead.bucket[k], ahead.hash[k]) if ahead.m1[k] else 0
-                ahead.packets.ref[k] = ref
-                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ref >> 1]
-                ahead.known |= <uint32_t>(ref != 0) << k
-                fresh |= <uint32_t>(ref == 0 and ahead.m1[k] != 0) << k
+                bucket = <Bucket*>ahead.bucket[k]
+                hits = natfast_tag_mask(bucket.tag, tag_of(ahead.hash[k])) if ahead.m1[k] else 0
+                ahead.plain |= <uint32_t>(ahead.m1[k] != 0) << k
+                ahead.known |= <uint32_t>(hits != 0) << k
+                ahead.unsure |= <uint32_t>(hits & (hits - 1) != 0) << k
+                ahead.packets.ref[k] = bucket.ref[__builtin_ctz(hits)] if hits else 0
+                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ahead.packets.ref[k] >> 1]
+        fresh = ahead.plain & ~ahead.known
         while fresh:
-            ahead.is_new[ahead.n_new] = <uint8_t>__builtin_ctz(fresh)
-            ahead.n_new += 1
+            k = <uint32_t>__builtin_ctz(fresh)
+            bucket = <Bucket*>ahead.bucket[k]
+            if bucket.next:
+                prefetch(&self.c.table.spill[bucket.next])
+                ahead.unsure |= 1U << k
             fresh &= fresh - 1
+
+    cdef void probe_ahead(self, Ahead* ahead) noexcept nogil:
+        """Look closer where the first buckets did not tell; what then is of no entry will be new."""
+        cdef uint32_t k, fresh, unsure = ahead.unsure
+        while unsure:
+            k = <uint32_t>__builtin_ctz(unsure)
+            ahead.packets.ref[k] = table_probe(&self.c.table, <Bucket*>ahead.bucket[k], ahead.hash[k], ahead.m0[k], ahead.m1[k])
+            ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ahead.packets.ref[k] >> 1]
+            ahead.known |= <uint32_t>(ahead.packets.ref[k] != 0) << k
+            unsure &= unsure - 1
+        fresh = ahead.plain & ~ahead.known
+        if fresh:
+            while fresh:
+                ahead.is_new[ahead.n_new] = <uint8_t>__builtin_ctz(fresh)
+                ahead.n_new += 1
+                fresh &= fresh - 1
+            expect_new(&self.c, ahead)
 
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
@@ -861,6 +885,7 @@ cdef class Netfilter:
         for g in range(AHEAD):
             ahead[g].count = 0
             ahead[g].n_new = 0
+            ahead[g].plain = ahead[g].known = ahead[g].unsure = 0
             for k in range(GROUP):
                 ahead[g].packets.none[k] = 0
                 ahead[g].packets.now[k] = self.c.now
@@ -871,15 +896,15 @@ cdef class Netfilter:
             later = (g + 2) * GROUP
             fetch.count = 0
             fetch.n_new = 0
+            fetch.together = False
             if g < groups:
                 self.read_ahead(&b, g * GROUP, fetch)
             self.place_ahead(&b, fetch)
             fetch_frames(&b, later, 0)
+            self.probe_ahead(&ahead[(g + AHEAD - 1) % AHEAD])
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], fetch)
             self.match_ahead(&b, fetch)
             fetch_frames(&b, later, 1)
-            if fetch.n_new:
-                expect_new(&self.c, fetch)
         if times != NULL:
             self.clock(times[rows[count - 1] if rows != NULL else count - 1])
         path.packets += b.passed

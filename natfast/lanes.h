@@ -207,11 +207,11 @@ NATFAST_INLINE u32v NATFAST_W(sum_pairs)(const uint64_t *p, u32v n)
     return NATFAST_W(low_halves)(sum[0], sum[1]);
 }
 
-/* Which of a bucket's tags equal one, two bits each, and the first of them (the slot past the last if none does). */
+/* Which of a bucket's tags equal one, a bit and a hole each, and the first of them (the slot past the last if none does). */
 NATFAST_INLINE uint32_t NATFAST_W(slots)(const uint8_t *tags, uint16_t tag)
 {
     __m256i same = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)tags), _mm256_set1_epi16((short)tag));
-    return (uint32_t)_mm256_movemask_epi8(same) & ((1U << 2 * NATFAST_SLOTS) - 1);
+    return (uint32_t)_mm256_movemask_epi8(same) & 0x55555555 & ((1U << 2 * NATFAST_SLOTS) - 1);
 }
 NATFAST_INLINE uint32_t NATFAST_W(first_slot)(uint32_t slots) { return (uint32_t)__builtin_ctz(slots | 1U << 2 * NATFAST_SLOTS) / 2; }
 

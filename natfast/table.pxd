@@ -269,6 +269,7 @@ cdef inline void table_insert(Table* t, uint32_t e, uint64_t original, uint64_t 
 cdef int table_init(Table* t, uint32_t max_entries, uint64_t k0, uint64_t k1) except -1
 cdef void table_free(Table* t) noexcept nogil
 cdef void table_release(Table* t, uint32_t e) noexcept nogil
+cdef uint32_t table_probe(Table* t, const Bucket* b, uint64_t hash, uint64_t m0, uint64_t m1) noexcept nogil
 cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role) noexcept nogil
 cdef void table_chain(Table* t, Bucket* b, uint16_t tag, uint32_t ref) noexcept nogil
 cdef void table_grow(Table* t) noexcept nogil

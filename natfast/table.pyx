@@ -157,6 +157,28 @@ cdef uint32_t table_search(Table* t, const Half* h, uint8_t proto, uint32_t role
         b = &t.spill[b.next]
 
 
+cdef uint32_t table_probe(Table* t, const Bucket* b, uint64_t hash, uint64_t m0, uint64_t m1) noexcept nogil:
+    """The reference that the tuple with these words, and this hash, probably has in a bucket and what is chained to it; 0 if none.
+
+    Of those whose tags agree all but the last are compared, so most often no entry is read.
+    """
+    cdef uint16_t tag = tag_of(hash)
+    cdef const Entry* e
+    cdef uint32_t ref = 0, hits
+    while True:
+        hits = natfast_tag_mask(b.tag, tag)
+        while hits:
+            if ref:
+                e = &t.entries[ref >> 1]
+                if first_word(&e.tuple[ref & 1]) == m0 and second_word(&e.tuple[ref & 1], e.proto) == m1:
+                    return ref
+            ref = b.ref[__builtin_ctz(hits)]
+            hits &= hits - 1
+        if b.next == 0:
+            return ref
+        b = &t.spill[b.next]
+
+
 cdef uint32_t spill_alloc(Table* t) noexcept nogil:
     cdef uint32_t s = t.spill_free
     if s != 0:
