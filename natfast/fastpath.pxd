@@ -14,7 +14,7 @@ from natfast.state cimport Conntrack, count_packet
 from natfast.sysctl cimport TIMEOUT_RETRANS, TIMEOUT_UNACK
 from natfast.siphash cimport siphash13
 from natfast.table cimport (Bucket, Entry, IPS_ASSURED, IPS_CONFIRMED, IPS_DYING, IPS_FIXED_TIMEOUT, IPS_NAT_DONE_MASK, IPS_NAT_MASK,
-                            IPS_SEEN_REPLY, bucket_of, reference_in)
+                            IPS_SEEN_REPLY, bucket_of, probable_reference)
 from natfast.tcp cimport TCP_ESTABLISHED, tcp_plain_ack
 from natfast.trackers cimport udp_refresh
 from natfast.tuples cimport Half, ports_word, first_word
@@ -111,7 +111,7 @@ cdef inline Bucket* probable_bucket(Conntrack* c, const uint8_t* frame, uint32_t
         return NULL
     h = siphash13(m0[0], m1[0], c.table.k0, c.table.k1)
     bucket = bucket_of(&c.table, h)
-    ref[0] = reference_in(bucket, h)
+    ref[0] = probable_reference(&c.table, bucket, h, m0[0], m1[0])
     return bucket
 
 

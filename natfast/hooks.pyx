@@ -33,7 +33,7 @@ from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, bucket_of,
-                            chain_first, prefetch, prefetch_to_write, reference_in, set_expiry, source_of, surely_absent, table_bytes,
+                            chain_first, prefetch, prefetch_to_write, set_expiry, source_of, surely_absent, table_bytes,
                             table_clear, table_free, table_init, table_probe, tag_of, TAG_SHIFT, natfast_tag_mask, __builtin_ctz, __builtin_popcount)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
@@ -537,7 +537,7 @@ cdef class Netfilter:
             k = <uint32_t>__builtin_ctz(unsure)
             ahead.packets.ref[k] = table_probe(&self.c.table, <Bucket*>ahead.bucket[k], ahead.hash[k], ahead.m0[k], ahead.m1[k])
             ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ahead.packets.ref[k] >> 1]
-            ahead.known |= <uint32_t>(ahead.packets.ref[k] != 0) << k
+            ahead.known = ahead.known & ~(1U << k) | <uint32_t>(ahead.packets.ref[k] != 0) << k
             unsure &= unsure - 1
         fresh = ahead.plain & ~ahead.known
         if fresh:

@@ -155,9 +155,11 @@ cdef inline Bucket* bucket_of(Table* t, uint64_t h) noexcept nogil:
     return &t.buckets[b - (t.level & -<uint32_t>(b >= t.n_buckets))]
 
 
-cdef inline uint32_t reference_in(const Bucket* b, uint64_t h) noexcept nogil:
-    """First reference in a bucket whose tag agrees, 0 if none; the tuple is not compared yet."""
+cdef inline uint32_t probable_reference(Table* t, const Bucket* b, uint64_t h, uint64_t m0, uint64_t m1) noexcept nogil:
+    """The reference that the tuple with these words, whose hash is `h`, probably has in its bucket; 0 if none."""
     cdef uint32_t hits = natfast_tag_mask(b.tag, tag_of(h))
+    if hits & (hits - 1) or hits == 0 and b.next:
+        return table_probe(t, b, h, m0, m1)
     return b.ref[__builtin_ctz(hits)] if hits else 0
 
 
