@@ -47,6 +47,7 @@ static uint32_t NATFAST_W(matches)(const natfast_index *x, const uint64_t *hash,
     uint32_t tag[NATFAST_LANES], slots[NATFAST_LANES], probable[NATFAST_LANES];
     u32v t = NATFAST_W(load_low)(hash) >> NATFAST_TAG_SHIFT & 0xFFFF;
     NATFAST_W(store)(tag, t | NATFAST_W(keep)(NATFAST_W(is)(t, 0), NATFAST_W(each)(0x8000)));
+    __asm__ volatile("" : "+m"(tag));       /* read from there: compilers would rather take the vector to pieces, which takes longer */
     for (int k = 0; k < NATFAST_LANES; k++) {
         slots[k] = NATFAST_W(slots)(bucket[k], (uint16_t)tag[k]);
         probable[k] = natfast_load32(bucket[k] + 2 * NATFAST_SLOTS + 4 * NATFAST_W(first_slot)(slots[k]));

@@ -889,6 +889,10 @@ cdef class Netfilter:
             for k in range(GROUP):
                 ahead[g].packets.none[k] = 0
                 ahead[g].packets.now[k] = self.c.now
+        fetch_frames(&b, 0, 0)
+        fetch_frames(&b, 0, 1)
+        fetch_frames(&b, GROUP, 0)
+        fetch_frames(&b, GROUP, 1)
         # Three groups are under way: buckets are asked for before one is forwarded, and looked into afterwards; the entries that
         # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
         for g in range(groups + AHEAD - 1):
