@@ -778,7 +778,7 @@ cdef class Netfilter:
 
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
-        cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0
+        cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0, passed = 0, octets = 0
         cdef int verdict
         cdef size_t row
         cdef uint8_t* frame
@@ -807,8 +807,8 @@ cdef class Netfilter:
                 for k in range(GROUP):
                     answer(b, b.rows[row + k], NF_ACCEPT, ETH_HLEN + group.packets.length[k])
             for k in range(GROUP):
-                changed += group.packets.length[k]
-            b.octets += changed
+                octets += group.packets.length[k]
+            b.octets += octets
             b.passed += GROUP
             return
         for k in range(n):
@@ -833,8 +833,8 @@ cdef class Netfilter:
                     length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, b.bare)
             if length:
                 verdict = NF_ACCEPT
-                b.passed += 1
-                b.octets += length
+                passed += 1
+                octets += length
                 length += ETH_HLEN
             else:
                 if verdict < 0:
@@ -845,6 +845,8 @@ cdef class Netfilter:
             answer(b, row, <uint8_t>verdict, length)
             if b.macs != NULL and verdict == NF_ACCEPT:
                 memcpy(frame, b.macs, 12)
+        b.passed += passed
+        b.octets += octets
         for k in range(min(next.n_new, <uint32_t>NEIGHBOURS)):
             fetch_neighbour(t, next, k)
 
