@@ -58,6 +58,8 @@ cdef extern from "forward_many.h" nogil:
         uint32_t now[NATFAST_MANY]
         uint32_t beyond[NATFAST_MANY]
         uint32_t length[NATFAST_MANY]
+        uint32_t whole
+        uint32_t sound
         uint32_t sooner
     ctypedef struct Soon "natfast_soon":
         uint8_t** entry
@@ -68,8 +70,9 @@ cdef extern from "forward_many.h" nogil:
         uint8_t* entries
         uint32_t n_buckets
         uint32_t level
-    uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, uint32_t* beyond,
-                                               uint32_t* longer, int unit)
+    uint32_t tuples_many "natfast_tuples_many"(uint8_t** ip, const uint32_t* length, uint64_t* m0, uint64_t* m1, Packets* g, int unit)
+    uint32_t tails_many "natfast_tails_many"(Packets* g, int unit)
+    void verify_many "natfast_verify_many"(const Ordinary* o, Packets* g, int unit)
     void places_many "natfast_places_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, int unit)
     uint32_t matches_many "natfast_matches_many"(const Index* x, const uint64_t* hash, uint8_t** bucket, uint32_t wanted, uint32_t* ref,
                                                  uint8_t** entry, uint32_t* several, int unit)
@@ -127,8 +130,9 @@ cdef inline uint32_t check_offset(uint32_t protocol) noexcept nogil:
     return 16 if protocol == IPPROTO_TCP else 6
 
 
-cdef inline bint transport_sound(const Conntrack* c, const uint8_t* ip, uint32_t total, uint32_t protocol, bint bare) noexcept nogil:
-    """Does the transport's checksum hold, or does nobody look at it?"""
+cdef inline bint transport_sound(const Conntrack* c, const uint8_t* ip, uint64_t m1, bint bare) noexcept nogil:
+    """Does the transport's checksum hold, or does nobody look at it? `m1`: the tuple's second word."""
+    cdef uint32_t total = ip_total(ip), protocol = <uint8_t>(m1 >> 32)
     # the addresses of the pseudo header stand right before the transport's, whose length is the total that stands at ip + 2, less 20
     return bare or not c.sysctl.checksum or sums_to_ffff(add1(sum_span(ip + 12, total - 12),
                                                        <uint64_t>load16(ip + 2) + ntohs(<uint16_t>protocol) + ntohs(0xFFFF - 20)))
@@ -157,19 +161,23 @@ cdef inline void translate(uint8_t* ip, const Half* answer, uint32_t protocol, b
     put32(l4, ports)
 
 
+cdef inline bint header_whole(const uint8_t* ip, bint bare) noexcept nogil:
+    """Does the checksum of a header without options hold? `bare`: there are no checksums to verify, and no payload in memory."""
+    return bare or ip_checksum_ok(ip, 20)
+
+
 cdef inline uint32_t forward_known(Conntrack* c, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t ref, uint32_t standing,
-                                   bint bare) noexcept nogil:
+                                   bint sound) noexcept nogil:
     """Forward the packet whose tuple's words these are if it is an ordinary one of entry `ref` >> 1: its length, else 0.
 
-    0 means that nothing has been changed. `standing`: the connection's, ORDINARY or UNANSWERED. `bare`: there are no checksums
-    to verify, and no payload in memory.
+    Its header is whole. 0 means that nothing has been changed. `standing`: the connection's, ORDINARY or UNANSWERED. `sound`: see
+    `transport_sound`.
     """
     cdef Entry* e = &c.table.entries[ref >> 1]
     cdef int dir = ref & 1
     cdef const Half* there = &e.tuple[dir]
     cdef uint8_t* l4 = ip + 20
     cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), check, must, may
-    cdef bint sound
     # of the entry's protocol, state and status what must be so for the short way
     must = join16(join8(<uint8_t>protocol, TCP_ESTABLISHED), standing | IPS_ASSURED)
     may = 0
@@ -180,9 +188,6 @@ cdef inline uint32_t forward_known(Conntrack* c, uint8_t* ip, uint64_t m0, uint6
             | ((load32(&e.proto) ^ must) & join16(0xFFFF, ORDINARY_MASK | IPS_ASSURED | standing) & ~may)
             | (~((c.now - e.expires) & (1 - <uint32_t>ip[8])) >> 31)):
         return 0
-    if not bare and not ip_checksum_ok(ip, 20):
-        return 0
-    sound = transport_sound(c, ip, total, protocol, bare)
     if protocol == IPPROTO_TCP:
         if (not sound or n < 20 or load16(l4 + 12) & ntohs(0xFF & ~TCP_PSH) != ntohs(TCP_ACK)
                 or not tcp_plain_ack(c, e, dir, l4, n)):
@@ -198,14 +203,12 @@ cdef inline uint32_t forward_known(Conntrack* c, uint8_t* ip, uint64_t m0, uint6
     return total
 
 
-cdef inline bint opens(const Conntrack* c, const uint8_t* ip, uint64_t m1, bint bare) noexcept nogil:
-    """Is this a packet that opens a connection, in order and with hops to go? `m1`: its tuple's second word."""
+cdef inline bint opens(const uint8_t* ip, uint64_t m1, bint sound) noexcept nogil:
+    """Is this, whose header is whole, a packet that opens a connection, in order and with hops to go? `m1`: its tuple's second word."""
     cdef const uint8_t* l4 = ip + 20
     cdef uint32_t total = ip_total(ip), n = total - 20, protocol = <uint8_t>(m1 >> 32), size
-    cdef bint sound
-    if ip[8] <= 1 or not bare and not ip_checksum_ok(ip, 20):
+    if ip[8] <= 1:
         return False
-    sound = transport_sound(c, ip, total, protocol, bare)
     if protocol == IPPROTO_TCP:
         size = (l4[12] >> 4) * 4
         return sound and n >= 20 and l4[13] & 0x3F == TCP_SYN and 20 <= size <= n

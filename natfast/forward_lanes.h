@@ -71,7 +71,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     uint8_t *const *ip = g->ip + first, *entry[NATFAST_LANES];
     uint32_t check[NATFAST_LANES], check_at[NATFAST_LANES], k, wanted, done;
     const uint32_t everybody = (1U << NATFAST_LANES) - 1;
-    u32v ref = NATFAST_W(load)(g->ref + first), now = NATFAST_W(load)(g->now + first), w[12];
+    u32v ref = NATFAST_W(load)(g->ref + first), now = NATFAST_W(load)(g->now + first), w[NATFAST_BYTES / 4];
 
     /* of packets of one connection the first must be done before the others are looked at: differing in the direction at most */
     u32v closest = NATFAST_W(each)(2);
@@ -88,28 +88,15 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     NATFAST_W(ask)(soon, first, 0);
     lanes reply = ~NATFAST_W(is)(ref & 1, 0);
 
-    /* the first 48 bytes of the packets, what is past their end as zeros: IP's five words, then the transport's */
-    NATFAST_W(load_columns)(ip, 0, w);
-    NATFAST_W(load_columns)(ip, 16, w + 4);
-    NATFAST_W(load_columns)(ip, 32, w + 8);
-    u32v octets = NATFAST_W(be16)(w[0] >> 16), n = octets - 20;
-    NATFAST_W(store)(g->length + first, octets);
-    for (k = 7; k < 12; k++)
-        w[k] &= NATFAST_W(first_bytes)(octets - 4 * k);
+    for (k = 0; k < NATFAST_BYTES / 4; k++)         /* IP's five words, then the transport's */
+        w[k] = NATFAST_W(load)(g->words[k] + first);
+    u32v n = NATFAST_W(load)(g->length + first) - 20;
     NATFAST_W(ask)(soon, first, 1);
     lanes tcp = NATFAST_W(is)(w[2] & 0xFF00, NATFAST_IPPROTO_TCP << 8);
 
-    /* the checksums */
     u32v addresses = NATFAST_W(halves)(w[3]) + NATFAST_W(halves)(w[4]);
-    lanes whole = NATFAST_W(all)(o->headers_ok), sound = NATFAST_W(all)(o->transports_ok);
-    whole |= NATFAST_W(is)(NATFAST_W(fold)(addresses + NATFAST_W(halves)(w[0]) + NATFAST_W(halves)(w[1]) + NATFAST_W(halves)(w[2])), 0xFFFF);
+    lanes sound = NATFAST_W(lanes_of)(g->sound >> first);
     NATFAST_W(ask)(soon, first, 2);
-    if (!o->transports_ok) {
-        u32v sum = addresses + NATFAST_W(halves)(NATFAST_W(load)(g->beyond + first)) + (w[2] & 0xFF00) + NATFAST_W(be16)(n);
-        for (k = 5; k < 12; k++)
-            sum += NATFAST_W(halves)(w[k]);
-        sound |= NATFAST_W(is)(NATFAST_W(fold)(sum), 0xFFFF);
-    }
     NATFAST_W(ask)(soon, first, 3);
 
     /* the entries: both tuples, protocol | state << 8 | status << 16, when it expires */
@@ -159,7 +146,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     lanes datagram_ok = ~NATFAST_W(negative)((datagram - 8) | (n - datagram));
     lanes streaming = ~tcp & NATFAST_W(less)(NATFAST_W(each)(0), now - seen[0]);
 
-    lanes ok = live & NATFAST_W(is)((kind ^ must) & matters, 0) & ~NATFAST_W(negative)((w[2] & 0xFF) - 2) & whole & NATFAST_W(lanes_of)(wanted)
+    lanes ok = live & NATFAST_W(is)((kind ^ must) & matters, 0) & ~NATFAST_W(negative)((w[2] & 0xFF) - 2) & NATFAST_W(lanes_of)(wanted & g->whole >> first)
              & ((tcp & segment_ok & sound) | (~tcp & datagram_ok & (sound | NATFAST_W(is)(udp_check, 0))));
     done = NATFAST_W(bits)(ok);
     NATFAST_W(ask)(soon, first, 7);

@@ -70,7 +70,9 @@ typedef struct {
     uint32_t ref[NATFAST_MANY];         /* the entry's number << 1 | direction */
     uint32_t now[NATFAST_MANY];         /* ms */
     uint32_t beyond[NATFAST_MANY];      /* one's complement sum of what follows the first 48 bytes */
-    uint32_t length[NATFAST_MANY];      /* given back: bytes of each, as it says */
+    uint32_t length[NATFAST_MANY];      /* bytes of each, as it says */
+    uint32_t words[NATFAST_BYTES / 4][NATFAST_MANY];    /* the first 48 bytes, what is past a packet's end as zeros */
+    uint32_t whole, sound;              /* bits of those whose header's, whose transport's checksum holds, or is not looked at */
     uint32_t sooner;                    /* bits of those whose entries now expire earlier than before */
     uint32_t doubt;                     /* not 0: it is not known of all of them whose they are */
 } __attribute__((aligned(64))) natfast_packets;
@@ -111,18 +113,36 @@ static int natfast_unit_here(void)
 }
 
 /* The words of the packets' tuples; the second is 0 of one that is no plain TCP or UDP packet. Frames are `length` bytes long;
- * 48 bytes of each packet, and 2 before it, are readable. `beyond`: if not NULL, the sum of what follows those 48, but of the `longer`
- * ones (bits), of which more than 8 bytes follow. Returns the bits of the plain ones. */
-static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, uint32_t *beyond,
-                                           uint32_t *longer, int unit)
+ * 48 bytes of each packet, and 2 before it, are readable. Returns the bits of the plain ones. `g`, if not NULL, is told the
+ * plain ones' lengths and words. */
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, natfast_packets *g, int unit)
 {
-    *longer = 0;
     if (unit == NATFAST_AVX512)
-        return natfast_tuples_avx512(ip, length, m0, m1, beyond, longer);
-    uint32_t more = 0, low = natfast_tuples_avx2(ip, length, m0, m1, beyond, longer);
-    low |= natfast_tuples_avx2(ip + 8, length + 8, m0 + 8, m1 + 8, beyond ? beyond + 8 : NULL, &more) << 8;
-    *longer |= more << 8;
-    return low;
+        return natfast_tuples_avx512(ip, length, m0, m1, g, 0);
+    uint32_t low = natfast_tuples_avx2(ip, length, m0, m1, g, 0);
+    return low | natfast_tuples_avx2(ip + 8, length + 8, m0 + 8, m1 + 8, g, 8);
+}
+
+/* Sums of what is beyond the packets' words, all of which must be in memory; but not of those whose bits are returned, of which that is
+ * more than 8 bytes. */
+static inline uint32_t natfast_tails_many(natfast_packets *g, int unit)
+{
+    return unit == NATFAST_AVX512 ? natfast_tails_avx512(g, 0) : natfast_tails_avx2(g, 0) | natfast_tails_avx2(g, 8);
+}
+
+/* Of which packets the checksums hold. */
+static inline void natfast_verify_many(const natfast_ordinary *o, natfast_packets *g, int unit)
+{
+    g->whole = 0 - o->headers_ok;
+    g->sound = 0 - o->transports_ok;
+    if (o->headers_ok & o->transports_ok)
+        return;
+    if (unit == NATFAST_AVX512) {
+        natfast_verify_avx512(o, g, 0);
+        return;
+    }
+    natfast_verify_avx2(o, g, 0);
+    natfast_verify_avx2(o, g, 8);
 }
 
 /* The buckets that these hashes belong into. */
@@ -182,12 +202,17 @@ static inline uint32_t natfast_decompose_many(uint8_t *row, const uint8_t *proto
 }
 #else
 static int natfast_unit_here(void) { return NATFAST_NONE; }
-static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, uint32_t *beyond,
-                                           uint32_t *longer, int unit)
+static inline uint32_t natfast_tuples_many(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, natfast_packets *g, int unit)
 {
-    (void)ip, (void)length, (void)m0, (void)m1, (void)beyond, (void)longer, (void)unit;
+    (void)ip, (void)length, (void)m0, (void)m1, (void)g, (void)unit;
     return 0;
 }
+static inline uint32_t natfast_tails_many(natfast_packets *g, int unit)
+{
+    (void)g, (void)unit;
+    return 0;
+}
+static inline void natfast_verify_many(const natfast_ordinary *o, natfast_packets *g, int unit) { (void)o, (void)g, (void)unit; }
 static inline void natfast_places_many(const natfast_index *x, const uint64_t *hash, uint8_t **bucket, int unit)
 {
     (void)x, (void)hash, (void)bucket, (void)unit;

@@ -1,7 +1,7 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known
+from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known, header_whole, transport_sound
 from natfast.conntrack cimport Wanted
 from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program
 from natfast.packet cimport Packet
@@ -94,7 +94,7 @@ cdef class Netfilter:
     cdef void clock(self, double now) noexcept nogil
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
-    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t* out_length) noexcept nogil
+    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, bint sound, uint32_t* out_length) noexcept nogil
     cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
@@ -120,7 +120,8 @@ cdef inline uint32_t forward_shortly(Netfilter nf, uint8_t* ip, uint64_t m0, uin
                                      bint bare) noexcept nogil:
     """What `run` does at the three hooks, and TTL, at once: for an ordinary packet of the connection that `ref` names; its length.
 
-    0, with nothing changed, if it is none, or rules look at more than its connection's state. `m0`, `m1`, `bare`: as of `forward_known`.
+    0, with nothing changed, if it is none, or rules look at more than its connection's state. `m0`, `m1`: as of `forward_known`; `bare`:
+    there are no checksums to verify, and no payload in memory.
     """
     cdef uint32_t state = CTSTATE_ESTABLISHED, standing = ORDINARY, length
     cdef Path* path
@@ -132,9 +133,9 @@ cdef inline uint32_t forward_shortly(Netfilter nf, uint8_t* ip, uint64_t m0, uin
         state = CTSTATE_NEW
         standing = UNANSWERED
     path = path_of(nf, iif, oif, state)
-    if not path.accepts:
+    if not path.accepts or not header_whole(ip, bare):
         return 0
-    length = forward_known(&nf.c, ip, m0, m1, ref, standing, bare)
+    length = forward_known(&nf.c, ip, m0, m1, ref, standing, transport_sound(&nf.c, ip, m1, bare))
     path.packets += length != 0
     path.octets += length
     return length

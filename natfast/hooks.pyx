@@ -15,10 +15,10 @@ from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
-from natfast.fastpath cimport (established_many, forward_known, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
+from natfast.fastpath cimport (established_many, forward_known, header_whole, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
                                NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_SLOTS, NATFAST_TAG_SHIFT, NATFAST_UNACKED, Index, matches_many,
-                               opens, ORDINARY, ordinary, places_many, Soon, probable_entry, sum_beyond, translate, tuple_words, tuples_many,
-                               unit_here)
+                               opens, ORDINARY, ordinary, places_many, Soon, probable_entry, sum_beyond, tails_many, translate, transport_sound,
+                               tuple_words, tuples_many, unit_here, verify_many)
 from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
                              count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
                              TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
@@ -476,15 +476,21 @@ cdef class Netfilter:
                 ahead.packets.now[i] = milliseconds(b.times[row_of(b, at + i)])
         ahead.together = b.unit != NATFAST_NONE and n == GROUP
         if ahead.together:
-            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1,
-                                      NULL if b.usual.transports_ok else ahead.packets.beyond, &longer, b.unit)
+            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1, &ahead.packets, b.unit)
+            longer = 0 if b.usual.transports_ok else tails_many(&ahead.packets, b.unit)
             while longer:
                 i = <uint32_t>__builtin_ctz(longer)
                 ahead.packets.beyond[i] = sum_beyond(ahead.packets.ip[i])
                 longer &= longer - 1
+            verify_many(&b.usual, &ahead.packets, b.unit)
         else:
+            ahead.packets.whole = ahead.packets.sound = 0
             for i in range(n):
-                tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
+                ip = ahead.packets.ip[i]
+                tuple_words(ip - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
+                if ahead.m1[i]:
+                    ahead.packets.whole |= <uint32_t>header_whole(ip, b.bare) << i
+                    ahead.packets.sound |= <uint32_t>transport_sound(&self.c, ip, ahead.m1[i], b.bare) << i
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         ahead.count = n
 
@@ -587,10 +593,10 @@ cdef class Netfilter:
             conntrack_put(c, p)
         return v
 
-    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, uint32_t* out_length) noexcept nogil:
+    cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, bint sound, uint32_t* out_length) noexcept nogil:
         """The whole way of an ordinary first packet of a connection: what `run` does at the three hooks, no more.
 
-        -1, with nothing changed, if it is no SYN, or not in order, or perhaps not the first, or the table is full: then the long way
+        Its header is whole. -1, with nothing changed, if it is no SYN, or not in order, or perhaps not the first, or the table is full: then the long way
         looks closer. `m0`, `m1`: its tuple, which is the one remembered.
         """
         cdef Conntrack* c = &self.c
@@ -598,7 +604,7 @@ cdef class Netfilter:
         cdef Entry* e
         cdef uint32_t ei
         cdef int v
-        if not surely_absent(&c.table, ORIGINAL) or is_full(c) or not opens(c, ip, m1, b.bare):
+        if not surely_absent(&c.table, ORIGINAL) or is_full(c) or not opens(ip, m1, sound):
             return -1
         ei = entry_for_new(c)
         if ei == 0:
@@ -782,6 +788,7 @@ cdef class Netfilter:
         cdef int verdict
         cdef size_t row
         cdef uint8_t* frame
+        cdef bint whole, sound
         cdef Table* t = &self.c.table
         if b.unit != NATFAST_NONE and b.short_way and n == GROUP and b.rest == 0:
             done = self.forward_together(b, group, next, fetch)
@@ -819,18 +826,20 @@ cdef class Netfilter:
             if k < next.n_new and done == 0:
                 fetch_new(t, next, k)
             if length == 0:
+                whole = group.packets.whole >> k & 1
+                sound = group.packets.sound >> k & 1
                 if b.times != NULL:
                     self.clock(b.times[row])
                 if opened < group.n_new and group.is_new[opened] == k:
                     remember_new(t, group, opened)
                     opened += 1
-                    if b.short_opening:
-                        verdict = self.first(b, group.packets.ip[k], group.m0[k], group.m1[k], &changed)
+                    if b.short_opening and whole:
+                        verdict = self.first(b, group.packets.ip[k], group.m0[k], group.m1[k], sound, &changed)
                     if opened + NEIGHBOURS - 1 < group.n_new:
                         fetch_neighbour(t, group, opened + NEIGHBOURS - 1)
-                ref = group.packets.ref[k] if b.short_way else 0
+                ref = group.packets.ref[k] if b.short_way and whole else 0
                 if ref:
-                    length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, b.bare)
+                    length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, sound)
             if length:
                 verdict = NF_ACCEPT
                 passed += 1

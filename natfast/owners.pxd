@@ -39,7 +39,6 @@ cdef inline void find_owners(const Ownership* o, uint8_t* frames, size_t stride,
     cdef uint64_t m0[TOGETHER]
     cdef uint64_t m1[TOGETHER]
     cdef uint8_t* ip[NATFAST_MANY]
-    cdef uint32_t longer
     cdef size_t at = 0, i, k, count
     cdef bint plain
     while at < n:
@@ -51,7 +50,7 @@ cdef inline void find_owners(const Ownership* o, uint8_t* frames, size_t stride,
                 for k in range(NATFAST_MANY):
                     ip[k] = frames + (at + i + k) * stride + ETH_HLEN
                     prefetch(ip[k] + 4 * NATFAST_MANY * stride)
-                plain = tuples_many(ip, lengths + at + i, m0 + i, m1 + i, NULL, &longer, o.unit) == (1 << NATFAST_MANY) - 1
+                plain = tuples_many(ip, lengths + at + i, m0 + i, m1 + i, NULL, o.unit) == (1 << NATFAST_MANY) - 1
             if not plain:
                 for k in range(i, min(i + NATFAST_MANY, count)):
                     owner_words(frames + (at + k) * stride, lengths[at + k], &m0[k], &m1[k])
