@@ -102,6 +102,7 @@ cdef class Netfilter:
     cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
     cdef void probe_ahead(self, Ahead* ahead) noexcept nogil
     cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
+    cdef uint32_t forward_in_turn(self, const Batch* b, Ahead* group) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil
 

@@ -782,9 +782,24 @@ cdef class Netfilter:
             left &= left - 1
         return done
 
+    cdef uint32_t forward_in_turn(self, const Batch* b, Ahead* group) noexcept nogil:
+        """Forward a group's packets one by one up to the first that is not an ordinary one; bits of those that are done."""
+        cdef uint32_t k, done = 0
+        for k in range(group.count):
+            if b.times != NULL:
+                self.clock(b.times[row_of(b, group.first + k)])
+            if group.packets.ref[k] == 0 or not group.packets.whole >> k & 1:
+                break
+            group.packets.length[k] = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], group.packets.ref[k], ORDINARY,
+                                                    group.packets.sound >> k & 1)
+            if group.packets.length[k] == 0:
+                break
+            done |= 1U << k
+        return done
+
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
-        cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0, passed = 0, octets = 0
+        cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0, passed, octets = 0, left
         cdef int verdict
         cdef size_t row
         cdef uint8_t* frame
@@ -801,45 +816,53 @@ cdef class Netfilter:
                 prefetch(next.packets.entry[k] + 64)
             for k in range(fetch.count):
                 prefetch(fetch.bucket[k])
+            if b.short_way and next.n_new == 0:
+                done = self.forward_in_turn(b, group)
         if done:
             for k in range(next.n_new):
                 fetch_new(t, next, k)
-        if done == (1 << GROUP) - 1 and b.macs == NULL:
-            row = group.first
-            if b.rows == NULL:
-                memset(b.verdicts + row, NF_ACCEPT, GROUP)
-                for k in range(GROUP):
-                    b.lengths[row + k] = ETH_HLEN + group.packets.length[k]
-            else:
-                for k in range(GROUP):
-                    answer(b, b.rows[row + k], NF_ACCEPT, ETH_HLEN + group.packets.length[k])
+        if done == (1 << GROUP) - 1 and b.rows == NULL:
+            memset(b.verdicts + group.first, NF_ACCEPT, GROUP)
             for k in range(GROUP):
+                b.lengths[group.first + k] = ETH_HLEN + group.packets.length[k]
                 octets += group.packets.length[k]
-            b.octets += octets
-            b.passed += GROUP
-            return
-        for k in range(n):
+        else:
+            left = done
+            while left:
+                k = <uint32_t>__builtin_ctz(left)
+                answer(b, row_of(b, group.first + k), NF_ACCEPT, ETH_HLEN + group.packets.length[k])
+                octets += group.packets.length[k]
+                left &= left - 1
+        if b.macs != NULL:
+            left = done
+            while left:
+                memcpy(group.packets.ip[__builtin_ctz(left)] - ETH_HLEN, b.macs, 12)
+                left &= left - 1
+        passed = <uint32_t>__builtin_popcount(done)
+        left = ((1 << n) - 1) & ~done
+        while left:
+            k = <uint32_t>__builtin_ctz(left)
+            left &= left - 1
             row = row_of(b, group.first + k)
-            length = group.packets.length[k] if done >> k & 1 else 0
             frame = group.packets.ip[k] - ETH_HLEN
+            whole = group.packets.whole >> k & 1
+            sound = group.packets.sound >> k & 1
+            length = 0
             verdict = -1
             if k < next.n_new and done == 0:
                 fetch_new(t, next, k)
-            if length == 0:
-                whole = group.packets.whole >> k & 1
-                sound = group.packets.sound >> k & 1
-                if b.times != NULL:
-                    self.clock(b.times[row])
-                if opened < group.n_new and group.is_new[opened] == k:
-                    remember_new(t, group, opened)
-                    opened += 1
-                    if b.short_opening and whole:
-                        verdict = self.first(b, group.packets.ip[k], group.m0[k], group.m1[k], sound, &changed)
-                    if opened + NEIGHBOURS - 1 < group.n_new:
-                        fetch_neighbour(t, group, opened + NEIGHBOURS - 1)
-                ref = group.packets.ref[k] if b.short_way and whole else 0
-                if ref:
-                    length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, sound)
+            if b.times != NULL:
+                self.clock(b.times[row])
+            if opened < group.n_new and group.is_new[opened] == k:
+                remember_new(t, group, opened)
+                opened += 1
+                if b.short_opening and whole:
+                    verdict = self.first(b, group.packets.ip[k], group.m0[k], group.m1[k], sound, &changed)
+                if opened + NEIGHBOURS - 1 < group.n_new:
+                    fetch_neighbour(t, group, opened + NEIGHBOURS - 1)
+            ref = group.packets.ref[k] if b.short_way and whole else 0
+            if ref:
+                length = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], ref, ORDINARY, sound)
             if length:
                 verdict = NF_ACCEPT
                 passed += 1
