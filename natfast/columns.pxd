@@ -5,10 +5,17 @@ A header made here has no checksums, and of the payload it has only the length.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from natfast.headers cimport ETH_HLEN, IPPROTO_ICMP, IPPROTO_SCTP, IPPROTO_TCP, be16, be32, put16, put32
+from natfast.table cimport prefetch
 
 cdef enum:
     BARE = 64                   # bytes of a bare frame's row: the longest header is 54
-    BARE_ROWS = 256             # made at a time, so that they stay in the first-level cache
+
+# What becomes of packets that are columns.
+ctypedef struct Translated:
+    uint32_t* src
+    uint32_t* dst
+    uint16_t* sport
+    uint16_t* dport
 
 cdef extern from "forward_many.h" nogil:
     enum:
@@ -60,42 +67,56 @@ cdef inline uint32_t compose(const Columns* c, size_t i, uint8_t* frame) noexcep
     return ETH_HLEN + total
 
 
-cdef inline void decompose(const uint8_t* frame, size_t i, uint32_t* src, uint32_t* dst, uint16_t* sport, uint16_t* dport) noexcept nogil:
+cdef inline void decompose(const uint8_t* frame, size_t i, const Translated* out) noexcept nogil:
     cdef const uint8_t* ip = frame + ETH_HLEN
     cdef const uint8_t* l4 = ip + 20
-    src[i] = be32(ip + 12)
-    dst[i] = be32(ip + 16)
+    out.src[i] = be32(ip + 12)
+    out.dst[i] = be32(ip + 16)
     if ip[9] == IPPROTO_ICMP:
-        sport[i] = be16(l4 + 4)
-        dport[i] = be16(l4)
+        out.sport[i] = be16(l4 + 4)
+        out.dport[i] = be16(l4)
     else:
-        sport[i] = be16(l4)
-        dport[i] = be16(l4 + 2)
+        out.sport[i] = be16(l4)
+        out.dport[i] = be16(l4 + 2)
+
+
+cdef inline void fetch_rows(const Columns* c, const Translated* out, size_t i) noexcept nogil:
+    """Ask for NATFAST_MANY rows from `i` on, a cache line of each column: by itself the processor follows fewer streams."""
+    prefetch(c.src + i)
+    prefetch(c.dst + i)
+    prefetch(c.proto + i)
+    if c.sport != NULL:
+        prefetch(c.sport + i)
+    if c.dport != NULL:
+        prefetch(c.dport + i)
+    if c.length != NULL:
+        prefetch(c.length + i)
+    if c.flags != NULL:
+        prefetch(c.flags + i)
+    if c.seq != NULL:
+        prefetch(c.seq + i)
+    if c.ack != NULL:
+        prefetch(c.ack + i)
+    if c.window != NULL:
+        prefetch(c.window + i)
+    prefetch(out.src + i)
+    prefetch(out.dst + i)
+    prefetch(out.sport + i)
+    prefetch(out.dport + i)
 
 
 cdef inline void compose_rows(const Columns* c, size_t first, size_t n, uint8_t* frames, uint32_t* lengths, int unit) noexcept nogil:
-    """Make bare frames of `n` rows."""
-    cdef size_t i = 0, end
-    while i < n:
-        if i + NATFAST_MANY <= n and compose_many(c, first + i, frames + i * BARE, lengths + i, unit):
-            i += NATFAST_MANY
-            continue
-        end = i + NATFAST_MANY if i + NATFAST_MANY < n else n
-        while i < end:
+    """Make bare frames of `n` rows, up to NATFAST_MANY."""
+    cdef size_t i
+    if n < NATFAST_MANY or not compose_many(c, first, frames, lengths, unit):
+        for i in range(n):
             lengths[i] = compose(c, first + i, frames + i * BARE)
-            i += 1
 
 
-cdef inline void decompose_rows(uint8_t* frames, const uint8_t* proto, size_t first, size_t n, uint32_t* src, uint32_t* dst,
-                                uint16_t* sport, uint16_t* dport, int unit) noexcept nogil:
+cdef inline void decompose_rows(uint8_t* frames, const uint8_t* proto, size_t first, size_t n, const Translated* out, int unit) noexcept nogil:
     """Read what became of `n` rows."""
-    cdef size_t i = 0, end
-    while i < n:
-        if i + NATFAST_MANY <= n and decompose_many(frames + i * BARE, proto + first + i, src + first + i, dst + first + i, sport + first + i,
-                                          dport + first + i, unit):
-            i += NATFAST_MANY
-            continue
-        end = i + NATFAST_MANY if i + NATFAST_MANY < n else n
-        while i < end:
-            decompose(frames + i * BARE, first + i, src, dst, sport, dport)
-            i += 1
+    cdef size_t i
+    if n < NATFAST_MANY or not decompose_many(frames, proto + first, out.src + first, out.dst + first, out.sport + first, out.dport + first,
+                                              unit):
+        for i in range(n):
+            decompose(frames + i * BARE, first + i, out)

@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known, header_whole, transport_sound
+from natfast.columns cimport Columns, Translated
 from natfast.conntrack cimport Wanted
 from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program
 from natfast.packet cimport Packet
@@ -24,6 +25,7 @@ ctypedef struct Ahead:
     uint8_t* bucket[GROUP]
     uint32_t n_buckets             # of the table, when they were asked for
     size_t first                   # of the batch's frames, or of its rows
+    uint32_t* lengths              # of the group's frames, if it is not of rows
     uint32_t count
     uint32_t plain                 # bits: those whose words were read together
     bint together                  # all were: they are looked for together
@@ -37,9 +39,11 @@ ctypedef struct Ahead:
 
 # A batch under way.
 ctypedef struct Batch:
-    uint8_t* frames
+    uint8_t* frames             # with columns: of the groups under way only
     size_t stride
     uint32_t* lengths
+    const Columns* columns      # NULL: they are frames
+    const Translated* translated
     const uint32_t* rows        # of the frames, those that are meant; NULL: all
     size_t count
     int iif
@@ -104,7 +108,7 @@ cdef class Netfilter:
     cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef uint32_t forward_in_turn(self, const Batch* b, Ahead* group) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
-    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil
+    cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, const Columns* columns, const Translated* translated) noexcept nogil
 
 
 cdef inline Path* path_of(Netfilter nf, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil:

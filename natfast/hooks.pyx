@@ -12,7 +12,7 @@ import numpy
 
 from natfast.arrays cimport COLUMN_TYPES, Frames, column, frames_of, pointer, times_of
 from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
-from natfast.columns cimport BARE, BARE_ROWS, Columns, compose_rows, decompose_rows
+from natfast.columns cimport BARE, Columns, Translated, compose_rows, decompose_rows, fetch_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
 from natfast.fastpath cimport (established_many, forward_known, header_whole, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
@@ -89,7 +89,7 @@ cdef inline uint32_t milliseconds(double now) noexcept nogil:
 cdef inline void fetch_frames(const Batch* b, size_t group, size_t half) noexcept nogil:
     """Ask for half of the frames of the group that begins there, if it is a whole one: as many at once would wait for each other."""
     cdef size_t i
-    if group + GROUP <= b.count:
+    if b.columns == NULL and group + GROUP <= b.count:
         for i in range(group + half * GROUP // 2, group + (half + 1) * GROUP // 2):
             if b.rows == NULL:
                 prefetch(b.frames + i * b.stride)
@@ -139,12 +139,14 @@ cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nog
     remember(&t.memo, SOURCE, a.new0[k + 1], a.new1[k + 1], a.new_hash[k + 1])
 
 
-cdef inline void answer(Batch* b, size_t row, uint8_t verdict, uint32_t length) noexcept nogil:
+cdef inline void answer(Batch* b, const Ahead* group, uint32_t k, uint8_t verdict, uint32_t length) noexcept nogil:
     """Say what became of a frame. Of rows other threads have the neighbours, and nothing is written to say what is already said."""
+    cdef size_t row
     if b.rows == NULL:
-        b.verdicts[row] = verdict
-        b.lengths[row] = length
+        b.verdicts[group.first + k] = verdict
+        group.lengths[k] = length
     else:
+        row = b.rows[group.first + k]
         if verdict != NF_ACCEPT:
             b.verdicts[row] = verdict
         if b.lengths[row] != length:
@@ -459,18 +461,24 @@ cdef class Netfilter:
     cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil:
         """Read the tuples of a group of frames and hash them together."""
         cdef uint32_t i, longer, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
-        cdef const uint32_t* lengths = b.lengths + at
-        cdef uint8_t* ip = b.frames + at * b.stride + ETH_HLEN
+        cdef uint32_t* lengths = b.lengths + at
+        cdef uint8_t* frame = b.frames + at * b.stride
         ahead.first = at
-        if b.rows == NULL:
-            for i in range(n):
-                ahead.packets.ip[i] = ip
-                ip += b.stride
-        else:
+        if b.rows != NULL:
             lengths = ahead.packets.length
             for i in range(n):
                 ahead.packets.ip[i] = b.frames + b.rows[at + i] * b.stride + ETH_HLEN
                 ahead.packets.length[i] = b.lengths[b.rows[at + i]]
+        else:
+            if b.columns != NULL:
+                i = at // GROUP % AHEAD * GROUP
+                frame = b.frames + i * BARE
+                lengths = b.lengths + i
+                fetch_rows(b.columns, b.translated, at + 2 * GROUP)
+                compose_rows(b.columns, at, n, frame, b.lengths + i, b.unit)
+            for i in range(n):
+                ahead.packets.ip[i] = frame + i * b.stride + ETH_HLEN
+        ahead.lengths = lengths
         if b.times != NULL:
             for i in range(n):
                 ahead.packets.now[i] = milliseconds(b.times[row_of(b, at + i)])
@@ -486,11 +494,10 @@ cdef class Netfilter:
         else:
             ahead.packets.whole = ahead.packets.sound = 0
             for i in range(n):
-                ip = ahead.packets.ip[i]
-                tuple_words(ip - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
+                tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
                 if ahead.m1[i]:
-                    ahead.packets.whole |= <uint32_t>header_whole(ip, b.bare) << i
-                    ahead.packets.sound |= <uint32_t>transport_sound(&self.c, ip, ahead.m1[i], b.bare) << i
+                    ahead.packets.whole |= <uint32_t>header_whole(ahead.packets.ip[i], b.bare) << i
+                    ahead.packets.sound |= <uint32_t>transport_sound(&self.c, ahead.packets.ip[i], ahead.m1[i], b.bare) << i
         siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
         ahead.count = n
 
@@ -752,7 +759,7 @@ cdef class Netfilter:
         if count == 0:
             return verdicts
         with nogil:
-            held = self.forward_all(f.at, f.stride, f.lengths, NULL, count, a, b, at, each, header, v, False)
+            held = self.forward_all(f.at, f.stride, f.lengths, NULL, count, a, b, at, each, header, v, NULL, NULL)
         if held:
             for i in numpy.flatnonzero(verdicts == STOLEN):
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
@@ -801,7 +808,6 @@ cdef class Netfilter:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
         cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0, passed, octets = 0, left
         cdef int verdict
-        cdef size_t row
         cdef uint8_t* frame
         cdef bint whole, sound
         cdef Table* t = &self.c.table
@@ -824,13 +830,13 @@ cdef class Netfilter:
         if done == (1 << GROUP) - 1 and b.rows == NULL:
             memset(b.verdicts + group.first, NF_ACCEPT, GROUP)
             for k in range(GROUP):
-                b.lengths[group.first + k] = ETH_HLEN + group.packets.length[k]
+                group.lengths[k] = ETH_HLEN + group.packets.length[k]
                 octets += group.packets.length[k]
         else:
             left = done
             while left:
                 k = <uint32_t>__builtin_ctz(left)
-                answer(b, row_of(b, group.first + k), NF_ACCEPT, ETH_HLEN + group.packets.length[k])
+                answer(b, group, k, NF_ACCEPT, ETH_HLEN + group.packets.length[k])
                 octets += group.packets.length[k]
                 left &= left - 1
         if b.macs != NULL:
@@ -843,7 +849,6 @@ cdef class Netfilter:
         while left:
             k = <uint32_t>__builtin_ctz(left)
             left &= left - 1
-            row = row_of(b, group.first + k)
             frame = group.packets.ip[k] - ETH_HLEN
             whole = group.packets.whole >> k & 1
             sound = group.packets.sound >> k & 1
@@ -852,7 +857,7 @@ cdef class Netfilter:
             if k < next.n_new and done == 0:
                 fetch_new(t, next, k)
             if b.times != NULL:
-                self.clock(b.times[row])
+                self.clock(b.times[row_of(b, group.first + k)])
             if opened < group.n_new and group.is_new[opened] == k:
                 remember_new(t, group, opened)
                 opened += 1
@@ -870,11 +875,12 @@ cdef class Netfilter:
                 length += ETH_HLEN
             else:
                 if verdict < 0:
-                    verdict = self.one(frame, b.lengths[row], <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
+                    length = group.lengths[k] if b.rows == NULL else b.lengths[b.rows[group.first + k]]
+                    verdict = self.one(frame, length, <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
                                        group.packets.ref[k], b.bare)
                 length = changed
                 b.held = b.held or verdict == NF_STOLEN
-            answer(b, row, <uint8_t>verdict, length)
+            answer(b, group, k, <uint8_t>verdict, length)
             if b.macs != NULL and verdict == NF_ACCEPT:
                 memcpy(frame, b.macs, 12)
         b.passed += passed
@@ -883,10 +889,12 @@ cdef class Netfilter:
             fetch_neighbour(t, next, k)
 
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif,
-                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts, bint bare) noexcept nogil:
-        """`forward` over plain memory: of `rows`, whose verdicts are ACCEPT so far, or of the first `count` rows.
+                          double now, const double* times, const uint8_t* macs, uint8_t* verdicts, const Columns* columns,
+                          const Translated* translated) noexcept nogil:
+        """`forward` over plain memory: of `rows`, whose verdicts are ACCEPT so far, or of the first `count` rows, or columns.
 
-        True if a fragment was held.
+        True if a fragment was held. With `columns` the frames, bare ones, and their lengths are those of the groups under way, and
+        what becomes of them goes to `translated`.
         """
         cdef Batch b
         cdef Ahead ahead[AHEAD]
@@ -898,13 +906,15 @@ cdef class Netfilter:
         b.stride = stride
         b.lengths = lengths
         b.rows = rows
+        b.columns = columns
+        b.translated = translated
         b.count = count
         b.iif = iif
         b.oif = oif
         b.times = times
         b.macs = macs
         b.verdicts = verdicts
-        b.bare = bare
+        b.bare = columns != NULL
         b.unit = self.unit if count >= GROUP and stride >= ETH_HLEN + NATFAST_BYTES else NATFAST_NONE
         b.short_opening = self.program.early == 0
         b.short_way = b.short_opening and path.accepts
@@ -915,7 +925,7 @@ cdef class Netfilter:
         if times == NULL:
             self.clock(now)
         if b.unit != NATFAST_NONE:
-            ordinary(&self.c, bare, &b.usual)
+            ordinary(&self.c, b.bare, &b.usual)
         for g in range(AHEAD):
             ahead[g].count = 0
             ahead[g].n_new = 0
@@ -941,6 +951,9 @@ cdef class Netfilter:
             fetch_frames(&b, later, 0)
             self.probe_ahead(&ahead[(g + AHEAD - 1) % AHEAD])
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], fetch)
+            if columns != NULL and ahead[(g + 1) % AHEAD].count:
+                decompose_rows(frames + (g + 1) % AHEAD * GROUP * BARE, columns.proto, ahead[(g + 1) % AHEAD].first, ahead[(g + 1) % AHEAD].count,
+                               translated, b.unit)
             self.match_ahead(&b, fetch)
             fetch_frames(&b, later, 1)
         if times != NULL:
@@ -1008,21 +1021,15 @@ cdef class Netfilter:
         c.ack = <const uint32_t*>pointer(held, "ack")
         c.window = <const uint16_t*>pointer(held, "window")
         cdef uint8_t* verdict = <uint8_t*>pointer(out, "verdict")
-        cdef uint32_t* src = <uint32_t*>pointer(out, "src")
-        cdef uint32_t* dst = <uint32_t*>pointer(out, "dst")
-        cdef uint16_t* sport = <uint16_t*>pointer(out, "sport")
-        cdef uint16_t* dport = <uint16_t*>pointer(out, "dport")
-        cdef uint8_t frames[BARE_ROWS * BARE]
-        cdef uint32_t lengths[BARE_ROWS]
-        cdef size_t first = 0, rows, count = n
+        cdef Translated translated
+        translated.src = <uint32_t*>pointer(out, "src")
+        translated.dst = <uint32_t*>pointer(out, "dst")
+        translated.sport = <uint16_t*>pointer(out, "sport")
+        translated.dport = <uint16_t*>pointer(out, "dport")
+        cdef uint8_t frames[AHEAD * GROUP * BARE]
+        cdef uint32_t lengths[AHEAD * GROUP]
         with nogil:
-            while first < count:
-                rows = count - first if count - first < BARE_ROWS else BARE_ROWS
-                compose_rows(&c, first, rows, frames, lengths, self.unit)
-                self.forward_all(frames, BARE, lengths, NULL, rows, a, b, at, NULL if each == NULL else each + first, NULL,
-                                 verdict + first, True)
-                decompose_rows(frames, c.proto, first, rows, src, dst, sport, dport, self.unit)
-                first += rows
+            self.forward_all(frames, BARE, lengths, NULL, n, a, b, at, each, NULL, verdict, &c, &translated)
         return out
 
     def hold(self, bytes frame, double now, int iif, int oif):

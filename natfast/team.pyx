@@ -96,7 +96,7 @@ cdef void forward_mine(Job* j, size_t chunk, uint32_t me) noexcept nogil:
         count += n
     if count:
         (<Netfilter>j.netfilters[me]).forward_all(j.frames.at, j.frames.stride, j.frames.lengths, rows, count, j.iif[me], j.oif[me], j.now,
-                                                  NULL, NULL, j.verdicts, False)
+                                                  NULL, NULL, j.verdicts, NULL, NULL)
 
 
 cdef void forward_batch(void* job, uint32_t me) noexcept nogil:
@@ -117,7 +117,7 @@ cdef void forward_queue(void* job, uint32_t me) noexcept nogil:
     cdef Frames* f = &j.queues[me]
     if f.count:
         (<Netfilter>j.netfilters[me]).forward_all(f.at, f.stride, f.lengths, NULL, f.count, j.iif[me], j.oif[me], j.now, NULL, NULL,
-                                                  j.queue_verdicts[me], False)
+                                                  j.queue_verdicts[me], NULL, NULL)
 
 
 cdef void expire_mine(void* job, uint32_t me) noexcept nogil:
