@@ -1,68 +1,17 @@
 """Netfilter: one namespace's rules, conntrack and NAT behind the five hooks."""
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from natfast.fastpath cimport ORDINARY, Ordinary, Packets, UNANSWERED, forward_known, header_whole, transport_sound
+from natfast.fastpath cimport ORDINARY, UNANSWERED, forward_known, header_whole, transport_sound
+from natfast.batch cimport Ahead, Batch
 from natfast.columns cimport Columns, Translated
 from natfast.conntrack cimport Wanted
 from natfast.filter cimport CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, Host, Path, Program
 from natfast.packet cimport Packet
 from natfast.state cimport Conntrack
-from natfast.table cimport Bucket, IPS_SEEN_REPLY
+from natfast.table cimport IPS_SEEN_REPLY
 
 cdef enum:
-    GROUP = 16                  # frames of a batch that go through each stage together
-    AHEAD = 3                   # groups under way
-    REST = 7                    # groups whose packets go one by one after one in which few were of different connections
-    EXPECTED = 2                # hashes that a new connection will need besides its first packet's: its answer's, its source's
     PATHS = 64
-
-# What a batch finds out about a group of frames before their turn.
-ctypedef struct Ahead:
-    uint64_t m0[GROUP]             # the tuple's words; m1 is 0 where there is none to look for
-    uint64_t m1[GROUP]
-    uint64_t hash[GROUP]
-    Packets packets                # ref: the entry it probably is, 0 if none
-    uint8_t* bucket[GROUP]
-    uint32_t n_buckets             # of the table, when they were asked for
-    size_t first                   # of the batch's frames, or of its rows
-    uint32_t* lengths              # of the group's frames, if it is not of rows
-    uint32_t count
-    uint32_t plain                 # bits: those whose words were read together
-    bint together                  # all were: they are looked for together
-    uint32_t known                 # bits: those that probably are of an entry
-    uint32_t unsure                # bits: those of which that takes more than a look into one bucket to tell
-    uint32_t n_new
-    uint8_t is_new[GROUP]          # those of the group whose tuple nothing is known of
-    uint64_t new0[EXPECTED * GROUP]
-    uint64_t new1[EXPECTED * GROUP]
-    uint64_t new_hash[EXPECTED * GROUP]
-
-# A batch under way.
-ctypedef struct Batch:
-    uint8_t* frames             # with columns: of the groups under way only
-    size_t stride
-    uint32_t* lengths
-    const Columns* columns      # NULL: they are frames
-    const Translated* translated
-    const uint32_t* rows        # of the frames, those that are meant; NULL: all
-    size_t count
-    int iif
-    int oif
-    const double* times         # of each frame; NULL: all at the clock's
-    const uint8_t* macs         # destination and source to write; NULL: none
-    uint8_t* verdicts
-    bint bare
-    int unit                    # vector unit that groups are read and forwarded with
-    bint short_way              # established packets may take it
-    bint short_opening          # and connections' first packets theirs
-    Ordinary usual
-    uint32_t rest               # groups whose packets go one by one
-    uint64_t passed             # packets that took the short way, and their bytes
-    uint64_t octets
-    Path* opening               # what FORWARD does with first packets
-    uint64_t opened             # how many it let pass without a walk, and their bytes
-    uint64_t opened_octets
-    bint held                   # a fragment among them was
 
 cdef Wanted wanted(protocol, src, dst, sport, dport) except *
 
@@ -101,12 +50,6 @@ cdef class Netfilter:
     cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, bint sound, uint32_t* out_length) noexcept nogil
     cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
-    cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil
-    cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
-    cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil
-    cdef void probe_ahead(self, Ahead* ahead) noexcept nogil
-    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
-    cdef uint32_t forward_in_turn(self, const Batch* b, Ahead* group) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, const Columns* columns, const Translated* translated) noexcept nogil
 

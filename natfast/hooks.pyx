@@ -11,32 +11,28 @@ cimport numpy as np
 import numpy
 
 from natfast.arrays cimport COLUMN_TYPES, Frames, column, frames_of, pointer, times_of
+from natfast.batch cimport (AHEAD, Ahead, Batch, GROUP, REST, answer, fetch_frames, fetch_neighbour, fetch_new, forward_in_turn,
+                            forward_together, match_ahead, place_ahead, probe_ahead, read_ahead, remember_new, row_of)
 from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
-from natfast.columns cimport BARE, Columns, Translated, compose_rows, decompose_rows, fetch_rows
+from natfast.columns cimport BARE, Columns, Translated, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
                                 is_full, open_entry, still_there, sweep, sweep_all, track, Wanted)
-from natfast.fastpath cimport (established_many, forward_known, header_whole, NATFAST_BYTES, NATFAST_EV_ACK, NATFAST_MANY, NATFAST_MAXACK_SET,
-                               NATFAST_NONE, NATFAST_SACK_PERM, NATFAST_SLOTS, NATFAST_TAG_SHIFT, NATFAST_UNACKED, Index, matches_many,
-                               opens, ORDINARY, ordinary, places_many, Soon, probable_entry, sum_beyond, tails_many, translate, transport_sound,
-                               tuple_words, tuples_many, unit_here, verify_many)
-from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT, NF_DROP,
-                             count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER,
-                             TABLE_MANGLE, TABLE_NAT, TABLE_RAW, walk)
+from natfast.fastpath cimport forward_known, NATFAST_BYTES, NATFAST_NONE, opens, ORDINARY, ordinary, probable_entry, translate, unit_here
+from natfast.filter cimport (CChain, CTSTATE_ESTABLISHED, CTSTATE_NEW, Compiled, MAX_ADDRESSES, MAX_INTERFACES, Path, NF_ACCEPT,
+                             NF_DROP, count_empty, count_path, find_path, settle, NF_REJECT, NF_STOLEN, TABLE_FILTER, TABLE_MANGLE,
+                             TABLE_NAT, TABLE_RAW, walk)
 from natfast.headers cimport ETH_HLEN, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, be16, ip_ihl, ip_is_fragment, ip_total
 from natfast.listing cimport entry_text, state_name
 from natfast.log cimport log_free, log_lines
-from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
-from natfast.nat cimport (MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate, rewrite)
+from natfast.memo cimport ORIGINAL, REPLY
+from natfast.nat cimport MANIP_DST, MANIP_SRC, nat_icmp_error, nat_initialized, nat_null_binding, nat_packet, nat_translate, rewrite
 from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISHED_REPLY, IP_CT_NEW, IP_CT_RELATED, LOCAL_IN,
                              LOCAL_OUT, Packet, POSTROUTING, PREROUTING)
-from natfast.siphash cimport siphash13_many
-from natfast.state cimport Conntrack, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard
+from natfast.state cimport Conntrack, milliseconds, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
-from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, bucket_of,
-                            chain_first, prefetch, prefetch_to_write, set_expiry, source_of, surely_absent, table_bytes,
-                            table_clear, table_free, table_init, table_probe, tag_of, TAG_SHIFT, natfast_tag_mask, __builtin_ctz, __builtin_popcount)
-from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
-from natfast.tuples cimport Half, Tuple, first_word, invert, parse_tuple, second_word, source_word
+from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, prefetch,
+                            surely_absent, table_bytes, table_clear, table_free, table_init, __builtin_ctz, __builtin_popcount)
+from natfast.tuples cimport Tuple, invert, parse_tuple
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
 from natfast.listing import PROTOCOL_NAMES
@@ -54,107 +50,6 @@ cdef enum:
 
 
 cdef tuple VECTOR_UNITS = ("none", "avx2", "avx512")        # by number, NATFAST_NONE first
-
-
-cdef bint layouts_agree() noexcept nogil:
-    """Is what forward_many.h says of entries, and of TCP's flags in them, what table.pxd and tcp.pxd say?"""
-    cdef Entry* e = NULL
-    cdef Bucket* b = NULL
-    return (sizeof(Bucket) == 64 and <size_t>&b.tag[NATFAST_SLOTS] == <size_t>&b.ref[0] and <size_t>&b.ref[NATFAST_SLOTS] == <size_t>&b.next
-            and TAG_SHIFT == NATFAST_TAG_SHIFT
-            and sizeof(Entry) == 128
-            and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
-            and <size_t>&e.status == 26 and <size_t>&e.expires == 28 and <size_t>&e.packets[0] == 40 and <size_t>&e.bytes[0] == 48
-            and <size_t>&e.track.tcp.seen[0] == 64 and <size_t>&e.track.tcp.scale[0] == 96 and <size_t>&e.track.tcp.last_seq == 100
-            and <size_t>&e.track.tcp.last_win == 112 and <size_t>&e.track.tcp.retrans == 118 and <size_t>&e.mark == 120
-            and <size_t>&e.track.udp.stream_after == 64 and GROUP == NATFAST_MANY and EV_ACK == NATFAST_EV_ACK
-            and SACK_PERM == NATFAST_SACK_PERM and UNACKED == NATFAST_UNACKED and MAXACK_SET == NATFAST_MAXACK_SET)
-
-
-if not layouts_agree():
-    raise ImportError("natfast: forward_many.h and the tables it works on were built from different sources")
-
-cdef inline void index_of(const Table* t, Index* x) noexcept nogil:
-    """Where to look, for many at once."""
-    x.buckets = <uint8_t*>t.buckets
-    x.entries = <uint8_t*>t.entries
-    x.n_buckets = t.n_buckets
-    x.level = t.level
-
-
-cdef inline uint32_t milliseconds(double now) noexcept nogil:
-    return <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
-
-
-cdef inline void fetch_frames(const Batch* b, size_t group, size_t half) noexcept nogil:
-    """Ask for half of the frames of the group that begins there, if it is a whole one: as many at once would wait for each other."""
-    cdef size_t i
-    if b.columns == NULL and group + GROUP <= b.count:
-        for i in range(group + half * GROUP // 2, group + (half + 1) * GROUP // 2):
-            if b.rows == NULL:
-                prefetch(b.frames + i * b.stride)
-            else:                       # whoever found their owner has them, too
-                prefetch_to_write(b.frames + b.rows[i] * b.stride)
-
-
-cdef void expect_new(Conntrack* c, Ahead* a) noexcept nogil:
-    """Nothing is known of some of these tuples: each may open a connection, translated as the last one was.
-
-    All that such a connection will be looked for and entered by is hashed together.
-    """
-    cdef Table* t = &c.table
-    cdef uint32_t i, k
-    cdef Half reply
-    cdef uint8_t proto
-    for i in range(a.n_new):
-        k = a.is_new[i]
-        proto = <uint8_t>(a.m1[k] >> 32)
-        reply.src = <uint32_t>(a.m0[k] >> 32)
-        reply.sport = <uint16_t>(a.m1[k] >> 16)
-        reply.dport = <uint16_t>a.m1[k]
-        reply.dst = c.masquerading_as
-        a.new0[EXPECTED * i] = first_word(&reply)
-        a.new1[EXPECTED * i] = second_word(&reply, proto)
-        a.new0[EXPECTED * i + 1] = <uint32_t>a.m0[k]
-        a.new1[EXPECTED * i + 1] = source_word(reply.dport, proto)
-    siphash13_many(a.new0, a.new1, a.new_hash, EXPECTED * a.n_new, t.k0, t.k1)
-
-
-cdef inline void fetch_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
-    """Ask for what the i-th new connection will be entered in: for one with each packet, as many at once would queue."""
-    prefetch(bucket_of(t, a.new_hash[EXPECTED * i]))
-    prefetch(source_of(t, a.new_hash[EXPECTED * i + 1]))
-
-
-cdef inline void fetch_neighbour(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
-    """Ask for the connection that a new one will be chained to by its source."""
-    prefetch(&t.entries[chain_first(t, source_of(t, a.new_hash[EXPECTED * i + 1])[0])])
-
-
-cdef inline void remember_new(Table* t, const Ahead* a, uint32_t i) noexcept nogil:
-    cdef uint32_t k = a.is_new[i]
-    remember(&t.memo, ORIGINAL, a.m0[k], a.m1[k], a.hash[k])
-    k = EXPECTED * i
-    remember(&t.memo, REPLY, a.new0[k], a.new1[k], a.new_hash[k])
-    remember(&t.memo, SOURCE, a.new0[k + 1], a.new1[k + 1], a.new_hash[k + 1])
-
-
-cdef inline void answer(Batch* b, const Ahead* group, uint32_t k, uint8_t verdict, uint32_t length) noexcept nogil:
-    """Say what became of a frame. Of rows other threads have the neighbours, and nothing is written to say what is already said."""
-    cdef size_t row
-    if b.rows == NULL:
-        b.verdicts[group.first + k] = verdict
-        group.lengths[k] = length
-    else:
-        row = b.rows[group.first + k]
-        if verdict != NF_ACCEPT:
-            b.verdicts[row] = verdict
-        if b.lengths[row] != length:
-            b.lengths[row] = length
-
-
-cdef inline size_t row_of(const Batch* b, size_t i) noexcept nogil:
-    return b.rows[i] if b.rows != NULL else i
 
 
 cdef inline int filter_hook(Netfilter nf, int table, int hook, Packet* p) noexcept nogil:
@@ -458,108 +353,6 @@ cdef class Netfilter:
                 return NF_ACCEPT
         return filter_hook(self, TABLE_FILTER, FORWARD, p)
 
-    cdef void read_ahead(self, const Batch* b, size_t at, Ahead* ahead) noexcept nogil:
-        """Read the tuples of a group of frames and hash them together."""
-        cdef uint32_t i, longer, n = <uint32_t>(b.count - at if b.count - at < GROUP else GROUP)
-        cdef uint32_t* lengths = b.lengths + at
-        cdef uint8_t* frame = b.frames + at * b.stride
-        ahead.first = at
-        if b.rows != NULL:
-            lengths = ahead.packets.length
-            for i in range(n):
-                ahead.packets.ip[i] = b.frames + b.rows[at + i] * b.stride + ETH_HLEN
-                ahead.packets.length[i] = b.lengths[b.rows[at + i]]
-        else:
-            if b.columns != NULL:
-                i = at // GROUP % AHEAD * GROUP
-                frame = b.frames + i * BARE
-                lengths = b.lengths + i
-                fetch_rows(b.columns, b.translated, at + 2 * GROUP)
-                compose_rows(b.columns, at, n, frame, b.lengths + i, b.unit)
-            for i in range(n):
-                ahead.packets.ip[i] = frame + i * b.stride + ETH_HLEN
-        ahead.lengths = lengths
-        if b.times != NULL:
-            for i in range(n):
-                ahead.packets.now[i] = milliseconds(b.times[row_of(b, at + i)])
-        ahead.together = b.unit != NATFAST_NONE and n == GROUP
-        if ahead.together:
-            ahead.plain = tuples_many(ahead.packets.ip, lengths, ahead.m0, ahead.m1, &ahead.packets, b.unit)
-            longer = 0 if b.usual.transports_ok else tails_many(&ahead.packets, b.unit)
-            while longer:
-                i = <uint32_t>__builtin_ctz(longer)
-                ahead.packets.beyond[i] = sum_beyond(ahead.packets.ip[i])
-                longer &= longer - 1
-            verify_many(&b.usual, &ahead.packets, b.unit)
-        else:
-            ahead.packets.whole = ahead.packets.sound = 0
-            for i in range(n):
-                tuple_words(ahead.packets.ip[i] - ETH_HLEN, lengths[i], &ahead.m0[i], &ahead.m1[i])
-                if ahead.m1[i]:
-                    ahead.packets.whole |= <uint32_t>header_whole(ahead.packets.ip[i], b.bare) << i
-                    ahead.packets.sound |= <uint32_t>transport_sound(&self.c, ahead.packets.ip[i], ahead.m1[i], b.bare) << i
-        siphash13_many(ahead.m0, ahead.m1, ahead.hash, n, self.c.table.k0, self.c.table.k1)
-        ahead.count = n
-
-    cdef void place_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil:
-        """Find the buckets that a group's packets are looked for in."""
-        cdef uint32_t k
-        cdef Index index
-        ahead.n_buckets = self.c.table.n_buckets
-        if ahead.together:
-            index_of(&self.c.table, &index)
-            places_many(&index, ahead.hash, ahead.bucket, b.unit)
-        else:
-            for k in range(ahead.count):
-                ahead.bucket[k] = <uint8_t*>bucket_of(&self.c.table, ahead.hash[k])
-
-    cdef void match_ahead(self, const Batch* b, Ahead* ahead) noexcept nogil:
-        """Find which entries a group's packets probably are of, as far as their first buckets tell."""
-        cdef uint32_t k, hits, fresh
-        cdef Bucket* bucket
-        cdef Index index
-        if ahead.n_buckets != self.c.table.n_buckets:       # the table has grown since
-            self.place_ahead(b, ahead)
-        if ahead.together:
-            index_of(&self.c.table, &index)
-            ahead.known = matches_many(&index, ahead.hash, ahead.bucket, ahead.plain, ahead.packets.ref, ahead.packets.entry,
-                                       &ahead.unsure, b.unit)
-        else:
-            ahead.plain = ahead.known = ahead.unsure = 0
-            for k in range(ahead.count):
-                bucket = <Bucket*>ahead.bucket[k]
-                hits = natfast_tag_mask(bucket.tag, tag_of(ahead.hash[k])) if ahead.m1[k] else 0
-                ahead.plain |= <uint32_t>(ahead.m1[k] != 0) << k
-                ahead.known |= <uint32_t>(hits != 0) << k
-                ahead.unsure |= <uint32_t>(hits & (hits - 1) != 0) << k
-                ahead.packets.ref[k] = bucket.ref[__builtin_ctz(hits)] if hits else 0
-                ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ahead.packets.ref[k] >> 1]
-        fresh = ahead.plain & ~ahead.known
-        while fresh:
-            k = <uint32_t>__builtin_ctz(fresh)
-            bucket = <Bucket*>ahead.bucket[k]
-            if bucket.next:
-                prefetch(&self.c.table.spill[bucket.next])
-                ahead.unsure |= 1U << k
-            fresh &= fresh - 1
-
-    cdef void probe_ahead(self, Ahead* ahead) noexcept nogil:
-        """Look closer where the first buckets did not tell; what then is of no entry will be new."""
-        cdef uint32_t k, fresh, unsure = ahead.unsure
-        while unsure:
-            k = <uint32_t>__builtin_ctz(unsure)
-            ahead.packets.ref[k] = table_probe(&self.c.table, <Bucket*>ahead.bucket[k], ahead.hash[k], ahead.m0[k], ahead.m1[k])
-            ahead.packets.entry[k] = <uint8_t*>&self.c.table.entries[ahead.packets.ref[k] >> 1]
-            ahead.known = ahead.known & ~(1U << k) | <uint32_t>(ahead.packets.ref[k] != 0) << k
-            unsure &= unsure - 1
-        fresh = ahead.plain & ~ahead.known
-        if fresh:
-            while fresh:
-                ahead.is_new[ahead.n_new] = <uint8_t>__builtin_ctz(fresh)
-                ahead.n_new += 1
-                fresh &= fresh - 1
-            expect_new(&self.c, ahead)
-
     cdef int established(self, Packet* p, int oif) noexcept nogil:
         """The whole way of a packet whose connection is established: what `run` does at the three hooks, no more.
 
@@ -765,45 +558,6 @@ cdef class Netfilter:
                 self.hold(bytes(frames[i, :lengths[i]]), at if times is None else times[i], a, b)
         return verdicts
 
-    cdef uint32_t forward_together(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
-        """Forward the ordinary packets of a whole group at once, and ask for the entries of the next; bits of those that are done.
-
-        What of them comes late in the group is done before what is not ordinary and comes early. That is the same as one by one
-        as long as no two are of one connection, and none can end another's: so nothing behind a packet whose connection is
-        not looked for by its tuple, nor behind a new one if the table may be full.
-        """
-        cdef uint32_t unknown, wanted, done, left
-        cdef Soon soon
-        cdef bint full = self.c.sysctl.max != 0 and self.c.table.count + 2 * GROUP > self.c.sysctl.max
-        cdef Entry* e
-        unknown = ~group.known & (~<uint32_t>0 if full else ~group.plain)
-        wanted = group.known & ((unknown & (0 - unknown)) - 1)
-        soon.entry = next.packets.entry
-        soon.bucket = fetch.bucket
-        done = established_many(&b.usual, &group.packets, wanted, &soon, b.unit)
-        self.c.stats.found += GROUP if done == (1 << GROUP) - 1 else <uint32_t>__builtin_popcount(done)
-        left = group.packets.sooner
-        while left:
-            e = <Entry*>group.packets.entry[__builtin_ctz(left)]
-            set_expiry(&self.c.table, e, e.expires)
-            left &= left - 1
-        return done
-
-    cdef uint32_t forward_in_turn(self, const Batch* b, Ahead* group) noexcept nogil:
-        """Forward a group's packets one by one up to the first that is not an ordinary one; bits of those that are done."""
-        cdef uint32_t k, done = 0
-        for k in range(group.count):
-            if b.times != NULL:
-                self.clock(b.times[row_of(b, group.first + k)])
-            if group.packets.ref[k] == 0 or not group.packets.whole >> k & 1:
-                break
-            group.packets.length[k] = forward_known(&self.c, group.packets.ip[k], group.m0[k], group.m1[k], group.packets.ref[k], ORDINARY,
-                                                    group.packets.sound >> k & 1)
-            if group.packets.length[k] == 0:
-                break
-            done |= 1U << k
-        return done
-
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
         """Forward a group of frames. Meanwhile ask for the entries of `next`, and for what its new flows will need."""
         cdef uint32_t k, n = group.count, ref, length, changed = 0, opened = 0, done = 0, passed, octets = 0, left
@@ -812,7 +566,7 @@ cdef class Netfilter:
         cdef bint whole, sound
         cdef Table* t = &self.c.table
         if b.unit != NATFAST_NONE and b.short_way and n == GROUP and b.rest == 0:
-            done = self.forward_together(b, group, next, fetch)
+            done = forward_together(&self.c, b, group, next, fetch)
             b.rest = 0 if done else REST
         else:
             if b.rest:
@@ -823,7 +577,7 @@ cdef class Netfilter:
             for k in range(fetch.count):
                 prefetch(fetch.bucket[k])
             if b.short_way and next.n_new == 0:
-                done = self.forward_in_turn(b, group)
+                done = forward_in_turn(&self.c, b, group)
         if done:
             for k in range(next.n_new):
                 fetch_new(t, next, k)
@@ -946,15 +700,15 @@ cdef class Netfilter:
             fetch.n_new = 0
             fetch.together = False
             if g < groups:
-                self.read_ahead(&b, g * GROUP, fetch)
-            self.place_ahead(&b, fetch)
+                read_ahead(&self.c, &b, g * GROUP, fetch)
+            place_ahead(&self.c, &b, fetch)
             fetch_frames(&b, later, 0)
-            self.probe_ahead(&ahead[(g + AHEAD - 1) % AHEAD])
+            probe_ahead(&self.c, &ahead[(g + AHEAD - 1) % AHEAD])
             self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], fetch)
             if columns != NULL and ahead[(g + 1) % AHEAD].count:
                 decompose_rows(frames + (g + 1) % AHEAD * GROUP * BARE, columns.proto, ahead[(g + 1) % AHEAD].first, ahead[(g + 1) % AHEAD].count,
                                translated, b.unit)
-            self.match_ahead(&b, fetch)
+            match_ahead(&self.c, &b, fetch)
             fetch_frames(&b, later, 1)
         if times != NULL:
             self.clock(times[rows[count - 1] if rows != NULL else count - 1])

@@ -38,6 +38,11 @@ cdef enum:                      # Track_
     TRACK_REPEAT = -1           # entry was deleted: look up again
 
 
+cdef inline uint32_t milliseconds(double now) noexcept nogil:
+    """A clock's seconds as conntrack counts them."""
+    return <uint32_t><unsigned long long>(now * 1000.0 + 1e-6)
+
+
 cdef inline uint32_t random32(Conntrack* c) noexcept nogil:
     """SplitMix64 (Steele et al. 2014), upper half."""
     c.rng += 0x9E3779B97F4A7C15ULL
