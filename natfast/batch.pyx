@@ -24,8 +24,7 @@ cdef bint layouts_agree() noexcept nogil:
     cdef Bucket* b = NULL
     return (sizeof(Bucket) == 64 and <size_t>&b.tag[NATFAST_SLOTS] == <size_t>&b.ref[0] and <size_t>&b.ref[NATFAST_SLOTS] == <size_t>&b.next
             and TAG_SHIFT == NATFAST_TAG_SHIFT
-            and sizeof(Entry) == 128
-            and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
+            and sizeof(Entry) == 128 and <size_t>&e.tuple[1] == 12 and <size_t>&e.proto == 24 and <size_t>&e.state == 25
             and <size_t>&e.status == 26 and <size_t>&e.expires == 28 and <size_t>&e.packets[0] == 40 and <size_t>&e.bytes[0] == 48
             and <size_t>&e.track.tcp.seen[0] == 64 and <size_t>&e.track.tcp.scale[0] == 96 and <size_t>&e.track.tcp.last_seq == 100
             and <size_t>&e.track.tcp.last_win == 112 and <size_t>&e.track.tcp.retrans == 118 and <size_t>&e.mark == 120

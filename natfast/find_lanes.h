@@ -1,5 +1,5 @@
-/* `tuple_words` (fastpath.pxd), `bucket_of` and `reference_in` (table.pxd) for as many packets at once as a vector has lanes; included for
- * each vector unit. */
+/* Which connections packets are of, for as many at once as a vector has lanes: `tuple_words` and the checksums (fastpath.pxd), `bucket_of`
+ * and the first look of `probable_reference` (table.pxd). Included for each vector unit. */
 /* See natfast_tuples_many: of the packets from `first` on. */
 __attribute__((target(NATFAST_TARGET)))
 static uint32_t NATFAST_W(tuples)(uint8_t *const *ip, const uint32_t *length, uint64_t *m0, uint64_t *m1, natfast_packets *g, uint32_t first)

@@ -1,4 +1,4 @@
-"""Batches forwarded eight at once do what packets one by one do: random traffic of many connections, every vector unit that is here."""
+"""Batches forwarded many at once do what packets one by one do: random traffic of many connections, every vector unit that is here."""
 from __future__ import annotations
 
 import random
@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from natfast import Netfilter, Rules
+from natfast.bench import _frames
 from natfast.checksum import internet_checksum
 
 INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
@@ -138,7 +139,7 @@ def batches(seed: int) -> Iterator[tuple[float, bool, list[bytes]]]:
         inward = r.random() < 0.5
         some = r.sample(flows, 12) if r.random() < 0.2 else flows
         frames = []
-        for _ in range(r.choice((5, 8, 32, 33, 70))):
+        for _ in range(r.choice((5, 15, 16, 48, 49, 130))):
             x = r.random()
             if x < 0.02:
                 frames.append(packet(r, 0xAC110002, 0x5DB80001, 1, struct.pack(">BBHHH", 8, 0, 0, r.randrange(9), 1), 2))
@@ -234,6 +235,26 @@ def test_an_entry_that_expires_sooner_than_before_is_found() -> None:
     assert nat.expire(130.0) == 0, "each block now knows that nothing is due for days"
     nat.forward(*rows_of([flow.segment(False, ACK, 10, window=64000) for flow in flows]), "docker0", "eth0", 130.0)
     assert nat.expire(151.0) == len(flows)
+
+
+def test_a_table_whose_buckets_are_chained_and_whose_tags_collide() -> None:
+    """100 000 connections: one tuple in fifty is in a bucket that another leads to, dozens share their tags with others."""
+    n, rng = 100_000, np.random.default_rng(1)
+    nats = with_each_unit({}, 1)
+    some = rng.integers(0, n, n)
+    for stage, flows in (("syn", np.arange(n)), ("synack", np.arange(n)), ("ack", some), ("data", some), ("syn", np.arange(n - 40, n + 4000))):
+        t = _frames(flows, stage, 64)
+        way = ("docker0", "eth0") if stage in ("syn", "ack") else ("eth0", "docker0")
+        results = []
+        for nat in nats.values():
+            frames, lengths = t.frames.copy(), t.lengths.copy()
+            verdicts = np.concatenate([nat.forward(frames[at:at + 250], lengths[at:at + 250], *way, 1.0) for at in range(0, len(frames), 250)])
+            results.append((verdicts.tobytes(), frames.tobytes(), lengths.tobytes()))
+        assert results.count(results[0]) == len(results), stage
+        assert verdicts.min() == 1
+    stats = [nat.stats | {"rules_walked": 0} for nat in nats.values()]
+    assert stats.count(stats[0]) == len(stats)
+    assert [len(nat) for nat in nats.values()] == [n + 4000] * len(nats)
 
 
 def test_a_unit_that_is_not_there_is_refused() -> None:
