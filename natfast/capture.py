@@ -1,6 +1,7 @@
 """Capture files: reads pcap and pcapng, writes pcapng (draft-ietf-opsawg-pcapng), Ethernet only."""
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from natfast.errors import CaptureError
+from natfast.records import Records
 
 LINKTYPE_ETHERNET = 1
 NANOSECONDS = 9
+CHUNK = 65536
 
 
 class Captured(NamedTuple):
@@ -103,6 +106,23 @@ class PcapngWriter:
             self.discard()
 
 
+def contents(path: str | Path) -> bytes | mmap.mmap:
+    """A file's bytes, of a regular one as they are needed.
+
+    Raises
+    ------
+    CaptureError
+        If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0 or not Path(path).is_file():
+                return file.read()              # nothing, or a pipe: neither can be mapped
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror}") from None
+
+
 def read(path: str | Path) -> Iterator[Captured]:
     """The frames of a pcap or pcapng file.
 
@@ -111,80 +131,8 @@ def read(path: str | Path) -> Iterator[Captured]:
     CaptureError
         If the file cannot be read, is damaged, or is not Ethernet.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise CaptureError(f"{path}: {error.strerror}") from None
-    magic = data[:4]
-    if magic == b"\x0a\x0d\x0d\x0a":
-        yield from _read_pcapng(path, data)
-    elif magic in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d"):
-        yield from _read_pcap(path, data)
-    else:
-        raise CaptureError(f"{path}: neither pcap nor pcapng (first bytes {magic.hex()})")
-
-
-def _read_pcap(path: str | Path, data: bytes) -> Iterator[Captured]:
-    order = "<" if data[0] in (0xD4, 0x4D) else ">"
-    unit = 1e-9 if 0x3C in data[1:3] and data[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e-6
-    if len(data) < 24:
-        raise CaptureError(f"{path}: pcap header is cut off")
-    link = struct.unpack(order + "I", data[20:24])[0] & 0xFFFF
-    if link != LINKTYPE_ETHERNET:
-        raise CaptureError(f"{path}: link type {link}, expected Ethernet (1)")
-    at = 24
-    while at < len(data):
-        if at + 16 > len(data):
-            raise CaptureError(f"{path}: byte {at}: packet header is cut off")
-        seconds, fraction, have, length = struct.unpack(order + "IIII", data[at:at + 16])
-        at += 16
-        if at + have > len(data):
-            raise CaptureError(f"{path}: byte {at}: packet of {have} bytes is cut off")
-        yield Captured(seconds + fraction * unit, "", data[at:at + have], length)
-        at += have
-
-
-def _read_pcapng(path: str | Path, data: bytes) -> Iterator[Captured]:
-    at, order = 0, "<"
-    interfaces: list[tuple[str, float]] = []
-    while at < len(data):
-        if at + 12 > len(data):
-            raise CaptureError(f"{path}: byte {at}: block header is cut off")
-        if data[at:at + 4] == b"\x0a\x0d\x0d\x0a":
-            order = "<" if data[at + 8:at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-            interfaces = []
-        kind, size = struct.unpack(order + "II", data[at:at + 8])
-        if size < 12 or size % 4 or at + size > len(data):
-            raise CaptureError(f"{path}: byte {at}: block of {size} bytes does not fit the file")
-        body = data[at + 8:at + size - 4]
-        if kind == 1:
-            interfaces.append(_interface(path, at, body, order))
-        elif kind == 6:
-            if len(body) < 20:
-                raise CaptureError(f"{path}: byte {at}: packet block too short")
-            number, high, low, have, length = struct.unpack(order + "IIIII", body[:20])
-            if number >= len(interfaces) or 20 + have > len(body):
-                raise CaptureError(f"{path}: byte {at}: packet block names interface {number}, length {have}")
-            name, unit = interfaces[number]
-            yield Captured((high << 32 | low) * unit, name, body[20:20 + have], length)
-        at += size
-
-
-def _interface(path: str | Path, at: int, body: bytes, order: str) -> tuple[str, float]:
-    if len(body) < 8:
-        raise CaptureError(f"{path}: byte {at}: interface block too short")
-    link = struct.unpack(order + "H", body[:2])[0]
-    if link != LINKTYPE_ETHERNET:
-        raise CaptureError(f"{path}: link type {link}, expected Ethernet (1)")
-    name, unit, i = "", 1e-6, 8
-    while i + 4 <= len(body):
-        code, n = struct.unpack(order + "HH", body[i:i + 4])
-        value = body[i + 4:i + 4 + n]
-        if code == 0:
-            break
-        if code == 2:
-            name = value.decode(errors="replace")
-        elif code == 9 and value:
-            unit = 2.0 ** -(value[0] & 127) if value[0] & 128 else 10.0 ** -value[0]
-        i += 4 + n + (-n % 4)
-    return name, unit
+    data = contents(path)
+    records = Records(data, path)
+    for first in range(0, len(records.table), CHUNK):
+        for at, ns, have, length, interface, _ in records.table[first:first + CHUNK].tolist():
+            yield Captured(ns / 1e9, records.names[interface], data[at:at + have], length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,22 @@ def _row(r: dict[str, Any]) -> str:
     return text
 
 
+class _Progress:
+    """Percent done, on a terminal, of what takes longer than two seconds."""
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+
+    def __call__(self, part: float) -> None:
+        if time.monotonic() - self.since > 2:
+            print(f"\r{part:.0%}" if part < 1 else "\r    \r", end="", file=sys.stderr, flush=True)
+
+
 def run(argv: list[str] | None = None) -> None:
     """Run a command; errors are raised."""
     args = parser().parse_args(argv)
     if args.command == "translate":
-        counts = translate(args.source, args.target, args.box, args.iif, args.oif)
+        counts = translate(args.source, args.target, args.box, args.iif, args.oif, _Progress() if sys.stderr.isatty() else None)
         if args.json:
             print(json.dumps(vars(counts)))
         else:

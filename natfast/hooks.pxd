@@ -36,7 +36,8 @@ cdef class Netfilter:
     cdef Path* find_path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef void settle(self) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
-    cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t room, int iif, int oif, uint32_t* out_length) noexcept nogil
+    cdef bint observe(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1
     cdef object defrag
     cdef list whole

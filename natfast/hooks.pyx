@@ -808,23 +808,30 @@ cdef class Netfilter:
         `oif`, and forwarded; True if it belongs to a known connection.
         """
         cdef Py_buffer view
-        cdef Tuple t, sent
-        cdef uint32_t off, length, ref
-        cdef Packet p
         cdef bint known = False
+        cdef int a = self.number(iif), b = self.number(oif)
         self.clock(now)
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        memset(&p, 0, sizeof(Packet))
         if view.len >= ETH_HLEN + 20:
-            p.data = <uint8_t*>view.buf + ETH_HLEN
-            p.len = <uint32_t>view.len - ETH_HLEN
-            p.avail = p.len
-            if parse_tuple(p.data, p.len, &t, &off) and invert(&t, &sent):
-                ref = find_live(&self.c, &sent.h, sent.proto, ORIGINAL)
-                if ref != 0 and ref & 1 == 0:
-                    known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                    self.one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, &length, self.number(oif), self.number(iif), 0, False)
+            known = self.observe(<uint8_t*>view.buf, <uint32_t>view.len, a, b)
         PyBuffer_Release(&view)
+        return known
+
+    cdef bint observe(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
+        """`observe_reply` of a frame with an IPv4 header."""
+        cdef Tuple t, sent
+        cdef uint32_t off, ref
+        cdef Packet p
+        cdef bint known = False
+        memset(&p, 0, sizeof(Packet))
+        p.data = frame + ETH_HLEN
+        p.len = length - ETH_HLEN
+        p.avail = p.len
+        if parse_tuple(p.data, p.len, &t, &off) and invert(&t, &sent):
+            ref = find_live(&self.c, &sent.h, sent.proto, ORIGINAL)
+            if ref != 0 and ref & 1 == 0:
+                known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
+                self.forward_one(frame, length, length - ETH_HLEN, oif, iif, &length)
         return known
 
     def packet(self, buf, int iif=0, int oif=0):
@@ -833,21 +840,26 @@ cdef class Netfilter:
         `iif` and `oif` are interface numbers (`interface_number`); the clock is the last one given.
         """
         cdef Py_buffer view
+        cdef uint32_t n
         cdef int v
         if type(buf) is bytearray:
-            return self.forward_one(<uint8_t*>PyByteArray_AS_STRING(buf), <uint32_t>PyByteArray_GET_SIZE(buf), iif, oif)
+            n = <uint32_t>PyByteArray_GET_SIZE(buf)
+            return self.forward_one(<uint8_t*>PyByteArray_AS_STRING(buf), n, n - ETH_HLEN, iif, oif, &n)
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.forward_one(<uint8_t*>view.buf, <uint32_t>view.len, iif, oif)
+        v = self.forward_one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, iif, oif, &n)
         PyBuffer_Release(&view)
         return v
 
-    cdef int forward_one(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
-        """One frame by itself: as in a batch, but nothing is fetched ahead."""
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t room, int iif, int oif, uint32_t* out_length) noexcept nogil:
+        """One frame by itself: as in a batch, but nothing is fetched ahead. `room`: how long its IP packet may become."""
         cdef uint64_t m0, m1
         cdef uint32_t ref = probable_entry(&self.c, frame, length, &m0, &m1), n
-        if ref != 0 and forward_shortly(self, frame + ETH_HLEN, m0, m1, ref, iif, oif, False):
-            return NF_ACCEPT
-        return self.one(frame, length, length - ETH_HLEN, &n, iif, oif, ref, False)
+        if ref != 0:
+            n = forward_shortly(self, frame + ETH_HLEN, m0, m1, ref, iif, oif, False)
+            if n:
+                out_length[0] = ETH_HLEN + n
+                return NF_ACCEPT
+        return self.one(frame, length, room, out_length, iif, oif, ref, False)
 
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
         cdef int v

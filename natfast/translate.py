@@ -2,17 +2,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from natfast.blocks import BlockBuffer
 from natfast.box import load_box
-from natfast.capture import PcapngWriter, read
-from natfast.defrag import fragment
+from natfast.capture import CHUNK, PcapngWriter, contents
 from natfast.errors import BoxError
-from natfast.hooks import ACCEPT, STOLEN, Netfilter
+from natfast.hooks import Netfilter
+from natfast.records import Records
+from natfast.translator import Translator
 
 
 @dataclass
@@ -27,17 +28,20 @@ class Translated:
     """Not IPv4, or no business of a router."""
 
 
-def _neighbours(box: dict[str, Any], dev: str) -> dict[bytes, bytes]:
-    return {bytes(int(x) for x in ip.split(".")): bytes.fromhex(mac.replace(":", ""))
+def _neighbours(box: dict[str, Any], dev: str) -> dict[int, bytes]:
+    """MACs by address."""
+    return {int(ipaddress.IPv4Address(ip)): bytes.fromhex(mac.replace(":", ""))
             for ip, mac, name in box.get("neighbours", ()) if name == dev}
 
 
-def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str) -> Translated:
+def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str,
+              progress: Callable[[float], None] | None = None) -> Translated:
     """Send the frames that a capture at `iif` shows going out by `oif` through the host.
 
     A frame belongs to the forward direction if its source lies behind `iif`; it is written as it leaves by
     `oif`. Answers in the same capture, which a tap on `iif` saw already mapped back, keep connection tracking
     up to date and are not written; nor is what the host itself sends or receives, or what stays on the network.
+    `progress` is told now and then which part of the frames is done.
 
     Raises
     ------
@@ -51,52 +55,20 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str) ->
     interfaces = {name: list(spec.get("addresses", ())) for name, spec in box["interfaces"].items()}
     nat = Netfilter(box["rules"], interfaces, box.get("sysctl", {}))
     mac_out = bytes.fromhex(str(box["interfaces"][oif].get("mac", "02:00:00:00:00:01")).replace(":", ""))
-    gateway = next((bytes(int(x) for x in r["via"].split(".")) for r in box.get("routes", ()) if r.get("via") and r["dev"] == oif), b"")
+    gateway = next((int(ipaddress.IPv4Address(r["via"])) for r in box.get("routes", ()) if r.get("via") and r["dev"] == oif), -1)
     neighbours = _neighbours(box, oif)
     networks = [(int(net.network_address), int(net.netmask)) for net in (ipaddress.IPv4Interface(a).network for a in interfaces[iif])]
     own = {int(ipaddress.IPv4Interface(a).ip) for addresses in interfaces.values() for a in addresses}
-    counts = Translated()
+    data = contents(source)
+    records = Records(data, source).table
+    counts = Translated(frames=len(records))
     with PcapngWriter(target, "natfast") as writer:
-        number = writer.add_interface(oif)
-        start: float | None = None
-        for packet in read(source):
-            counts.frames += 1
-            frame = packet.frame
-            start = packet.time if start is None else start
-            if frame[12:14] != b"\x08\x00" or len(frame) < 34:
-                counts.other += 1
-                continue
-            address = int.from_bytes(frame[26:30], "big")
-            if not any(address & mask == net for net, mask in networks):
-                counts.returned += 1
-                nat.observe_reply(bytearray(frame), iif, oif, packet.time - start)
-                continue
-            target_address = int.from_bytes(frame[30:34], "big")
-            if address in own or target_address in own or target_address >> 28 == 14 or any(
-                    target_address & mask == net for net, mask in networks):
-                counts.other += 1
-                continue
-            for out in _forward(nat, frame, packet.time - start, iif, oif):
-                destination = out[30:34]
-                mac = neighbours.get(destination) or neighbours.get(gateway)
-                if mac is not None:
-                    out = mac + mac_out + out[12:]
-                writer.write(number, packet.time, out)
-                counts.translated += 1
-            counts.dropped = counts.frames - counts.translated - counts.returned - counts.other
+        translator = Translator(nat, iif, oif, networks, own, neighbours, neighbours.get(gateway), mac_out, BlockBuffer(writer),
+                                writer.add_interface(oif))
+        for first in range(0, len(records), CHUNK):
+            translator.send(data, records[first:first + CHUNK], records["ns"][0])
+            if progress is not None:
+                progress(min(first + CHUNK, len(records)) / len(records))
+    counts.translated, counts.returned, counts.other = translator.translated, translator.returned, translator.other
+    counts.dropped = counts.frames - counts.translated - counts.returned - counts.other
     return counts
-
-
-def _forward(nat: Netfilter, frame: bytes, now: float, iif: str, oif: str) -> list[bytes]:
-    buf = np.frombuffer(frame, np.uint8).copy().reshape(1, -1)
-    lengths = np.array([len(frame)], np.uint32)
-    verdict = nat.forward(buf, lengths, iif, oif, now)[0]
-    if verdict == ACCEPT:
-        return [bytes(buf[0, :lengths[0]])]
-    if verdict == STOLEN:
-        out = []
-        for whole, v, size, sizes in nat.take_reassembled():
-            if v == ACCEPT:
-                out += [whole[:14] + piece for piece in fragment(whole[14:], size, False, sizes)]
-        return out
-    return []

@@ -1,15 +1,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from natfast.blocks import BlockBuffer
 from natfast.capture import PcapngWriter
 from simcore.net.interface import Tap
 
-class CaptureBuffer:
-    def __init__(self, writer: PcapngWriter) -> None: ...
-    def flush(self) -> None: ...
-
 class CaptureTap(Tap):
-    def __init__(self, writer: PcapngWriter, buffer: CaptureBuffer, place: str, test: Callable[[bytes], bool] | None = None,
+    def __init__(self, writer: PcapngWriter, buffer: BlockBuffer, place: str, test: Callable[[bytes], bool] | None = None,
                  snaplen: int = 0, after: Tap | None = None) -> None: ...
 
 class FrameTap(Tap):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from natfast.blocks import BlockBuffer
 from natfast.capture import PcapngWriter
 from natfast.rules import Rules
 from simcore.docker.links import LinkSpec
@@ -17,7 +18,7 @@ from simcore.engine import Environment, Streams
 from simcore.engine.frame import reset_ids
 from simcore.engine.histogram import Histogram
 from simcore.errors import ScenarioError
-from simcore.measure.capture import CaptureBuffer, CaptureTap, TraceTap
+from simcore.measure.capture import CaptureTap, TraceTap
 from simcore.measure.expression import compile_filter
 from simcore.measure.flows import FlowTable
 from simcore.measure.series import Sampler
@@ -221,7 +222,7 @@ class Topology:
             if name not in places:
                 raise ScenarioError(f"interface {name!r} does not exist, expected one of {', '.join(places)}")
         self.writer = PcapngWriter(path)
-        buffer = CaptureBuffer(self.writer)
+        buffer = BlockBuffer(self.writer)
         for place in interfaces or places:
             places[place].tap = CaptureTap(self.writer, buffer, place, test, snaplen, places[place].tap)
 

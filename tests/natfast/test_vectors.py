@@ -242,13 +242,15 @@ def test_a_table_whose_buckets_are_chained_and_whose_tags_collide() -> None:
     n, rng = 100_000, np.random.default_rng(1)
     nats = with_each_unit({}, 1)
     some = rng.integers(0, n, n)
-    for stage, flows in (("syn", np.arange(n)), ("synack", np.arange(n)), ("ack", some), ("data", some), ("syn", np.arange(n - 40, n + 4000))):
+    stages = (("syn", np.arange(n)), ("synack", np.arange(n)), ("ack", some), ("data", some), ("syn", np.arange(n - 40, n + 4000)))
+    for stage, flows in stages:
         t = _frames(flows, stage, 64)
         way = ("docker0", "eth0") if stage in ("syn", "ack") else ("eth0", "docker0")
         results = []
         for nat in nats.values():
             frames, lengths = t.frames.copy(), t.lengths.copy()
-            verdicts = np.concatenate([nat.forward(frames[at:at + 250], lengths[at:at + 250], *way, 1.0) for at in range(0, len(frames), 250)])
+            verdicts = np.concatenate([nat.forward(frames[at:at + 250], lengths[at:at + 250], *way, 1.0)
+                                       for at in range(0, len(frames), 250)])
             results.append((verdicts.tobytes(), frames.tobytes(), lengths.tobytes()))
         assert results.count(results[0]) == len(results), stage
         assert verdicts.min() == 1
