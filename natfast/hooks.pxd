@@ -36,8 +36,8 @@ cdef class Netfilter:
     cdef Path* find_path(self, uint32_t iif, uint32_t oif, uint32_t state) noexcept nogil
     cdef void settle(self) noexcept nogil
     cdef int filter_forward(self, Packet* p) noexcept nogil
-    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t room, int iif, int oif, uint32_t* out_length) noexcept nogil
-    cdef bint observe(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t have, uint32_t room, int iif, int oif, uint32_t* out_length) noexcept nogil
+    cdef bint observe(self, uint8_t* frame, uint32_t length, uint32_t have, int iif, int oif) noexcept nogil
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1
     cdef object defrag
     cdef list whole
@@ -49,8 +49,8 @@ cdef class Netfilter:
     cdef int number(self, str name) except -1
     cdef int established(self, Packet* p, int oif) noexcept nogil
     cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, bint sound, uint32_t* out_length) noexcept nogil
-    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil
-    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, bint bare) noexcept nogil
+    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, uint32_t have) noexcept nogil
+    cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint, uint32_t have) noexcept nogil
     cdef void forward_group(self, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil
     cdef bint forward_all(self, uint8_t* frames, size_t stride, uint32_t* lengths, const uint32_t* rows, size_t count, int iif, int oif, double now, const double* times, const uint8_t* macs, uint8_t* verdicts, const Columns* columns, const Translated* translated) noexcept nogil
 

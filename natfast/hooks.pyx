@@ -412,7 +412,7 @@ cdef class Netfilter:
         e = &c.table.entries[ei]
         open_entry(c, e, ip, m0, m1)
         memset(&p, 0, sizeof(Packet))
-        self.packet_from(&p, ip, <uint32_t>b.stride - ETH_HLEN, b.iif, b.oif, b.bare)
+        self.packet_from(&p, ip, <uint32_t>b.stride - ETH_HLEN, b.iif, b.oif, BARE - ETH_HLEN if b.bare else 0)
         p.ct = ei
         p.ctinfo = IP_CT_NEW
         p.owned = True
@@ -442,22 +442,22 @@ cdef class Netfilter:
             conntrack_put(c, &p)
         return v
 
-    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, bint bare) noexcept nogil:
-        """Fill in what is not zero of a packet that has come in."""
+    cdef inline void packet_from(self, Packet* p, uint8_t* ip, uint32_t room, int iif, int oif, uint32_t have) noexcept nogil:
+        """Fill in what is not zero of a packet that has come in. `have`: see `one`."""
         p.data = ip
         p.len = ip_total(ip)
-        p.avail = p.len if not bare or p.len < BARE - ETH_HLEN else BARE - ETH_HLEN
-        p.checksum_ok = bare
+        p.avail = p.len if have == 0 or p.len < have else have
+        p.checksum_ok = have != 0
         p.room = room
         p.mtu = min(self.mtus[iif], self.mtus[oif])
         p.iif = iif
 
     cdef int one(self, uint8_t* frame, uint32_t length, uint32_t room, uint32_t* out_length, int iif, int oif, uint32_t hint,
-                 bint bare) noexcept nogil:
+                 uint32_t have) noexcept nogil:
         """One frame through PREROUTING, FORWARD and POSTROUTING, with the checks of ip_rcv before.
 
-        `room`: how long its IP packet may become. `hint`: reference of the entry, if a batch has found one. `bare`: see
-        `forward_columns`.
+        `room`: how long its IP packet may become. `hint`: reference of the entry, if a batch has found one. `have`: bytes of the
+        packet that are in memory where not all are, and checksums are taken for right; 0: all are, and they are verified.
         """
         cdef Packet p
         cdef Tuple key
@@ -469,12 +469,12 @@ cdef class Netfilter:
             return NF_ACCEPT                        # not IPv4: none of netfilter's business here
         ihl = ip_ihl(ip)
         total = ip_total(ip)
-        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or not bare and not ip_checksum_ok(ip, ihl):
+        if (ip[0] >> 4) != 4 or ihl < 20 or total < ihl or length < ETH_HLEN + total or have == 0 and not ip_checksum_ok(ip, ihl):
             return NF_DROP
         if ip_is_fragment(ip):
             return NF_STOLEN
         memset(&p, 0, sizeof(Packet))
-        self.packet_from(&p, ip, room, iif, oif, bare)
+        self.packet_from(&p, ip, room, iif, oif, have)
         if hint != 0:
             parse_tuple(ip, total, &key, &ihl)
             p.key = &key
@@ -631,7 +631,7 @@ cdef class Netfilter:
                 if verdict < 0:
                     length = group.lengths[k] if b.rows == NULL else b.lengths[b.rows[group.first + k]]
                     verdict = self.one(frame, length, <uint32_t>b.stride - ETH_HLEN, &changed, b.iif, b.oif,
-                                       group.packets.ref[k], b.bare)
+                                       group.packets.ref[k], BARE - ETH_HLEN if b.bare else 0)
                 length = changed
                 b.held = b.held or verdict == NF_STOLEN
             answer(b, group, k, <uint8_t>verdict, length)
@@ -793,7 +793,7 @@ cdef class Netfilter:
         cdef bytearray buf = bytearray(frame[:14] + whole.data)
         cdef uint32_t length
         self.clock(now)
-        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, 0, False)
+        cdef int v = self.one(<uint8_t*><char*>buf, len(buf), len(buf) - ETH_HLEN, &length, iif, oif, 0, 0)
         self.whole.append((bytes(buf[:length]), v, whole.max_size, whole.sizes))
 
     def take_reassembled(self):
@@ -813,12 +813,12 @@ cdef class Netfilter:
         self.clock(now)
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         if view.len >= ETH_HLEN + 20:
-            known = self.observe(<uint8_t*>view.buf, <uint32_t>view.len, a, b)
+            known = self.observe(<uint8_t*>view.buf, <uint32_t>view.len, 0, a, b)
         PyBuffer_Release(&view)
         return known
 
-    cdef bint observe(self, uint8_t* frame, uint32_t length, int iif, int oif) noexcept nogil:
-        """`observe_reply` of a frame with an IPv4 header."""
+    cdef bint observe(self, uint8_t* frame, uint32_t length, uint32_t have, int iif, int oif) noexcept nogil:
+        """`observe_reply` of a frame with an IPv4 header. `have`: see `one`."""
         cdef Tuple t, sent
         cdef uint32_t off, ref
         cdef Packet p
@@ -826,12 +826,12 @@ cdef class Netfilter:
         memset(&p, 0, sizeof(Packet))
         p.data = frame + ETH_HLEN
         p.len = length - ETH_HLEN
-        p.avail = p.len
+        p.avail = p.len if have == 0 else have
         if parse_tuple(p.data, p.len, &t, &off) and invert(&t, &sent):
             ref = find_live(&self.c, &sent.h, sent.proto, ORIGINAL)
             if ref != 0 and ref & 1 == 0:
                 known = rewrite(&p, 0, &self.c.table.entries[ref >> 1].tuple[1], t.proto, MANIP_DST)
-                self.forward_one(frame, length, length - ETH_HLEN, oif, iif, &length)
+                self.forward_one(frame, length, have, length - ETH_HLEN, oif, iif, &length)
         return known
 
     def packet(self, buf, int iif=0, int oif=0):
@@ -844,22 +844,23 @@ cdef class Netfilter:
         cdef int v
         if type(buf) is bytearray:
             n = <uint32_t>PyByteArray_GET_SIZE(buf)
-            return self.forward_one(<uint8_t*>PyByteArray_AS_STRING(buf), n, n - ETH_HLEN, iif, oif, &n)
+            return self.forward_one(<uint8_t*>PyByteArray_AS_STRING(buf), n, 0, n - ETH_HLEN, iif, oif, &n)
         PyObject_GetBuffer(buf, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        v = self.forward_one(<uint8_t*>view.buf, <uint32_t>view.len, <uint32_t>view.len - ETH_HLEN, iif, oif, &n)
+        v = self.forward_one(<uint8_t*>view.buf, <uint32_t>view.len, 0, <uint32_t>view.len - ETH_HLEN, iif, oif, &n)
         PyBuffer_Release(&view)
         return v
 
-    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t room, int iif, int oif, uint32_t* out_length) noexcept nogil:
-        """One frame by itself: as in a batch, but nothing is fetched ahead. `room`: how long its IP packet may become."""
+    cdef int forward_one(self, uint8_t* frame, uint32_t length, uint32_t have, uint32_t room, int iif, int oif,
+                         uint32_t* out_length) noexcept nogil:
+        """One frame by itself: as in a batch, but nothing is fetched ahead. `have`, `room`: see `one`."""
         cdef uint64_t m0, m1
         cdef uint32_t ref = probable_entry(&self.c, frame, length, &m0, &m1), n
         if ref != 0:
-            n = forward_shortly(self, frame + ETH_HLEN, m0, m1, ref, iif, oif, False)
+            n = forward_shortly(self, frame + ETH_HLEN, m0, m1, ref, iif, oif, have != 0)
             if n:
                 out_length[0] = ETH_HLEN + n
                 return NF_ACCEPT
-        return self.one(frame, length, room, out_length, iif, oif, ref, False)
+        return self.one(frame, length, room, out_length, iif, oif, ref, have)
 
     cdef int skb_hook(self, int hook, Skb skb, str iif, str oif) except -1:
         cdef int v

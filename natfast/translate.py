@@ -41,7 +41,8 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str,
     A frame belongs to the forward direction if its source lies behind `iif`; it is written as it leaves by
     `oif`. Answers in the same capture, which a tap on `iif` saw already mapped back, keep connection tracking
     up to date and are not written; nor is what the host itself sends or receives, or what stays on the network.
-    `progress` is told now and then which part of the frames is done.
+    Of frames that were cut the checksums are taken for right, and what is written is cut at the same place; less than 60 bytes of
+    one, or of a fragment not all, are dropped. `progress` is told now and then which part of the frames is done.
 
     Raises
     ------

@@ -1,4 +1,8 @@
-"""What a capture's frames become on the other side of the host, one after the other."""
+"""What a capture's frames become on the other side of the host, one after the other.
+
+Of a frame that was cut when it was captured the checksums are taken for right, and what is written is cut, too; a fragment that was
+cut is dropped.
+"""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -17,6 +21,7 @@ np.import_array()
 cdef enum:
     FRAME = ETH_HLEN + 65535
     GROWTH = 64                 # options that rules add
+    CUT = 60                    # bytes of a frame that was cut: fewer are dropped, as not all of the headers are there
     NEAR = 16                   # frames that are asked for ahead
 
 ctypedef struct Network:
@@ -113,11 +118,14 @@ cdef class Translator:
         for i in range(n):
             if i + NEAR < n:
                 prefetch(p + record[i + NEAR].at + 32)
-            self.one(p + record[i].at, record[i].have, record[i].ns, <double>(record[i].ns - start) / 1e9)
+            self.one(p + record[i].at, &record[i], <double>(record[i].ns - start) / 1e9)
 
-    cdef int one(self, const uint8_t* frame, uint32_t have, int64_t ns, double now) except -1:
-        cdef uint32_t src, dst, length = have if have < FRAME else FRAME
+    cdef int one(self, const uint8_t* frame, const Record* r, double now) except -1:
+        cdef uint32_t src, dst, have = min(r.have, <uint32_t>FRAME), length = have, headers = 0
         cdef int verdict
+        if r.length > r.have and have >= CUT:
+            length = min(r.length, <uint32_t>FRAME)     # the file has its headers, which is all that is looked at then
+            headers = have - ETH_HLEN
         if length < ETH_HLEN + 20 or be16(frame + 12) != 0x0800:
             self.other += 1
             return 0
@@ -125,32 +133,32 @@ cdef class Translator:
         dst = be32(frame + 30)
         if not self.inside(src):
             self.returned += 1
-            memcpy(self.frame, frame, length)
+            memcpy(self.frame, frame, have)
             self.nat.clock(now)
-            self.nat.observe(self.frame, length, self.iif, self.oif)
+            self.nat.observe(self.frame, length, headers, self.iif, self.oif)
             return 0
         if dst >> 28 == 14 or self.inside(dst) or src in self.own or dst in self.own:
             self.other += 1
             return 0
-        memcpy(self.frame, frame, length)
+        memcpy(self.frame, frame, have)
         self.nat.clock(now)
-        verdict = self.nat.forward_one(self.frame, length, FRAME + GROWTH - ETH_HLEN, self.iif, self.oif, &length)
+        verdict = self.nat.forward_one(self.frame, length, headers, FRAME + GROWTH - ETH_HLEN, self.iif, self.oif, &length)
         if verdict == NF_ACCEPT:
-            self.leave(self.frame, length, ns)
-        elif verdict == NF_STOLEN:
+            self.leave(self.frame, min(have, length) if headers else length, length, r.ns)
+        elif verdict == NF_STOLEN and not headers:
             self.nat.hold(frame[:length], now, self.iif, self.oif)
             for whole, v, size, sizes in self.nat.take_reassembled():
                 if v == NF_ACCEPT:
                     for piece in fragment(whole[14:], size, False, sizes):
                         whole = bytearray(whole[:14] + piece)
-                        self.leave(<uint8_t*><char*>whole, len(whole), ns)
+                        self.leave(<uint8_t*><char*>whole, len(whole), len(whole), r.ns)
         return 0
 
-    cdef int leave(self, uint8_t* frame, uint32_t length, int64_t ns) except -1:
+    cdef int leave(self, uint8_t* frame, uint32_t have, uint32_t length, int64_t ns) except -1:
         cdef bytes mac = self.macs.get(be32(frame + 30), self.gateway)
         if mac is not None:
             memcpy(frame, <const char*>mac, 6)
             memcpy(frame + 6, <const char*>self.mac, 6)
-        self.blocks.add(self.interface, <uint64_t>ns, frame, length, length, length)
+        self.blocks.add(self.interface, <uint64_t>ns, frame, have, have, length)
         self.translated += 1
         return 0

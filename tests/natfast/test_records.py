@@ -160,6 +160,22 @@ def test_a_long_capture_is_translated_as_its_packets_one_by_one(data: Path, tmp_
     assert (counts.frames, counts.translated, counts.returned, counts.dropped) == (len(frames), len(wanted), returned, 0)
 
 
+@pytest.mark.parametrize(("cut", "passes"), [(96, True), (68, True), (60, True), (54, False)])
+def test_frames_that_were_cut_are_translated_as_if_they_were_whole(data: Path, tmp_path: Path, cut: int, passes: bool) -> None:
+    flows = np.arange(200)
+    whole = [(i, f.tobytes()) for i, f in enumerate(np.concatenate([_frames(flows, stage, 200).frames for stage in ("syn", "ack", "ack")]))]
+    cuts = [(i, frame[:cut], len(frame) - cut) for i, frame in whole]
+    (tmp_path / "whole.pcap").write_bytes(pcap([(i, frame, 0) for i, frame in whole], "<", True))
+    (tmp_path / "cut.pcap").write_bytes(pcap(cuts, ">", True))
+    got = []
+    for name in ("whole", "cut"):
+        counts = translate(tmp_path / f"{name}.pcap", tmp_path / name, data / "oracle" / "box.json", "docker0", "eth0")
+        assert counts.translated + counts.dropped == len(whole)
+        got.append(list(read(tmp_path / name)))
+    assert [p.length for p in got[0]] == [200] * len(whole)
+    assert got[1] == [p._replace(frame=p.frame[:cut]) for p in got[0]] * passes
+
+
 def test_writer_and_reader_agree(tmp_path: Path) -> None:
     with PcapngWriter(tmp_path / "a.pcapng") as w:
         numbers = [w.add_interface(f"n{i}") for i in range(300)]
