@@ -1,6 +1,8 @@
 """pytest-benchmark suite of the NAT core."""
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from benchmarks.plain_nat import PlainNat
 from natfast import ACCEPT, Netfilter, Rules
 from natfast.bench import RULES, Traffic, _frames, _run
+from natfast.capture import PcapngWriter
+from natfast.translate import translate
 
 INTERFACES = {"docker0": ["172.17.0.1/16"], "eth0": ["192.168.1.100/24"]}
 
@@ -52,6 +56,21 @@ def test_single_packet_from_python(benchmark: Any) -> None:
         return nat.packet(copy, a, b)
 
     assert benchmark(one) == ACCEPT
+
+
+def test_translating_a_capture(benchmark: Any, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 1000, 1 << 14)
+    frames = np.concatenate([_frames(np.arange(1000), "syn", 64).frames, _frames(numbers, "ack", 64).frames])
+    with PcapngWriter(tmp_path / "in.pcapng") as writer:
+        interface = writer.add_interface("docker0")
+        for i, frame in enumerate(frames):
+            writer.write(interface, i * 1e-6, frame.tobytes())
+    (tmp_path / "box.json").write_text(json.dumps({"interfaces": {name: {"kind": "veth", "addresses": a} for name, a in INTERFACES.items()},
+                                                   "rules": "rules.v4"}))
+    (tmp_path / "rules.v4").write_text(RULES)
+    counts = benchmark(lambda: translate(tmp_path / "in.pcapng", tmp_path / "out.pcapng", tmp_path / "box.json", "docker0", "eth0"))
+    assert counts.translated == len(frames)
+    benchmark.extra_info["ns_per_frame"] = benchmark.stats.stats.median * 1e9 / len(frames)
 
 
 def test_plain_python_nat(benchmark: Any) -> None:
