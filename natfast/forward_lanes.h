@@ -91,19 +91,15 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     for (k = 0; k < NATFAST_BYTES / 4; k++)         /* IP's five words, then the transport's */
         w[k] = NATFAST_W(load)(g->words[k] + first);
     u32v n = NATFAST_W(load)(g->length + first) - 20;
+    lanes tcp = NATFAST_W(is)(w[2] & 0xFF00, NATFAST_IPPROTO_TCP << 8), sound = NATFAST_W(lanes_of)(g->sound >> first);
     NATFAST_W(ask)(soon, first, 1);
-    lanes tcp = NATFAST_W(is)(w[2] & 0xFF00, NATFAST_IPPROTO_TCP << 8);
-
-    u32v addresses = NATFAST_W(halves)(w[3]) + NATFAST_W(halves)(w[4]);
-    lanes sound = NATFAST_W(lanes_of)(g->sound >> first);
-    NATFAST_W(ask)(soon, first, 2);
-    NATFAST_W(ask)(soon, first, 3);
 
     /* the entries: both tuples, protocol | state << 8 | status << 16, when it expires */
     u32v e[8];
     NATFAST_W(load_columns)(g->entry + first, 0, e);
+    NATFAST_W(ask)(soon, first, 2);
     NATFAST_W(load_columns)(g->entry + first, 16, e + 4);
-    NATFAST_W(ask)(soon, first, 4);
+    NATFAST_W(ask)(soon, first, 3);
     u32v kind = e[6], expires = e[7], ports = NATFAST_W(be32)(w[5]);
     u32v back_src = NATFAST_W(select)(reply, e[0], e[3]), back_dst = NATFAST_W(select)(reply, e[1], e[4]);
     u32v back_ports = NATFAST_W(select)(reply, e[2], e[5]);
@@ -121,6 +117,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     memcpy(entry, g->entry + first, sizeof entry);
     for (uint32_t others = wanted ^ everybody; others; others &= others - 1)
         entry[__builtin_ctz(others)] = o->nobody;
+    NATFAST_W(ask)(soon, first, 4);
 
     /* the trackers */
     u32v seen[8], last[8];
@@ -158,6 +155,8 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
     g->sooner |= (NATFAST_W(bits)(NATFAST_W(negative)(when - expires)) & done) << first;
     e[6] |= NATFAST_W(keep)(streaming & ok, NATFAST_W(each)(o->assured));
     e[7] = NATFAST_W(select)(ok, when, expires);
+    for (k = 4; k < 8; k++)                         /* nobody gets nothing of those whose turn is not now */
+        e[k] = NATFAST_W(keep)(NATFAST_W(lanes_of)(wanted), e[k]);
     NATFAST_W(store_columns)(entry, 16, e + 4);
     tcp &= ok;
     for (k = 0; k < 4; k++) {
@@ -176,7 +175,7 @@ static uint32_t NATFAST_W(established)(const natfast_ordinary *o, natfast_packet
 
     /* as it leaves, its source is the other tuple's destination; sums as RFC 1624 has them, less what goes and plus what comes */
     u32v header[4] = {w[2], NATFAST_W(be32)(back_dst), NATFAST_W(be32)(back_src), NATFAST_W(be32)(back_ports)};
-    u32v change = addresses + (4 * 0xFFFF - NATFAST_W(halves)(header[1]) - NATFAST_W(halves)(header[2]));
+    u32v change = NATFAST_W(halves)(w[3]) + NATFAST_W(halves)(w[4]) + (4 * 0xFFFF - NATFAST_W(halves)(header[1]) - NATFAST_W(halves)(header[2]));
     u32v old = NATFAST_W(select)(tcp, w[9] & 0xFFFF, udp_check);
     u32v fresh = NATFAST_W(residue)(old + change + NATFAST_W(halves)(w[5]) + (2 * 0xFFFF - NATFAST_W(halves)(header[3])));
     /* of the two zeros UDP takes one, all else the other; and its 0 stands for none */
