@@ -174,7 +174,8 @@ cdef void expect_new(Conntrack* c, Ahead* a) noexcept nogil:
 
 
 cdef uint32_t forward_together(Conntrack* c, Batch* b, Ahead* group, const Ahead* next, const Ahead* fetch) noexcept nogil:
-    """Forward the ordinary packets of a whole group at once, and ask for the entries of the next; bits of those that are done.
+    """Forward the ordinary packets of a whole group at once, and ask for the next one's entries and the buckets of the one behind it;
+    bits of those that are done.
 
     What of them comes late in the group is done before what is not ordinary and comes early. That is the same as one by one
     as long as no two are of one connection, and none can end another's: so nothing behind a packet whose connection is

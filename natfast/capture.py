@@ -133,6 +133,6 @@ def read(path: str | Path) -> Iterator[Captured]:
     """
     data = contents(path)
     records = Records(data, path)
-    for first in range(0, len(records.table), CHUNK):
-        for at, ns, have, length, interface, _ in records.table[first:first + CHUNK].tolist():
+    while len(table := records.take(CHUNK)):
+        for at, ns, have, length, interface, _ in table.tolist():
             yield Captured(ns / 1e9, records.names[interface], data[at:at + have], length)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 RECORD: np.dtype[np.void]
 
 class Records:
-    table: NDArray[np.void]
+    at: int
     names: list[str]
     def __init__(self, data: bytes | memoryview | mmap, path: str | Path) -> None: ...
+    def take(self, most: int) -> NDArray[np.void]: ...

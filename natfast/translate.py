@@ -61,15 +61,18 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str,
     networks = [(int(net.network_address), int(net.netmask)) for net in (ipaddress.IPv4Interface(a).network for a in interfaces[iif])]
     own = {int(ipaddress.IPv4Interface(a).ip) for addresses in interfaces.values() for a in addresses}
     data = contents(source)
-    records = Records(data, source).table
-    counts = Translated(frames=len(records))
+    records = Records(data, source)
+    counts = Translated()
+    start = 0
     with PcapngWriter(target, "natfast") as writer:
         translator = Translator(nat, iif, oif, networks, own, neighbours, neighbours.get(gateway), mac_out, BlockBuffer(writer),
                                 writer.add_interface(oif))
-        for first in range(0, len(records), CHUNK):
-            translator.send(data, records[first:first + CHUNK], records["ns"][0])
+        while len(table := records.take(CHUNK)):
+            start = start if counts.frames else int(table["ns"][0])
+            translator.send(data, table, start)
+            counts.frames += len(table)
             if progress is not None:
-                progress(min(first + CHUNK, len(records)) / len(records))
+                progress(records.at / len(data))
     counts.translated, counts.returned, counts.other = translator.translated, translator.returned, translator.other
     counts.dropped = counts.frames - counts.translated - counts.returned - counts.other
     return counts
