@@ -396,8 +396,8 @@ cdef class Netfilter:
     cdef int first(self, Batch* b, uint8_t* ip, uint64_t m0, uint64_t m1, bint sound, uint32_t* out_length) noexcept nogil:
         """The whole way of an ordinary first packet of a connection: what `run` does at the three hooks, no more.
 
-        Its header is whole. -1, with nothing changed, if it is no SYN, or not in order, or perhaps not the first, or the table is full: then the long way
-        looks closer. `m0`, `m1`: its tuple, which is the one remembered.
+        Its header is whole. -1, with nothing changed, if it is no SYN, or not in order, or perhaps not the first, or the table is
+        full: then the long way looks closer. `m0`, `m1`: its tuple, which is the one remembered.
         """
         cdef Conntrack* c = &self.c
         cdef Packet p
@@ -653,6 +653,8 @@ cdef class Netfilter:
         cdef Batch b
         cdef Ahead ahead[AHEAD]
         cdef Ahead* fetch
+        cdef Ahead* next
+        cdef Ahead* group
         cdef size_t groups = (count + GROUP - 1) // GROUP, g, later
         cdef uint32_t k
         cdef Path* path = path_of(self, iif, oif, CTSTATE_ESTABLISHED)
@@ -695,6 +697,8 @@ cdef class Netfilter:
         # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
         for g in range(groups + AHEAD - 1):
             fetch = &ahead[g % AHEAD]
+            next = &ahead[(g + AHEAD - 1) % AHEAD]
+            group = &ahead[(g + 1) % AHEAD]
             later = (g + 2) * GROUP
             fetch.count = 0
             fetch.n_new = 0
@@ -703,11 +707,10 @@ cdef class Netfilter:
                 read_ahead(&self.c, &b, g * GROUP, fetch)
             place_ahead(&self.c, &b, fetch)
             fetch_frames(&b, later, 0)
-            probe_ahead(&self.c, &ahead[(g + AHEAD - 1) % AHEAD])
-            self.forward_group(&b, &ahead[(g + 1) % AHEAD], &ahead[(g + AHEAD - 1) % AHEAD], fetch)
-            if columns != NULL and ahead[(g + 1) % AHEAD].count:
-                decompose_rows(frames + (g + 1) % AHEAD * GROUP * BARE, columns.proto, ahead[(g + 1) % AHEAD].first, ahead[(g + 1) % AHEAD].count,
-                               translated, b.unit)
+            probe_ahead(&self.c, next)
+            self.forward_group(&b, group, next, fetch)
+            if columns != NULL and group.count:
+                decompose_rows(group.packets.ip[0] - ETH_HLEN, columns.proto, group.first, group.count, translated, b.unit)
             match_ahead(&self.c, &b, fetch)
             fetch_frames(&b, later, 1)
         if times != NULL:

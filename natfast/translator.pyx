@@ -68,8 +68,8 @@ cdef class Translator:
     cdef readonly uint64_t returned
     cdef readonly uint64_t other
 
-    def __cinit__(self, Netfilter nat not None, str iif, str oif, list networks, set own, dict macs, gateway, bytes mac, BlockBuffer blocks not None,
-                  uint32_t interface):
+    def __cinit__(self, Netfilter nat not None, str iif, str oif, list networks, set own, dict macs, gateway, bytes mac,
+                  BlockBuffer blocks not None, uint32_t interface):
         cdef size_t i
         self.nat = nat
         self.iif = nat.number(iif)
