@@ -102,6 +102,8 @@ typedef struct {
 #undef NATFAST_UNIT
 #undef NATFAST_TARGET
 #undef NATFAST_LANES
+#undef u32v
+#undef lanes
 #pragma GCC diagnostic pop
 
 /* The best vector unit of this machine, a natfast_unit. */
