@@ -1,7 +1,7 @@
 /* Packets' tuples, the connections they are of, and their whole way; and packets that are columns: sixteen at once, as lanes of
  * vectors, of one with AVX-512, of two with AVX2. On other machines, and of other compilers, packets go one by one. All give the same results.
  *
- * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (hooks.pyx) sees
+ * An entry is read and written as eight rows of four words, in the order of `Entry` (table.pxd); `layouts_agree` (batch.pyx) sees
  * to it that both agree.
  */
 #ifndef NATFAST_FORWARD_MANY_H
