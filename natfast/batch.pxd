@@ -6,7 +6,7 @@ from natfast.fastpath cimport Ordinary, Packets
 from natfast.filter cimport NF_ACCEPT, Path
 from natfast.memo cimport ORIGINAL, REPLY, SOURCE, remember
 from natfast.state cimport Conntrack
-from natfast.table cimport Table, bucket_of, chain_first, prefetch, prefetch_to_write, source_of
+from natfast.table cimport Table, bucket_of, chain_first, prefetch, prefetch_to_write, source_of, __builtin_popcount
 
 cdef enum:
     GROUP = 16                  # frames of a batch that go through each stage together
@@ -25,8 +25,8 @@ ctypedef struct Ahead:
     size_t first                   # of the batch's frames, or of its rows
     uint32_t* lengths              # of the group's frames, if it is not of rows
     uint32_t count
-    uint32_t plain                 # bits: those whose words were read together
-    bint together                  # all were: they are looked for together
+    uint32_t plain                 # bits: those that have a tuple to look for
+    bint together                  # it is a whole group, read and looked for together
     uint32_t known                 # bits: those that probably are of an entry
     uint32_t unsure                # bits: those of which that takes more than a look into one bucket to tell
     uint32_t n_new
@@ -105,6 +105,11 @@ cdef inline void answer(Batch* b, const Ahead* group, uint32_t k, uint8_t verdic
             b.verdicts[row] = verdict
         if b.lengths[row] != length:
             b.lengths[row] = length
+
+
+cdef inline uint32_t how_many(uint32_t done) noexcept nogil:
+    """Bits that are set, most often all: without an instruction for it, counting them is a call."""
+    return GROUP if done == (1 << GROUP) - 1 else <uint32_t>__builtin_popcount(done)
 
 
 cdef inline size_t row_of(const Batch* b, size_t i) noexcept nogil:

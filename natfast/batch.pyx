@@ -13,7 +13,7 @@ from natfast.headers cimport ETH_HLEN
 from natfast.siphash cimport siphash13_many
 from natfast.state cimport Conntrack, milliseconds
 from natfast.table cimport (Bucket, Entry, TAG_SHIFT, Table, bucket_of, natfast_tag_mask, prefetch, set_expiry, table_probe, tag_of,
-                            __builtin_ctz, __builtin_popcount)
+                            __builtin_ctz)
 from natfast.tcp cimport EV_ACK, MAXACK_SET, SACK_PERM, UNACKED
 from natfast.tuples cimport Half, first_word, second_word, source_word
 
@@ -190,7 +190,7 @@ cdef uint32_t forward_together(Conntrack* c, Batch* b, Ahead* group, const Ahead
     soon.entry = next.packets.entry
     soon.bucket = fetch.bucket
     done = established_many(&b.usual, &group.packets, wanted, &soon, b.unit)
-    c.stats.found += GROUP if done == (1 << GROUP) - 1 else <uint32_t>__builtin_popcount(done)
+    c.stats.found += how_many(done)
     left = group.packets.sooner
     while left:
         e = <Entry*>group.packets.entry[__builtin_ctz(left)]

@@ -116,7 +116,7 @@ def contents(path: str | Path) -> bytes | mmap.mmap:
     """
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0 or not Path(path).is_file():
+            if os.fstat(file.fileno()).st_size == 0:
                 return file.read()              # nothing, or a pipe: neither can be mapped
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:

@@ -80,29 +80,28 @@ cdef inline void decompose(const uint8_t* frame, size_t i, const Translated* out
         out.dport[i] = be16(l4 + 2)
 
 
+cdef inline void fetch_column(const void* column, size_t at) noexcept nogil:
+    """Ask for the cache line that is so many bytes into a column, if it is given."""
+    if column != NULL:
+        prefetch(<const char*>column + at)
+
+
 cdef inline void fetch_rows(const Columns* c, const Translated* out, size_t i) noexcept nogil:
     """Ask for NATFAST_MANY rows from `i` on, a cache line of each column: by itself the processor follows fewer streams."""
-    prefetch(c.src + i)
-    prefetch(c.dst + i)
-    prefetch(c.proto + i)
-    if c.sport != NULL:
-        prefetch(c.sport + i)
-    if c.dport != NULL:
-        prefetch(c.dport + i)
-    if c.length != NULL:
-        prefetch(c.length + i)
-    if c.flags != NULL:
-        prefetch(c.flags + i)
-    if c.seq != NULL:
-        prefetch(c.seq + i)
-    if c.ack != NULL:
-        prefetch(c.ack + i)
-    if c.window != NULL:
-        prefetch(c.window + i)
-    prefetch(out.src + i)
-    prefetch(out.dst + i)
-    prefetch(out.sport + i)
-    prefetch(out.dport + i)
+    fetch_column(c.src, 4 * i)
+    fetch_column(c.dst, 4 * i)
+    fetch_column(c.sport, 2 * i)
+    fetch_column(c.dport, 2 * i)
+    fetch_column(c.proto, i)
+    fetch_column(c.length, 2 * i)
+    fetch_column(c.flags, i)
+    fetch_column(c.seq, 4 * i)
+    fetch_column(c.ack, 4 * i)
+    fetch_column(c.window, 2 * i)
+    fetch_column(out.src, 4 * i)
+    fetch_column(out.dst, 4 * i)
+    fetch_column(out.sport, 2 * i)
+    fetch_column(out.dport, 2 * i)
 
 
 cdef inline void compose_rows(const Columns* c, size_t first, size_t n, uint8_t* frames, uint32_t* lengths, int unit) noexcept nogil:

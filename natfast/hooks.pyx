@@ -12,7 +12,7 @@ import numpy
 
 from natfast.arrays cimport COLUMN_TYPES, Frames, column, frames_of, pointer, times_of
 from natfast.batch cimport (AHEAD, Ahead, Batch, GROUP, REST, answer, fetch_frames, fetch_neighbour, fetch_new, forward_in_turn,
-                            forward_together, match_ahead, place_ahead, probe_ahead, read_ahead, remember_new, row_of)
+                            forward_together, how_many, match_ahead, place_ahead, probe_ahead, read_ahead, remember_new, row_of)
 from natfast.checksum cimport ip_checksum_ok, ip_decrease_ttl
 from natfast.columns cimport BARE, Columns, Translated, decompose_rows
 from natfast.conntrack cimport (conntrack_confirm, conntrack_in, conntrack_put, CT_DROP, delete_matching, entry_for_new, find_live,
@@ -31,7 +31,7 @@ from natfast.packet cimport (BY_NAT, FORWARD, IP_CT_ESTABLISHED, IP_CT_ESTABLISH
 from natfast.state cimport Conntrack, milliseconds, TRACK_ACCEPT, TRACK_REPEAT, TRACK_UNCOUNTED, expired, heard
 from natfast.sysctl cimport sysctl_defaults, sysctl_get, sysctl_set
 from natfast.table cimport (Bucket, Entry, IPS_CONFIRMED, IPS_DST_NAT, IPS_NAT_MASK, IPS_SEEN_REPLY, IPS_SRC_NAT, Table, prefetch,
-                            surely_absent, table_bytes, table_clear, table_free, table_init, __builtin_ctz, __builtin_popcount)
+                            surely_absent, table_bytes, table_clear, table_free, table_init, __builtin_ctz)
 from natfast.tuples cimport Tuple, invert, parse_tuple
 from natfast.defrag import Defragmenter
 from natfast.errors import BoxError
@@ -598,7 +598,7 @@ cdef class Netfilter:
             while left:
                 memcpy(group.packets.ip[__builtin_ctz(left)] - ETH_HLEN, b.macs, 12)
                 left &= left - 1
-        passed = <uint32_t>__builtin_popcount(done)
+        passed = how_many(done)
         left = ((1 << n) - 1) & ~done
         while left:
             k = <uint32_t>__builtin_ctz(left)
@@ -689,10 +689,9 @@ cdef class Netfilter:
             for k in range(GROUP):
                 ahead[g].packets.none[k] = 0
                 ahead[g].packets.now[k] = self.c.now
-        fetch_frames(&b, 0, 0)
-        fetch_frames(&b, 0, 1)
-        fetch_frames(&b, GROUP, 0)
-        fetch_frames(&b, GROUP, 1)
+        for g in range(2):                          # the rest is asked for on the way, two groups ahead
+            fetch_frames(&b, g * GROUP, 0)
+            fetch_frames(&b, g * GROUP, 1)
         # Three groups are under way: buckets are asked for before one is forwarded, and looked into afterwards; the entries that
         # they name while the next is forwarded, here and there; and so one later all that a packet needs has come.
         for g in range(groups + AHEAD - 1):

@@ -59,7 +59,7 @@ def translate(source: Path, target: Path, box_path: Path, iif: str, oif: str,
     gateway = next((int(ipaddress.IPv4Address(r["via"])) for r in box.get("routes", ()) if r.get("via") and r["dev"] == oif), -1)
     neighbours = _neighbours(box, oif)
     networks = [(int(net.network_address), int(net.netmask)) for net in (ipaddress.IPv4Interface(a).network for a in interfaces[iif])]
-    own = {int(ipaddress.IPv4Interface(a).ip) for addresses in interfaces.values() for a in addresses}
+    own = [(int(ipaddress.IPv4Interface(a).ip), 0xFFFFFFFF) for addresses in interfaces.values() for a in addresses]
     data = contents(source)
     records = Records(data, source)
     counts = Translated()

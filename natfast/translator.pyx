@@ -29,6 +29,25 @@ ctypedef struct Network:
     uint32_t mask
 
 
+cdef Network* array_of(list networks) except NULL:
+    """(address, netmask) of each; the caller's to free."""
+    cdef size_t i
+    cdef Network* out = <Network*>malloc((len(networks) + 1) * sizeof(Network))
+    if out == NULL:
+        raise MemoryError
+    for i in range(len(networks)):
+        out[i].address, out[i].mask = networks[i]
+    return out
+
+
+cdef inline bint within(const Network* networks, size_t n, uint32_t address) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        if address & networks[i].mask == networks[i].address:
+            return True
+    return False
+
+
 cdef class Translator:
     """Sends frames that were captured at `iif` through a host, and keeps what leaves it by `oif`.
 
@@ -38,8 +57,8 @@ cdef class Translator:
     iif, oif : str
     networks : list of (int, int)
         Network address and netmask of what lies behind `iif`.
-    own : set of int
-        The host's addresses.
+    own : list of (int, int)
+        The host's addresses, each as a network of one.
     macs : dict of int to bytes
         MACs of neighbours by `oif`.
     gateway : bytes or None
@@ -59,7 +78,8 @@ cdef class Translator:
     cdef uint32_t interface
     cdef Network* networks
     cdef size_t n_networks
-    cdef set own
+    cdef Network* own
+    cdef size_t n_own
     cdef dict macs
     cdef bytes gateway
     cdef bytes mac
@@ -68,20 +88,18 @@ cdef class Translator:
     cdef readonly uint64_t returned
     cdef readonly uint64_t other
 
-    def __cinit__(self, Netfilter nat not None, str iif, str oif, list networks, set own, dict macs, gateway, bytes mac,
+    def __cinit__(self, Netfilter nat not None, str iif, str oif, list networks, list own, dict macs, gateway, bytes mac,
                   BlockBuffer blocks not None, uint32_t interface):
-        cdef size_t i
         self.nat = nat
         self.iif = nat.number(iif)
         self.oif = nat.number(oif)
         self.n_networks = len(networks)
-        self.networks = <Network*>malloc((self.n_networks + 1) * sizeof(Network))
+        self.networks = array_of(networks)
+        self.n_own = len(own)
+        self.own = array_of(own)
         self.frame = <uint8_t*>malloc(FRAME + GROWTH)
-        if self.networks == NULL or self.frame == NULL:
+        if self.frame == NULL:
             raise MemoryError
-        for i in range(self.n_networks):
-            self.networks[i] = Network(networks[i][0], networks[i][1])
-        self.own = own
         self.macs = macs
         self.gateway = gateway
         self.mac = mac
@@ -90,14 +108,8 @@ cdef class Translator:
 
     def __dealloc__(self):
         free(self.networks)
+        free(self.own)
         free(self.frame)
-
-    cdef inline bint inside(self, uint32_t address) noexcept nogil:
-        cdef size_t i
-        for i in range(self.n_networks):
-            if address & self.networks[i].mask == self.networks[i].address:
-                return True
-        return False
 
     def send(self, data, records, int64_t start):
         """Frames of a capture, in order.
@@ -131,13 +143,14 @@ cdef class Translator:
             return 0
         src = be32(frame + 26)
         dst = be32(frame + 30)
-        if not self.inside(src):
+        if not within(self.networks, self.n_networks, src):
             self.returned += 1
             memcpy(self.frame, frame, have)
             self.nat.clock(now)
             self.nat.observe(self.frame, length, headers, self.iif, self.oif)
             return 0
-        if dst >> 28 == 14 or self.inside(dst) or src in self.own or dst in self.own:
+        if (dst >> 28 == 14 or within(self.networks, self.n_networks, dst) or within(self.own, self.n_own, src)
+                or within(self.own, self.n_own, dst)):
             self.other += 1
             return 0
         memcpy(self.frame, frame, have)
